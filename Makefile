@@ -1,0 +1,41 @@
+# `make` alone prints this list.
+
+# How many cases each property test gets in `make fuzz`.
+CASES ?= 20000
+
+.PHONY: help demo test test-integrations soak bench fuzz lint tools clean-tools
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## build a sample program into an image and run it, without any container tool
+	@tests/demo.sh
+
+test: tools ## unit and integration tests against local registries
+	cargo test --locked
+
+test-integrations: ## also podman, runc, containerd, oras and regctl (installs them; root on Debian)
+	tests/tools/install integration
+	cargo test --locked --test it -- --ignored integration
+
+soak: tools ## long runs that look for leaks and rare failures
+	cargo test --locked --release --test it -- --ignored soak
+
+bench: ## gimg, ko and plain `go build` side by side on one tree
+	tests/tools/install bench
+	cargo build --locked --release
+	benches/e2e/run.sh
+
+fuzz: ## the property tests (named fuzz) with CASES=20000 cases each
+	PROPTEST_CASES=$(CASES) cargo test --locked --release fuzz
+
+lint: ## format, clippy and documentation, warnings are errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+tools: ## install what the tests need into .tools (no root needed)
+	@tests/tools/install fast
+
+clean-tools: ## remove .tools
+	rm -rf .tools

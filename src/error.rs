@@ -1,0 +1,159 @@
+//! The one error type, its kinds, and the exit code of each kind.
+//!
+//! An error says what failed, why, and where, with at most one hint. It is printed once, by `ui::failure`.
+
+use std::fmt;
+
+/// What sort of failure this is. Each kind has one exit code (DESIGN: "Exit codes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A fault in gimg itself.
+    Internal,
+    /// Flags or arguments that can't be understood or contradict each other.
+    Usage,
+    /// Bad input: configuration, reference, package, kodata.
+    Input,
+    /// The Go build failed.
+    GoBuild,
+    /// The base image can't be used.
+    Base,
+    /// Credentials are missing or were refused.
+    Auth,
+    /// The network or the registry can't be reached.
+    Unavailable,
+    /// A digest, size or limit doesn't hold.
+    Integrity,
+    /// Reading or writing local files failed.
+    LocalIo,
+    /// The registry refused the request.
+    Refused,
+    /// Stopped by SIGINT (Ctrl-C).
+    Interrupted,
+    /// Stopped by SIGTERM.
+    Terminated,
+}
+
+impl Kind {
+    /// The process exit code of this kind.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Internal => 1,
+            Kind::Usage => 2,
+            Kind::Input => 3,
+            Kind::GoBuild => 4,
+            Kind::Base => 5,
+            Kind::Auth => 6,
+            Kind::Unavailable => 7,
+            Kind::Integrity => 8,
+            Kind::LocalIo => 9,
+            Kind::Refused => 10,
+            Kind::Interrupted => 130,
+            Kind::Terminated => 143,
+        }
+    }
+}
+
+/// A failure: what failed, why, where, and perhaps one hint. Boxed inside, so that `Result` stays small.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    what: String,
+    why: String,
+    place: Option<String>,
+    hint: Option<String>,
+    output: Option<String>,
+}
+
+/// `std::result::Result` with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of `kind`: `what` failed (lower case, no full stop) and `why`.
+    pub fn new(kind: Kind, what: impl Into<String>, why: impl fmt::Display) -> Self {
+        Error(Box::new(Inner {
+            kind,
+            what: what.into(),
+            why: why.to_string(),
+            place: None,
+            hint: None,
+            output: None,
+        }))
+    }
+
+    /// An error of local input or output on `path`.
+    pub fn io(what: impl Into<String>, path: &std::path::Path, source: &std::io::Error) -> Self {
+        Error::new(Kind::LocalIo, what, source).at(path.display())
+    }
+
+    /// Adds where it happened: a file with line, a platform, a URL without its query.
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.0.place = Some(place.to_string());
+        self
+    }
+
+    /// Adds the one hint: what the user can do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what a child process wrote; it is shown as it is, before the message.
+    #[must_use]
+    pub fn output(mut self, output: impl Into<String>) -> Self {
+        self.0.output = Some(output.into());
+        self
+    }
+
+    /// The same error as another kind, for a caller who knows better what it means.
+    #[must_use]
+    pub fn as_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// The same error, with the text of what failed put before it.
+    #[must_use]
+    pub fn within(mut self, what: impl fmt::Display) -> Self {
+        self.0.what = format!("{what}: {}", self.0.what);
+        self
+    }
+
+    /// The kind, which fixes the exit code.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The hint, if there is one.
+    #[must_use]
+    pub fn hint_text(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// What a child process wrote, if there is something.
+    #[must_use]
+    pub fn output_text(&self) -> Option<&str> {
+        self.0.output.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.what)?;
+        if !self.0.why.is_empty() {
+            write!(f, ": {}", self.0.why)?;
+        }
+        if let Some(place) = &self.0.place {
+            write!(f, " [{place}]")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

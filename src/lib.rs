@@ -1,0 +1,22 @@
+//! gimg puts a Go program into a container image: no daemon, reproducible to the byte.
+//!
+//! Data flows one way; the modules stand in that order. See ARCHITECTURE.md for the picture.
+//!
+//! | stage | module |
+//! |---|---|
+//! | words in | [`cli`] |
+//! | what the user decided | [`settings`] |
+//! | names, platforms, commands | [`plan`] |
+//! | compiling | [`go`], [`binary`] |
+//! | layers, images, the built-in base | [`image`], [`base`] |
+//! | blobs and moving them | [`content`], [`registry`], [`target`], [`store`] |
+//! | verbs | [`ops`] |
+//! | words out | [`ui`] |
+//!
+//! Files on disk: [`store`] owns one private temporary directory a run; [`target`] owns what it writes
+//! (layouts and archives, replaced as a whole). Nothing else is written.
+
+pub mod content;
+pub mod error;
+pub mod event;
+pub mod oci;

@@ -1,0 +1,8 @@
+//! The annotation keys gimg reads or writes (OCI image-spec, annotations.md).
+
+/// The reference name of an entry of an OCI layout's `index.json`.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The reference of the base image.
+pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// The digest of the base image's manifest (or index).
+pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";

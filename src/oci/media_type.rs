@@ -1,0 +1,116 @@
+//! Media types (OCI image-spec, media-types.md) and their Docker twins.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A media type, without parameters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MediaType(Cow<'static, str>);
+
+impl MediaType {
+    /// An OCI image index.
+    pub const INDEX: Self = Self::of("application/vnd.oci.image.index.v1+json");
+    /// An OCI image manifest.
+    pub const MANIFEST: Self = Self::of("application/vnd.oci.image.manifest.v1+json");
+    /// An OCI image config.
+    pub const CONFIG: Self = Self::of("application/vnd.oci.image.config.v1+json");
+    /// An uncompressed layer.
+    pub const LAYER: Self = Self::of("application/vnd.oci.image.layer.v1.tar");
+    /// A gzip layer.
+    pub const LAYER_GZIP: Self = Self::of("application/vnd.oci.image.layer.v1.tar+gzip");
+    /// A zstd layer.
+    pub const LAYER_ZSTD: Self = Self::of("application/vnd.oci.image.layer.v1.tar+zstd");
+    /// Docker's manifest list.
+    pub const DOCKER_LIST: Self = Self::of("application/vnd.docker.distribution.manifest.list.v2+json");
+    /// Docker's image manifest, schema 2.
+    pub const DOCKER_MANIFEST: Self = Self::of("application/vnd.docker.distribution.manifest.v2+json");
+    /// Docker's image config.
+    pub const DOCKER_CONFIG: Self = Self::of("application/vnd.docker.container.image.v1+json");
+    /// Docker's gzip layer.
+    pub const DOCKER_LAYER: Self = Self::of("application/vnd.docker.image.rootfs.diff.tar.gzip");
+
+    const fn of(text: &'static str) -> Self {
+        MediaType(Cow::Borrowed(text))
+    }
+
+    /// The media type in a `Content-Type` value: parameters and case are dropped.
+    #[must_use]
+    pub fn from_header(value: &str) -> Self {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        MediaType(Cow::Owned(essence.to_ascii_lowercase()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// An index of either family.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        *self == Self::INDEX || *self == Self::DOCKER_LIST
+    }
+
+    /// An image manifest of either family.
+    #[must_use]
+    pub fn is_manifest(&self) -> bool {
+        *self == Self::MANIFEST || *self == Self::DOCKER_MANIFEST
+    }
+
+    /// Something that is put by the manifests endpoint, not by blob upload.
+    #[must_use]
+    pub fn is_manifest_or_index(&self) -> bool {
+        self.is_index() || self.is_manifest()
+    }
+
+    /// The OCI twin of a Docker type; every other type is itself.
+    #[must_use]
+    pub fn to_oci(&self) -> Self {
+        match self {
+            t if *t == Self::DOCKER_LIST => Self::INDEX,
+            t if *t == Self::DOCKER_MANIFEST => Self::MANIFEST,
+            t if *t == Self::DOCKER_CONFIG => Self::CONFIG,
+            t if *t == Self::DOCKER_LAYER => Self::LAYER_GZIP,
+            other => other.clone(),
+        }
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<String> for MediaType {
+    fn from(text: String) -> Self {
+        MediaType(Cow::Owned(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_parameters_are_dropped() {
+        let header = "Application/vnd.oci.image.index.v1+json; charset=utf-8";
+        assert_eq!(MediaType::from_header(header), MediaType::INDEX);
+    }
+
+    #[test]
+    fn docker_types_have_oci_twins() {
+        assert_eq!(MediaType::DOCKER_LAYER.to_oci(), MediaType::LAYER_GZIP);
+        assert_eq!(MediaType::from("x/y".to_owned()).to_oci().as_str(), "x/y");
+    }
+}
