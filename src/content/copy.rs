@@ -48,7 +48,8 @@ impl Copier {
             });
             Ok(())
         })
-        .await
+        .await?;
+        Ok(())
     }
 
     /// Puts all of a graph but its tags: blobs in parallel, then child manifests, then the root.
