@@ -19,4 +19,5 @@
 pub mod content;
 pub mod error;
 pub mod event;
+pub mod image;
 pub mod oci;

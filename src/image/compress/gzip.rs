@@ -1,0 +1,201 @@
+//! gzip as one member (RFC 1952) of blocks that are compressed apart, so that threads can share the work.
+//!
+//! Every block but the last ends in a sync flush; the 32 KiB before a block are its preset dictionary.
+//! What a block becomes depends on these bytes and the level alone, hence not on which thread took it.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use flate2::{Compress, FlushCompress, Status};
+
+/// The size of a block. Part of the contract: another size gives other bytes.
+const BLOCK: usize = 256 * 1024;
+/// Deflate's window: what a block can refer back to.
+const WINDOW: usize = 32 * 1024;
+/// Magic, deflate, no flags, no time, no extra flags, unknown system: nothing of this machine.
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// More than deflate can add to a block that doesn't shrink: 5 bytes for each 16 KiB, and the flush.
+const SLACK: usize = 4096;
+
+struct Job {
+    /// The dictionary, then the block.
+    bytes: Vec<u8>,
+    dictionary: usize,
+    last: bool,
+    level: u8,
+}
+
+struct Done {
+    deflated: Vec<u8>,
+    crc: crc32fast::Hasher,
+    size: u64,
+}
+
+pub(super) struct Encoder<W> {
+    out: W,
+    level: u8,
+    /// The dictionary of the current block, then as much of the block as there is.
+    bytes: Vec<u8>,
+    dictionary: usize,
+    crc: crc32fast::Hasher,
+    size: u64,
+    pool: Option<Pool>,
+}
+
+impl<W: Write> Encoder<W> {
+    pub(super) fn new(mut out: W, level: u8, threads: usize) -> io::Result<Self> {
+        out.write_all(&HEADER)?;
+        let pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
+        Ok(Encoder {
+            out,
+            level,
+            bytes: Vec::with_capacity(WINDOW + BLOCK),
+            dictionary: 0,
+            crc: crc32fast::Hasher::new(),
+            size: 0,
+            pool,
+        })
+    }
+
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        self.submit(true)?;
+        if let Some(mut pool) = self.pool.take() {
+            while let Some(done) = pool.next() {
+                self.accept(done?)?;
+            }
+            pool.stop()?;
+        }
+        self.out.write_all(&self.crc.finalize().to_le_bytes())?;
+        // The trailer's size is of 32 bits by definition (RFC 1952, ISIZE).
+        self.out.write_all(&(self.size as u32).to_le_bytes())?;
+        Ok(self.out)
+    }
+
+    /// Takes the current block out for compression and begins the next one.
+    fn submit(&mut self, last: bool) -> io::Result<()> {
+        let mut next = Vec::new();
+        let keep = self.bytes.len().min(WINDOW);
+        if !last {
+            next.reserve_exact(WINDOW + BLOCK);
+            next.extend_from_slice(&self.bytes[self.bytes.len() - keep..]);
+        }
+        let bytes = std::mem::replace(&mut self.bytes, next);
+        let job = Job { bytes, dictionary: self.dictionary, last, level: self.level };
+        self.dictionary = keep;
+        match &mut self.pool {
+            None => {
+                let done = deflate(&job)?;
+                self.accept(done)
+            }
+            Some(pool) => match pool.submit(job)? {
+                Some(done) => self.accept(done),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn accept(&mut self, done: Done) -> io::Result<()> {
+        self.crc.combine(&done.crc);
+        self.size += done.size;
+        self.out.write_all(&done.deflated)
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A full block waits for the next byte: only then is it known not to be the last.
+        if self.bytes.len() - self.dictionary == BLOCK && !bytes.is_empty() {
+            self.submit(false)?;
+        }
+        let room = BLOCK - (self.bytes.len() - self.dictionary);
+        let n = room.min(bytes.len());
+        self.bytes.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Compresses one block to whole bytes of raw deflate.
+fn deflate(job: &Job) -> io::Result<Done> {
+    let (dictionary, block) = job.bytes.split_at(job.dictionary);
+    // A new state for every block: one that is reset keeps bytes of the block before, which then depend on the
+    // number of threads.
+    let mut state = Compress::new(flate2::Compression::new(u32::from(job.level)), false);
+    if !dictionary.is_empty() {
+        state.set_dictionary(dictionary).map_err(io::Error::other)?;
+    }
+    let mut deflated = Vec::with_capacity(block.len() + SLACK);
+    let flush = if job.last { FlushCompress::Finish } else { FlushCompress::Sync };
+    let status = state.compress_vec(block, &mut deflated, flush).map_err(io::Error::other)?;
+    let whole = if job.last { status == Status::StreamEnd } else { deflated.len() < deflated.capacity() };
+    if !whole || state.total_in() != block.len() as u64 {
+        return Err(io::Error::other("deflate did not take a whole block"));
+    }
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(block);
+    Ok(Done { deflated, crc, size: block.len() as u64 })
+}
+
+type Answer = Receiver<io::Result<Done>>;
+
+/// Threads that compress blocks; the answers come back in the order of the blocks.
+struct Pool {
+    jobs: SyncSender<(Job, Sender<io::Result<Done>>)>,
+    answers: VecDeque<Answer>,
+    /// How many blocks may be under way: bounds the memory.
+    limit: usize,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    fn new(threads: usize) -> io::Result<Self> {
+        let limit = threads + 2;
+        let (jobs, queue) = sync_channel::<(Job, Sender<io::Result<Done>>)>(limit);
+        let queue = Arc::new(Mutex::new(queue));
+        let mut workers = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            let queue = Arc::clone(&queue);
+            let worker = thread::Builder::new().name("gzip".to_owned()).spawn(move || {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    // The encoder is gone: finished, or given up after an error.
+                    let Ok((job, answer)) = next else { return };
+                    // Nobody waits for the answer if the encoder was given up.
+                    let _ = answer.send(deflate(&job));
+                }
+            })?;
+            workers.push(worker);
+        }
+        Ok(Pool { jobs, answers: VecDeque::with_capacity(limit), limit, workers })
+    }
+
+    /// Hands a block to the threads; if too many are under way, waits for the first of them and returns it.
+    fn submit(&mut self, job: Job) -> io::Result<Option<Done>> {
+        let first = if self.answers.len() == self.limit { self.next().transpose()? } else { None };
+        let (answer, receiver) = channel();
+        self.jobs.send((job, answer)).map_err(|_| gone())?;
+        self.answers.push_back(receiver);
+        Ok(first)
+    }
+
+    /// Waits for the first block under way; `None` if there is none.
+    fn next(&mut self) -> Option<io::Result<Done>> {
+        let answer = self.answers.pop_front()?;
+        Some(answer.recv().unwrap_or_else(|_| Err(gone())))
+    }
+
+    fn stop(self) -> io::Result<()> {
+        drop(self.jobs);
+        self.workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| gone()))
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("a compression thread ended early")
+}

@@ -1,0 +1,16 @@
+//! Making layers: a tree of files, its tar, its compression. Pure: disk is reached through a given [`Opener`].
+
+pub mod compress;
+pub mod layer;
+pub mod tar;
+pub mod tree;
+
+use std::io::{self, Read};
+use std::path::Path;
+
+pub use compress::Compression;
+pub use layer::Written;
+pub use tree::{Data, Entry, FileTree, Meta, Node};
+
+/// Opens a file of a tree for reading; the caller decides how (and whether links are followed).
+pub type Opener<'a> = &'a dyn Fn(&Path) -> io::Result<Box<dyn Read>>;
