@@ -1,0 +1,161 @@
+#![expect(clippy::disallowed_methods, reason = "tests run the real `go` as the oracle")]
+
+use std::fs::{self, File};
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::*;
+
+/// Compiles one tiny program for `os/arch`, with further environment.
+fn compile(dir: &Path, os: &str, arch: &str, env: &[(&str, &str)]) -> PathBuf {
+    fs::write(dir.join("go.mod"), "module example.com/tiny\n\ngo 1.21\n").unwrap();
+    // No imports: the runtime alone compiles fast for every platform.
+    fs::write(dir.join("main.go"), "package main\n\nfunc main() { println(\"hello\") }\n").unwrap();
+    let out = dir.join(format!("{os}-{arch}"));
+    let run = Command::new("go")
+        .args(["build", "-trimpath", "-ldflags=-s -w -X \"main.x=a b\"", "-o"])
+        .arg(&out)
+        .arg(".")
+        .current_dir(dir)
+        .env("GOOS", os)
+        .env("GOARCH", arch)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-buildvcs=false")
+        .env("GOTOOLCHAIN", "local")
+        .envs(env.iter().copied())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{os}/{arch}: {}", String::from_utf8_lossy(&run.stderr));
+    out
+}
+
+/// `go version -m` as lines without the path.
+fn oracle(binary: &Path) -> Vec<String> {
+    let run = Command::new("go").args(["version", "-m"]).arg(binary).output().unwrap();
+    let text = String::from_utf8(run.stdout).unwrap();
+    let text = text.replacen(&binary.display().to_string(), "", 1);
+    text.lines().map(|line| line.trim().trim_start_matches(": ").to_owned()).collect()
+}
+
+fn as_go_prints(info: &BuildInfo) -> Vec<String> {
+    let mut lines = vec![info.go_version.clone(), format!("path\t{}", info.path)];
+    let main = info.main.as_ref().unwrap();
+    lines.push(format!("mod\t{}\t{}", main.path, main.version));
+    for (key, value) in &info.settings {
+        let quoted = if value.contains([' ', '"']) { format!("{value:?}") } else { value.clone() };
+        lines.push(format!("build\t{key}={quoted}"));
+    }
+    lines
+}
+
+#[test]
+fn real_binaries_say_what_go_version_says() {
+    let dir = tempfile::tempdir().unwrap();
+    for (os, arch, format, bits, little) in [
+        ("linux", "amd64", Format::Elf, 64, true),
+        ("linux", "386", Format::Elf, 32, true),
+        ("linux", "arm", Format::Elf, 32, true),
+        ("linux", "arm64", Format::Elf, 64, true),
+        ("linux", "s390x", Format::Elf, 64, false),
+        ("linux", "mips", Format::Elf, 32, false),
+        ("windows", "amd64", Format::Pe, 64, true),
+        ("windows", "386", Format::Pe, 32, true),
+        ("darwin", "arm64", Format::MachO, 64, true),
+        ("wasip1", "wasm", Format::Wasm, 0, true),
+    ] {
+        let path = compile(dir.path(), os, arch, &[("GOARM", "6")]);
+        let header = inspect(File::open(&path).unwrap()).unwrap();
+        let found = (header.format, header.architecture, header.bits, header.little_endian);
+        assert_eq!(found, (format, Some(arch), bits, little), "{os}/{arch}");
+        assert!(!header.needs_loader(), "{os}/{arch}");
+        check(&header, &Platform::new(os, arch)).unwrap();
+        if format == Format::Wasm {
+            continue;
+        }
+        let info = header.build_info.as_ref().unwrap();
+        assert_eq!(as_go_prints(info), oracle(&path), "{os}/{arch}");
+        assert_eq!(info.setting("GOARCH"), Some(arch));
+        let wrong = check(&header, &"linux/riscv64".parse().unwrap()).unwrap_err();
+        assert_eq!(wrong.kind(), Kind::Input);
+        if arch == "arm" {
+            check(&header, &"linux/arm/v7".parse().unwrap()).unwrap();
+            let wrong = check(&header, &"linux/arm/v5".parse().unwrap()).unwrap_err().to_string();
+            assert!(wrong.contains("GOARM=6, the platform is linux/arm/v5"), "{wrong}");
+        }
+        if os == "linux" && arch == "amd64" {
+            let wrong = check(&header, &"linux/arm64".parse().unwrap()).unwrap_err().to_string();
+            assert!(wrong.contains("it is ELF amd64, the platform is linux/arm64"), "{wrong}");
+            let wrong = check(&header, &"freebsd/amd64".parse().unwrap()).unwrap_err().to_string();
+            assert!(wrong.contains("GOOS=linux"), "{wrong}");
+        }
+    }
+}
+
+/// An ELF header alone: enough for what it says about the CPU.
+fn elf(machine: u16, wide: bool, little: bool) -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    bytes[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', 1 + u8::from(wide), 2 - u8::from(little), 1]);
+    let machine = if little { machine.to_le_bytes() } else { machine.to_be_bytes() };
+    bytes[18..20].copy_from_slice(&machine);
+    bytes
+}
+
+#[test]
+fn every_linux_architecture_of_go_is_known() {
+    for (machine, wide, little, arch) in [
+        (62, true, true, Some("amd64")),
+        (3, false, true, Some("386")),
+        (40, false, true, Some("arm")),
+        (183, true, true, Some("arm64")),
+        (21, true, false, Some("ppc64")),
+        (21, true, true, Some("ppc64le")),
+        (8, false, false, Some("mips")),
+        (8, false, true, Some("mipsle")),
+        (8, true, false, Some("mips64")),
+        (8, true, true, Some("mips64le")),
+        (243, true, true, Some("riscv64")),
+        (22, true, false, Some("s390x")),
+        (258, true, true, Some("loong64")),
+        (62, false, true, None),
+        (2, true, false, None),
+    ] {
+        let header = inspect(Cursor::new(elf(machine, wide, little))).unwrap();
+        assert_eq!((header.format, header.architecture), (Format::Elf, arch), "{machine}");
+    }
+}
+
+#[test]
+fn what_is_no_executable_is_unknown() {
+    for bytes in [&b""[..], b"\x7fELF", b"#!/bin/sh\necho hello, not a binary\n", &[0; 100]] {
+        let header = inspect(Cursor::new(bytes)).unwrap();
+        assert_eq!(header.format, Format::Unknown);
+        let error = check(&header, &Platform::new("linux", "amd64")).unwrap_err().to_string();
+        assert!(error.contains("it is no executable"), "{error}");
+    }
+}
+
+#[test]
+fn a_loader_is_noticed() {
+    // This test's own binary is linked against libc.
+    let exe = std::env::current_exe().unwrap();
+    let header = inspect(File::open(exe).unwrap()).unwrap();
+    assert_eq!((header.format, header.build_info.as_ref()), (Format::of_os(std::env::consts::OS), None));
+    if cfg!(all(target_os = "linux", target_env = "gnu")) {
+        assert!(header.needs_loader());
+        assert!(header.interpreter.unwrap().starts_with("/lib"));
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn fuzz_inspect_never_panics(
+        kind in 0_usize..6,
+        body in proptest::collection::vec(proptest::num::u8::ANY, 0..400),
+    ) {
+        let magic: [&[u8]; 6] = [
+            b"\x7fELF\x02\x01\x01", b"\x7fELF\x01\x02\x01", b"MZ", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xce", b"",
+        ];
+        let _ = inspect(Cursor::new([magic[kind], &body].concat()));
+    }
+}
