@@ -16,6 +16,7 @@
 //! Files on disk: [`store`] owns one private temporary directory a run; [`target`] owns what it writes
 //! (layouts and archives, replaced as a whole). Nothing else is written.
 
+pub mod base;
 pub mod binary;
 pub mod content;
 pub mod error;
