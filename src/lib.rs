@@ -20,3 +20,4 @@ pub mod content;
 pub mod error;
 pub mod event;
 pub mod oci;
+pub mod registry;
