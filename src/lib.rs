@@ -23,3 +23,4 @@ pub mod error;
 pub mod event;
 pub mod image;
 pub mod oci;
+pub mod registry;

@@ -1,3 +1,13 @@
 //! The integration tests: one binary, a module per area that users see.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests stop at the first surprise"
+)]
 
-fn main() {}
+#[path = "../support/mod.rs"]
+mod support;
+
+mod push;

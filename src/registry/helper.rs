@@ -1,0 +1,126 @@
+//! Credential helpers: `docker-credential-NAME get` (docker-credential-helpers, "Development").
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::OnceCell;
+
+use crate::error::{Error, Kind, Result};
+use crate::registry::keychain::{Credential, Secret};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_OUTPUT: u64 = 64 * 1024;
+
+/// What a helper knows.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// A credential.
+    Found(Credential),
+    /// It runs, but has nothing for this server.
+    NotFound,
+    /// It isn't installed.
+    Missing,
+}
+
+type Asked = Arc<OnceCell<Outcome>>;
+
+/// Runs helpers, each once per server.
+pub(super) struct Helpers {
+    env: BTreeMap<String, String>,
+    asked: Mutex<BTreeMap<(String, String), Asked>>,
+    warned: Mutex<BTreeSet<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    secret: Secret,
+}
+
+impl Helpers {
+    /// Helpers that run with `env` and nothing else.
+    pub(super) fn new(env: BTreeMap<String, String>) -> Self {
+        Helpers { env, asked: Mutex::default(), warned: Mutex::default() }
+    }
+
+    /// Whether `name` hasn't been warned about before.
+    pub(super) fn first_warning(&self, name: &str) -> bool {
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
+    }
+
+    /// What the helper `name` has for `server`.
+    pub(super) async fn get(&self, name: &str, server: &str) -> Result<Outcome> {
+        let cell = {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(asked.entry((name.to_owned(), server.to_owned())).or_default())
+        };
+        cell.get_or_try_init(|| self.run(name, server)).await.cloned()
+    }
+
+    async fn run(&self, name: &str, server: &str) -> Result<Outcome> {
+        let fail = |why: String| {
+            Error::new(Kind::Auth, format!("get the credentials for {server} from helper \"{name}\""), why)
+        };
+        // The name comes from a file: it must not lead to another directory.
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if name.is_empty() || !name.bytes().all(allowed) {
+            return Err(fail("not a helper's name".to_owned()));
+        }
+        let child = tokio::process::Command::new(format!("docker-credential-{name}"))
+            .arg("get")
+            .env_clear()
+            .envs(&self.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = match child {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Outcome::Missing),
+            Err(error) => return Err(fail(error.to_string())),
+        };
+        let talk = async {
+            if let Some(mut stdin) = child.stdin.take() {
+                // A helper that doesn't read its input isn't wrong yet.
+                let _ = stdin.write_all(server.as_bytes()).await;
+            }
+            let mut output = Vec::new();
+            if let Some(stdout) = child.stdout.take() {
+                stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output).await?;
+            }
+            if output.len() as u64 > MAX_OUTPUT {
+                return Ok((None, output));
+            }
+            Ok::<_, std::io::Error>((Some(child.wait().await?), output))
+        };
+        let (status, output) = tokio::time::timeout(PATIENCE, talk)
+            .await
+            .map_err(|_| fail(format!("no answer within {} s", PATIENCE.as_secs())))?
+            .map_err(|e| fail(e.to_string()))?;
+        let Some(status) = status else { return Err(fail("its answer is too long".to_owned())) };
+        if !status.success() {
+            let said = String::from_utf8_lossy(&output).to_ascii_lowercase();
+            if said.contains("credentials not found") || said.contains("no credentials server url") {
+                return Ok(Outcome::NotFound);
+            }
+            return Err(fail(format!("it ended with {status}")));
+        }
+        // serde's own message could quote the secret.
+        let answer: Answer =
+            serde_json::from_slice(&output).map_err(|_| fail("its answer isn't a credential".to_owned()))?;
+        Ok(match (answer.username, answer.secret) {
+            (username, secret) if username.is_empty() && secret.expose().is_empty() => Outcome::NotFound,
+            (username, token) if username == "<token>" => {
+                Outcome::Found(Credential::Identity { username, token })
+            }
+            (username, password) => Outcome::Found(Credential::Basic { username, password }),
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! Reading: manifests by tag or digest, and blobs as verified streams that resume when they break.
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use serde::Deserialize;
+
+use crate::content::{BoxFuture, ByteStream, Source, bytes_stream, verified};
+use crate::error::{Error, Kind, Result};
+use crate::oci::json::MAX_DOCUMENT;
+use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository};
+use crate::registry::failure::Failure;
+use crate::registry::transport::Answer;
+use crate::registry::{Call, Registry, refusal};
+
+/// The four types that a base image can have. Each is a value of its own: some registries don't read lists.
+pub(super) fn accept() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for media_type in
+        [MediaType::INDEX, MediaType::DOCKER_LIST, MediaType::MANIFEST, MediaType::DOCKER_MANIFEST]
+    {
+        if let Ok(value) = HeaderValue::from_str(media_type.as_str()) {
+            headers.append(ACCEPT, value);
+        }
+    }
+    headers
+}
+
+/// What is looked at to find out whether a document is what it claims to be.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Claims {
+    schema_version: Option<u32>,
+    media_type: Option<MediaType>,
+    manifests: Option<serde::de::IgnoredAny>,
+    layers: Option<serde::de::IgnoredAny>,
+}
+
+/// The media type of a manifest: what header and body agree on.
+fn media_type(header: Option<&str>, body: &[u8]) -> Result<MediaType, (Kind, String)> {
+    let wrong = |why: String| (Kind::Integrity, why);
+    let claims: Claims =
+        serde_json::from_slice(body).map_err(|e| wrong(format!("it isn't a manifest: {e}")))?;
+    match claims.schema_version {
+        Some(2) => {}
+        Some(1) => {
+            return Err((Kind::Refused, "it has the obsolete schema 1; push it again".to_owned()));
+        }
+        _ => return Err(wrong("it has no schemaVersion 2".to_owned())),
+    }
+    if claims.manifests.is_some() && claims.layers.is_some() {
+        return Err(wrong("it is an index and an image at once".to_owned()));
+    }
+    let header = header.map(MediaType::from_header);
+    match (header, claims.media_type) {
+        (Some(header), Some(body)) if header != body => {
+            Err(wrong(format!("it is sent as {header} but says that it is {body}")))
+        }
+        (Some(media_type), _) | (None, Some(media_type)) => Ok(media_type),
+        (None, None) => Err(wrong("it has no media type".to_owned())),
+    }
+}
+
+impl Source for Registry {
+    fn resolve<'a>(&'a self, reference: &'a Reference) -> BoxFuture<'a, Result<(Descriptor, Bytes)>> {
+        Box::pin(self.manifest(reference))
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        descriptor: &'a Descriptor,
+    ) -> BoxFuture<'a, Result<ByteStream>> {
+        Box::pin(async move {
+            if descriptor.media_type.is_manifest_or_index() {
+                let reference =
+                    Reference { repository: repository.clone(), tag: None, digest: Some(descriptor.digest) };
+                let (_, bytes) = self.manifest(&reference).await?;
+                return Ok(verified(bytes_stream(bytes), descriptor));
+            }
+            self.blob(repository, descriptor).await
+        })
+    }
+}
+
+impl Registry {
+    async fn manifest(&self, reference: &Reference) -> Result<(Descriptor, Bytes)> {
+        let name = match (&reference.digest, &reference.tag) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.to_string(),
+            (None, None) => "latest".to_owned(),
+        };
+        let what = format!("get {reference}");
+        let mut call =
+            Call::new(Method::GET, &reference.repository, format!("manifests/{name}"), what.clone());
+        call.headers = accept();
+        let mut failed = 0;
+        let (header, claimed, bytes) = loop {
+            match self.document(&call).await {
+                Ok(found) => break found,
+                Err(failure) => self.pause(&mut failed, failure, &what).await?,
+            }
+        };
+        let digest = Digest::of(&bytes);
+        let mismatch = |why: String| Err(Error::new(Kind::Integrity, &what, why));
+        if let Some(asked) = reference.digest.filter(|asked| *asked != digest) {
+            return mismatch(format!("asked for {asked}, the content is {digest}"));
+        }
+        if let Some(claimed) = claimed.filter(|claimed| *claimed != digest) {
+            return mismatch(format!("the registry says {claimed}, the content is {digest}"));
+        }
+        let media_type =
+            media_type(header.as_deref(), &bytes).map_err(|(kind, why)| Error::new(kind, &what, why))?;
+        Ok((Descriptor::new(media_type, digest, bytes.len() as u64), bytes))
+    }
+
+    /// Type, digest (both as the registry says) and bytes of a manifest.
+    async fn document(&self, call: &Call<'_>) -> Result<(Option<String>, Option<Digest>, Bytes), Failure> {
+        let answer = self.try_once(call).await?;
+        if answer.status() != 200 {
+            return Err(refusal(call, answer).await.into());
+        }
+        let header = answer.header(CONTENT_TYPE.as_str()).map(str::to_owned);
+        let claimed = answer.digest();
+        Ok((header, claimed, answer.read(&call.what, MAX_DOCUMENT).await?))
+    }
+
+    async fn blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
+        let call = blob_call(repository, descriptor);
+        let answer = self.send(&call).await?;
+        if answer.status() != 200 {
+            return Err(refusal(&call, answer).await);
+        }
+        let reading = Reading {
+            registry: self.clone(),
+            repository: repository.clone(),
+            descriptor: descriptor.clone(),
+            current: answer.stream(call.what.clone()),
+            have: 0,
+            failed: 0,
+        };
+        let resumed = stream::unfold(Some(reading), |reading| async {
+            let mut reading = reading?;
+            match reading.next().await {
+                Some(Ok(bytes)) => Some((Ok(bytes), Some(reading))),
+                Some(Err(error)) => Some((Err(error), None)),
+                None => None,
+            }
+        });
+        Ok(verified(Box::pin(resumed), descriptor))
+    }
+}
+
+fn blob_call<'a>(repository: &'a Repository, descriptor: &Descriptor) -> Call<'a> {
+    let digest = descriptor.digest;
+    let what = format!("get blob {digest} of {repository}");
+    Call::new(Method::GET, repository, format!("blobs/{digest}"), what)
+}
+
+/// A blob being read: where it stands, to go on there when the connection breaks.
+struct Reading {
+    registry: Registry,
+    repository: Repository,
+    descriptor: Descriptor,
+    current: ByteStream,
+    have: u64,
+    /// Failures since the last byte.
+    failed: u32,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        loop {
+            let error = match self.current.next().await {
+                Some(Ok(bytes)) => {
+                    self.have += bytes.len() as u64;
+                    self.failed = 0;
+                    return Some(Ok(bytes));
+                }
+                None if self.have >= self.descriptor.size => return None,
+                None => Error::new(Kind::Unavailable, "read a blob", "the connection ended early"),
+                Some(Err(error)) => error,
+            };
+            let what = format!("get blob {} of {}", self.descriptor.digest, self.repository);
+            let mut failure = Failure::broken(error);
+            // Errors while reopening count too; progress starts the count again.
+            loop {
+                if let Err(error) = self.registry.clone().pause(&mut self.failed, failure, &what).await {
+                    return Some(Err(error));
+                }
+                match self.reopen().await {
+                    Ok(()) => break,
+                    Err(next) => failure = next,
+                }
+            }
+        }
+    }
+
+    /// Asks for the rest; a registry that sends everything has its first part skipped.
+    async fn reopen(&mut self) -> Result<(), Failure> {
+        let mut call = blob_call(&self.repository, &self.descriptor);
+        if self.have > 0
+            && let Ok(value) = HeaderValue::from_str(&format!("bytes={}-", self.have))
+        {
+            call.headers.insert(RANGE, value);
+        }
+        let answer = self.registry.try_once(&call).await?;
+        let skip = match answer.status() {
+            206 if starts_at(&answer, self.have) => 0,
+            200 => self.have,
+            _ => return Err(refusal(&call, answer).await.into()),
+        };
+        self.current = skipped(answer.stream(call.what), skip);
+        Ok(())
+    }
+}
+
+/// Whether a 206 begins at byte `start` (RFC 9110, section 14.4).
+fn starts_at(answer: &Answer, start: u64) -> bool {
+    let range = answer.header("content-range").and_then(|r| r.strip_prefix("bytes "));
+    range.and_then(|r| r.split('-').next()).and_then(|s| s.trim().parse().ok()) == Some(start)
+}
+
+/// `inner` without its first `skip` bytes.
+fn skipped(inner: ByteStream, skip: u64) -> ByteStream {
+    let mut left = skip;
+    Box::pin(inner.map(move |piece| {
+        piece.map(|mut bytes| {
+            let cut = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            left -= cut as u64;
+            bytes.split_off(cut)
+        })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_and_body_must_agree() {
+        let oci = MediaType::MANIFEST.to_string();
+        let body = |t: &str| format!(r#"{{"schemaVersion":2,"mediaType":"{t}","layers":[]}}"#);
+        assert_eq!(media_type(Some(&oci), body(&oci).as_bytes()).unwrap(), MediaType::MANIFEST);
+        assert_eq!(media_type(None, body(&oci).as_bytes()).unwrap(), MediaType::MANIFEST);
+        let with_charset = format!("{oci}; charset=utf-8");
+        let plain = br#"{"schemaVersion":2,"layers":[]}"#;
+        assert_eq!(media_type(Some(&with_charset), plain).unwrap(), MediaType::MANIFEST);
+        for (header, body, kind) in [
+            (Some(oci.as_str()), body(MediaType::INDEX.as_str()), Kind::Integrity),
+            (None, r#"{"schemaVersion":2}"#.to_owned(), Kind::Integrity),
+            (Some(oci.as_str()), r#"{"schemaVersion":1}"#.to_owned(), Kind::Refused),
+            (
+                Some(oci.as_str()),
+                r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#.to_owned(),
+                Kind::Integrity,
+            ),
+            (Some("text/html"), "<html>".to_owned(), Kind::Integrity),
+        ] {
+            assert_eq!(media_type(header, body.as_bytes()).unwrap_err().0, kind, "{body}");
+        }
+    }
+}

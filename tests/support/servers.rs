@@ -1,0 +1,136 @@
+//! Real registries from `.tools/bin`, each on a free port and in a directory of its own.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A running registry; it is stopped when dropped.
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    _dir: TempDir,
+}
+
+impl Server {
+    /// olareg, open to everyone.
+    pub(crate) fn olareg() -> Self {
+        Self::olareg_with(|_, _| Vec::new())
+    }
+
+    /// olareg that wants a token of `user`, `secret`.
+    pub(crate) fn olareg_with_tokens() -> Self {
+        Self::olareg_with(|dir, port| {
+            let path = acl(dir);
+            let url = format!("http://127.0.0.1:{port}");
+            vec!["--auth-token-opaque".into(), path, "--external-url".into(), url]
+        })
+    }
+
+    /// olareg that wants Basic of `user`, `secret`.
+    pub(crate) fn olareg_with_basic() -> Self {
+        Self::olareg_with(|dir, _| vec!["--auth-basic".into(), acl(dir)])
+    }
+
+    fn olareg_with(more: impl Fn(&Path, u16) -> Vec<String>) -> Self {
+        Self::start(|dir, port| {
+            let mut command = Command::new(tool("olareg"));
+            command.args(["serve", "--addr", "127.0.0.1", "--api-delete", "--api-blob-delete", "--port"]);
+            command.arg(port.to_string()).arg("--dir").arg(dir.join("data")).args(more(dir, port));
+            command
+        })
+    }
+
+    /// distribution's registry, open to everyone.
+    pub(crate) fn distribution() -> Self {
+        Self::start(|dir, port| {
+            let config = dir.join("config.yml");
+            let data = dir.join("data");
+            let text = format!(
+                "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {}}}, \
+                 delete: {{enabled: true}}}}\nhttp: {{addr: 127.0.0.1:{port}}}\n",
+                data.display()
+            );
+            std::fs::write(&config, text).unwrap();
+            let mut command = Command::new(tool("registry-lite"));
+            command.env("OTEL_TRACES_EXPORTER", "none").arg("serve").arg(config);
+            command
+        })
+    }
+
+    /// `127.0.0.1:port`.
+    pub(crate) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn start(command: impl Fn(&Path, u16) -> Command) -> Self {
+        // Another process may take the port between our look and the server's start.
+        for _ in 0..3 {
+            let dir = tempfile::tempdir().unwrap();
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut command = command(dir.path(), port);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let name = command.get_program().to_owned();
+            let child = command.spawn();
+            let child = child.unwrap_or_else(|e| panic!("{}: {e}; run `make tools`", name.display()));
+            let mut server = Server { child, port, _dir: dir };
+            if server.answers() {
+                return server;
+            }
+        }
+        panic!("a registry did not start");
+    }
+
+    /// Waits until `GET /v2/` is answered; false if the process ends or takes too long.
+    fn answers(&mut self) -> bool {
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+                stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                let request = "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+                let mut start = [0; 7];
+                if stream.write_all(request.as_bytes()).is_ok()
+                    && stream.read_exact(&mut start).is_ok()
+                    && start == *b"HTTP/1."
+                {
+                    return true;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program that `make tools` installs.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin").join(name);
+    assert!(path.exists(), "{} is missing; run `make tools`", path.display());
+    path
+}
+
+/// olareg's access file: `user` with password `secret` may do everything.
+fn acl(dir: &Path) -> String {
+    let path = dir.join("acl.yaml");
+    let text = r#"
+users: {user: {cred: "$2a$04$eoQ3a07MmiG.QUQ7OWtvRuuXA8jn9fVO/30bY9e0pb/XbSRFMz32W"}}
+acls:
+  - {repo: "", members: ["user"], access: ["read"]}
+  - {repo: "*", members: ["user"], access: ["read", "write", "delete"]}
+"#;
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
