@@ -18,9 +18,19 @@
 
 pub mod base;
 pub mod binary;
+pub mod cli;
 pub mod content;
 pub mod error;
 pub mod event;
+pub mod fs;
+pub mod go;
 pub mod image;
 pub mod oci;
+pub mod ops;
+pub mod plan;
+pub mod process;
 pub mod registry;
+pub mod settings;
+pub mod store;
+pub mod target;
+pub mod ui;

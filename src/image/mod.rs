@@ -1,6 +1,8 @@
 //! Making layers: a tree of files, its tar, its compression. Pure: disk is reached through a given [`Opener`].
 
+pub mod assemble;
 pub mod compress;
+pub mod contents;
 pub mod layer;
 pub mod tar;
 pub mod tree;

@@ -1,4 +1,5 @@
 //! Credential helpers: `docker-credential-NAME get` (docker-credential-helpers, "Development").
+#![expect(clippy::disallowed_methods, reason = "edge: credential helpers are children")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;

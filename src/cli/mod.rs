@@ -1,0 +1,172 @@
+//! Words in: flags and arguments, the environment, signals. No decisions.
+#![expect(clippy::disallowed_methods, reason = "edge: argv, environment, working directory")]
+
+mod args;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::error::{Error, Kind, Result};
+use crate::ops::{self, Context};
+use crate::registry::{Insecure, Keychain, Options, Registry};
+use crate::settings::env::{self, Env};
+use crate::settings::{self, Settings};
+use crate::store::Scratch;
+use crate::ui::{self, Voice};
+
+use args::{BuildArgs, Cli, Command, Common, PushArgs, VersionArgs};
+
+/// Runs the command line `argv` and gives the exit code.
+pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let cli = match Cli::command().try_get_matches_from(argv).and_then(|m| Cli::from_arg_matches(&m)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            ui::clap(&error);
+            return ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 });
+        }
+    };
+    let variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    let env = Env::new(variables);
+    let voice = cli.command.common().voice(&env);
+    match command(cli.command, env, voice) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            voice.failure(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
+    match command {
+        Command::Build(args) => build(*args, env, voice),
+        Command::Push(args) => push(args, env, voice),
+        Command::Version(args) => version(&args),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn build(args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
+    let cwd = working_directory(&env)?;
+    let insecure = args.publish.insecure_registry;
+    let settings: Settings = settings::resolve(args.into(), &env, cwd, cores())?;
+    let cx = context(env, voice, insecure, settings.needs_registry())?;
+    let report = interruptible(ops::build::build(&cx, &settings))?;
+    voice.report(&report)
+}
+
+fn push(args: PushArgs, env: Env, voice: Voice) -> Result<()> {
+    let layout = args.layout.strip_prefix("oci:").unwrap_or(&args.layout);
+    let (dir, name) = settings::split_layout(layout);
+    let repository = settings::repository(&args.repository)?;
+    let tags = args.tags.iter().flat_map(|t| t.split(',')).map(str::parse).collect::<Result<_>>();
+    let tags = tags.map_err(|e| e.as_kind(Kind::Usage))?;
+    let jobs = if args.jobs == 0 { cores() } else { args.jobs };
+    let cx = context(env, voice, args.insecure_registry, true)?;
+    let pushing = ops::push::push(&cx, &dir, name.as_deref(), &repository, tags, jobs);
+    let report = interruptible(pushing)?;
+    voice.report(&report)
+}
+
+fn version(args: &VersionArgs) -> Result<()> {
+    let mut text = format!("gimg {}\n", env!("CARGO_PKG_VERSION"));
+    if args.common.verbose {
+        for (name, version) in crate::base::data_versions() {
+            text.push_str(&format!("{name} {version}\n"));
+        }
+    }
+    ui::print(&text)
+}
+
+/// Where the user is, by the name that the shell knows: links stay links, as in `go`.
+fn working_directory(env: &Env) -> Result<PathBuf> {
+    let real =
+        std::env::current_dir().map_err(|e| Error::new(Kind::LocalIo, "find the working directory", e))?;
+    let named = env.first(&["PWD"]).map(PathBuf::from);
+    let same =
+        |p: &PathBuf| p.is_absolute() && std::fs::canonicalize(p).ok() == std::fs::canonicalize(&real).ok();
+    Ok(named.filter(same).unwrap_or(real))
+}
+
+/// What every verb is given. Credentials are read only if a registry will be asked: a broken file elsewhere is no
+/// reason not to write a local layout.
+fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Context> {
+    let observer = voice.observer();
+    let ca = match env.first(&[env::SSL_CERT_FILE]) {
+        Some(path) if registry => {
+            let path = std::path::Path::new(path);
+            Some(std::fs::read(path).map_err(|e| Error::io("read SSL_CERT_FILE", path, &e))?)
+        }
+        _ => None,
+    };
+    let options = Options {
+        insecure: if insecure { Insecure::All } else { Insecure::Loopback },
+        keychain: if registry { Keychain::load(env.all())? } else { Keychain::empty() },
+        observer: Arc::clone(&observer),
+        ca,
+        ..Options::default()
+    };
+    Ok(Context { env, registry: Registry::new(options), scratch: Arc::new(Scratch::new()?), observer })
+}
+
+/// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which stops its children.
+fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(Kind::Internal, "start", e))?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            kind = signal() => Err(Error::new(kind, "stopped", "interrupted, nothing was tagged")),
+            result = work => result,
+        }
+    });
+    // Writers on blocking threads end by themselves; nobody waits for what nobody wants any more.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(unix)]
+async fn signal() -> Kind {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => Kind::Interrupted,
+        _ = terminate.recv() => Kind::Terminated,
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() -> Kind {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => Kind::Interrupted,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+impl Common {
+    fn voice(&self, env: &Env) -> Voice {
+        let volume = match (self.quiet, self.verbose) {
+            (true, _) => ui::Volume::Quiet,
+            (_, true) => ui::Volume::Verbose,
+            _ => ui::Volume::Normal,
+        };
+        let surroundings = (env.first(&[env::CI]).is_some(), env.first(&[env::NO_COLOR]).is_some());
+        Voice { volume, format: self.format.into(), color: self.color.into(), surroundings }
+    }
+}

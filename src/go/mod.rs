@@ -1,0 +1,9 @@
+//! Edge: the Go toolchain. The only place that runs `go`.
+
+mod build;
+mod list;
+mod toolchain;
+
+pub use build::{Binary, build};
+pub use list::{list, main_modules, no_module};
+pub use toolchain::{Go, find};

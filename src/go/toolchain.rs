@@ -1,0 +1,87 @@
+//! Finding the toolchain and the settings that reach its output.
+//!
+//! Go takes settings from the environment, then from its own env file under the user's configuration
+//! directory. Both are resolved here once; children then run with GOENV=off and the resolved list, so that a
+//! build depends on what was resolved and on nothing else.
+#![expect(clippy::disallowed_methods, reason = "edge: Go's env file")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::facts::Toolchain;
+use crate::process::{Child, Output, StartError};
+
+/// A Go toolchain, ready to run.
+#[derive(Clone, Debug)]
+pub struct Go {
+    program: PathBuf,
+    /// What is known about it.
+    pub toolchain: Toolchain,
+}
+
+/// Settings that change the output but that `go env` doesn't list.
+const UNLISTED: &[&str] = &["GODEBUG", "GO_EXTLINK_ENABLED"];
+
+/// Finds `program` and asks it, in `dir`, for its version and settings. `env` is the caller's environment.
+///
+/// # Errors
+/// No `go` on PATH, one that fails, or one that prints what isn't `go env` output.
+pub async fn find(program: &Path, dir: &Path, env: &BTreeMap<String, String>) -> Result<Go> {
+    let mut child = Child::new(program, dir).args(["env", "-json"]);
+    child.remove = crate::plan::command::TARGET_VARIABLES.iter().map(|k| (*k).to_owned()).collect();
+    let output = start(&child).await?;
+    if !output.success {
+        return Err(Error::new(Kind::GoBuild, "run go env", output.status).output(output.stderr));
+    }
+    let known: BTreeMap<String, String> = serde_json::from_slice(&output.stdout)
+        .map_err(|e| Error::new(Kind::GoBuild, "read the output of go env", e))?;
+    let get = |key: &str| known.get(key).cloned().unwrap_or_default();
+
+    let file = get("GOENV");
+    let mut settings =
+        if file.is_empty() || file == "off" { BTreeMap::new() } else { read_env_file(Path::new(&file))? };
+    for (key, value) in env {
+        let is_gos = known.contains_key(key) || UNLISTED.contains(&key.as_str());
+        // An empty variable means unset to Go: its env file then still counts.
+        if is_gos && !value.is_empty() {
+            settings.insert(key.clone(), value.clone());
+        }
+    }
+    settings.retain(|key, _| !crate::plan::command::TARGET_VARIABLES.contains(&key.as_str()));
+    Ok(Go { program: program.to_owned(), toolchain: Toolchain { version: get("GOVERSION"), settings } })
+}
+
+/// Reads Go's env file: `KEY=value` lines and `#` comments (cmd/go, "go env -w").
+fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(e) => return Err(Error::io("read Go's env file", path, &e)),
+    };
+    let lines = text.lines().filter_map(|line| line.split_once('='));
+    let settings = lines.filter(|(key, _)| key.starts_with(|c: char| c.is_ascii_uppercase()));
+    Ok(settings.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+}
+
+impl Go {
+    /// A `go` child in `dir` with the resolved settings and nothing else of Go's.
+    #[must_use]
+    pub fn child(&self, dir: &Path) -> Child {
+        let mut child = Child::new(&self.program, dir);
+        child.remove = crate::plan::command::TARGET_VARIABLES.iter().map(|k| (*k).to_owned()).collect();
+        child.set = self.toolchain.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        child.env("GOENV", "off")
+    }
+}
+
+/// Runs a `go` child; a missing program is an error of its own.
+pub(super) async fn start(child: &Child) -> Result<Output> {
+    child.run().await.map_err(|e| match e {
+        StartError::NotFound => {
+            Error::new(Kind::Input, format!("run {}", child.program.display()), "not found on PATH")
+                .hint("install Go, or name it with KO_GO_PATH")
+        }
+        StartError::Other(error) => error,
+    })
+}

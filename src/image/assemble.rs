@@ -1,0 +1,230 @@
+//! Base and layers become an image, images an index. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::content::Blob;
+use crate::error::{Error, Kind, Result};
+use crate::oci::{
+    Descriptor, Digest, History, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, annotation,
+};
+
+/// Where the programs are.
+pub const APP_DIR: &str = "/ko-app";
+/// Where kodata is; KO_DATA_PATH says so to the program.
+pub const DATA_DIR: &str = "/var/run/ko";
+
+/// A finished layer.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The stored layer.
+    pub blob: Blob,
+    /// The digest of its tar.
+    pub diff_id: Digest,
+    /// How it came to be.
+    pub history: History,
+}
+
+/// What an image stands on, for one platform.
+#[derive(Clone, Debug, Default)]
+pub struct Inherited {
+    /// The base's config; empty for `scratch`.
+    pub config: ImageConfig,
+    /// The base's layers, from the lowest up.
+    pub layers: Vec<Blob>,
+    /// The base manifest's annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The base's reference, and the digest of its manifest for this platform, if it comes from a registry.
+    pub origin: Option<(String, Digest)>,
+}
+
+/// What is to be said about an image besides its layers.
+#[derive(Clone, Debug)]
+pub struct Spec<'a> {
+    /// The platform.
+    pub platform: &'a Platform,
+    /// The program's name.
+    pub program: &'a str,
+    /// `created`, if the user fixed it: RFC 3339.
+    pub created: Option<String>,
+    /// Labels to add.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Annotations to add.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// The user to run as, if not the base's.
+    pub user: Option<&'a str>,
+}
+
+/// A finished image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The manifest; its descriptor carries the platform.
+    pub manifest: Blob,
+    /// The config.
+    pub config: Blob,
+    /// The layers, from the lowest up.
+    pub layers: Vec<Blob>,
+}
+
+/// The time that stands for no time.
+pub const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+/// Puts `layers` on a base.
+///
+/// # Errors
+/// A base whose config and manifest don't have the same number of layers.
+pub fn image(base: &Inherited, layers: &[Layer], spec: &Spec<'_>) -> Result<Image> {
+    let found = base.config.rootfs.diff_ids.len();
+    if found != base.layers.len() {
+        let why = format!("its config lists {found} diff_ids, its manifest {} layers", base.layers.len());
+        return Err(Error::new(Kind::Integrity, "use the base", why).at(spec.platform));
+    }
+    let mut config = base.config.clone();
+    config.os.clone_from(&spec.platform.os);
+    config.architecture.clone_from(&spec.platform.architecture);
+    config.variant.clone_from(&spec.platform.variant);
+    config.created = spec.created.clone().or(config.created).or_else(|| Some(EPOCH.to_owned()));
+    let run = &mut config.config;
+    run.entrypoint = vec![format!("{APP_DIR}/{}", spec.program)];
+    run.cmd = Vec::new();
+    extend_path(&mut run.env);
+    set(&mut run.env, "KO_DATA_PATH", DATA_DIR);
+    run.labels.extend(spec.labels.clone());
+    if let Some(user) = spec.user {
+        user.clone_into(&mut run.user);
+    }
+    for layer in layers {
+        config.rootfs.diff_ids.push(layer.diff_id);
+        config.history.push(layer.history.clone());
+    }
+
+    let mut blobs: Vec<Blob> = base.layers.clone();
+    blobs.extend(layers.iter().map(|l| l.blob.clone()));
+    let config = Blob::json(MediaType::CONFIG, &config)?;
+    let mut annotations = base.annotations.clone();
+    annotations.extend(origin_annotations(base.origin.as_ref()));
+    annotations.extend(spec.annotations.clone());
+    let manifest = ImageManifest {
+        schema_version: 2,
+        media_type: Some(MediaType::MANIFEST),
+        artifact_type: None,
+        config: config.descriptor.clone(),
+        layers: blobs.iter().map(|b| as_oci(&b.descriptor)).collect(),
+        subject: None,
+        annotations,
+    };
+    let mut manifest = Blob::json(MediaType::MANIFEST, &manifest)?;
+    manifest.descriptor.platform = Some(spec.platform.clone());
+    Ok(Image { manifest, config, layers: blobs })
+}
+
+/// An index of `images`, in their order. `origin` is the base's reference and the digest of its index.
+///
+/// # Errors
+/// As [`Blob::json`].
+pub fn index(
+    images: &[Image],
+    origin: Option<&(String, Digest)>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Blob> {
+    let manifests = images.iter().map(|i| i.manifest.descriptor.clone()).collect();
+    let mut all = origin_annotations(origin);
+    all.extend(annotations.clone());
+    Blob::json(MediaType::INDEX, &ImageIndex::new(manifests, all))
+}
+
+fn origin_annotations(origin: Option<&(String, Digest)>) -> BTreeMap<String, String> {
+    let mut map = BTreeMap::new();
+    if let Some((name, digest)) = origin {
+        map.insert(annotation::BASE_NAME.to_owned(), name.clone());
+        map.insert(annotation::BASE_DIGEST.to_owned(), digest.to_string());
+    }
+    map
+}
+
+/// A layer's descriptor in an OCI manifest: Docker's types are converted, the blob stays as it is.
+fn as_oci(descriptor: &Descriptor) -> Descriptor {
+    Descriptor { media_type: descriptor.media_type.to_oci(), ..descriptor.clone() }
+}
+
+/// Programs are found without their path, as in ko.
+fn extend_path(env: &mut Vec<String>) {
+    match env.iter_mut().find(|v| v.starts_with("PATH=")) {
+        Some(path) if path.split(['=', ':']).any(|p| p == APP_DIR) => {}
+        Some(path) => {
+            path.push(':');
+            path.push_str(APP_DIR);
+        }
+        None => env.push(format!("PATH={APP_DIR}")),
+    }
+}
+
+fn set(env: &mut Vec<String>, key: &str, value: &str) {
+    let prefix = format!("{key}=");
+    env.retain(|v| !v.starts_with(&prefix));
+    env.push(format!("{prefix}{value}"));
+}
+
+/// Seconds since 1970 as RFC 3339 in UTC (proleptic Gregorian; days by Hinnant's civil-from-days).
+#[must_use]
+pub fn rfc3339(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest % 3600 / 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_date_writes_them() {
+        for (seconds, text) in [
+            (0, EPOCH),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_700_000_000, "2023-11-14T22:13:20Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), text);
+        }
+    }
+
+    fn spec<'a>(platform: &'a Platform, none: &'a BTreeMap<String, String>) -> Spec<'a> {
+        Spec { platform, program: "app", created: None, labels: none, annotations: none, user: None }
+    }
+
+    #[test]
+    fn a_base_keeps_what_is_not_ours() {
+        let mut base = Inherited::default();
+        base.config.config.env = vec!["A=1".into(), "PATH=/bin".into()];
+        base.config.config.cmd = vec!["sh".into()];
+        base.config.created = Some("2020-01-01T00:00:00Z".into());
+        base.config.config.extra.insert("StopSignal".into(), "SIGQUIT".into());
+        let (platform, none) = (Platform::new("linux", "arm64"), BTreeMap::new());
+        let made = image(&base, &[], &spec(&platform, &none)).unwrap();
+        let crate::content::Content::Bytes(bytes) = &made.config.content else { panic!("bytes") };
+        let config: ImageConfig = serde_json::from_slice(bytes).unwrap();
+        assert_eq!(config.config.env, ["A=1", "PATH=/bin:/ko-app", "KO_DATA_PATH=/var/run/ko"]);
+        assert_eq!(config.config.entrypoint, ["/ko-app/app"]);
+        assert!(config.config.cmd.is_empty());
+        assert_eq!(config.config.extra["StopSignal"], "SIGQUIT");
+        assert_eq!(config.created.as_deref(), Some("2020-01-01T00:00:00Z"));
+        assert_eq!((config.os.as_str(), config.architecture.as_str()), ("linux", "arm64"));
+    }
+
+    #[test]
+    fn a_base_that_lies_about_its_layers_is_refused() {
+        let mut base = Inherited::default();
+        base.config.rootfs.diff_ids.push(Digest::of(b""));
+        let (platform, none) = (Platform::new("linux", "arm64"), BTreeMap::new());
+        assert_eq!(image(&base, &[], &spec(&platform, &none)).unwrap_err().kind(), Kind::Integrity);
+    }
+}

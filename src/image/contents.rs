@@ -1,0 +1,59 @@
+//! What goes into gimg's layers: the program, and kodata. A directory has an entry only if the layer owns it:
+//! an entry for another would replace the base's link, mode or owner.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::image::{Data, FileTree, Meta};
+
+/// What `kodata` holds: directories and files by their names below it.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Directories, without `kodata` itself.
+    pub directories: Vec<String>,
+    /// Files.
+    pub files: Vec<ListedFile>,
+}
+
+/// One file of a listing.
+#[derive(Clone, Debug)]
+pub struct ListedFile {
+    /// Its name below the listed directory, with `/` between parts.
+    pub name: String,
+    /// Where its bytes are; symbolic links are resolved.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+}
+
+/// The layer of a program: `ko-app/` and `ko-app/<name>`.
+///
+/// # Errors
+/// A name that can't be in a layer.
+pub fn program(name: &str, path: &Path, size: u64) -> Result<FileTree> {
+    let mut tree = FileTree::new();
+    tree.add_dir("ko-app", Meta::dir())?;
+    let data = Data::File { path: path.to_owned(), size };
+    tree.add_file(&format!("ko-app/{name}"), data, Meta::binary())?;
+    Ok(tree)
+}
+
+/// The layer of kodata below `var/run/ko`, all of it modified at `epoch` seconds since 1970.
+///
+/// # Errors
+/// A name that can't be in a layer.
+pub fn kodata(listing: &Listing, epoch: u64) -> Result<FileTree> {
+    let mut tree = FileTree::new();
+    tree.add_dir("var/run/ko", Meta::dir().modified(epoch))?;
+    for name in &listing.directories {
+        tree.add_dir(&format!("var/run/ko/{name}"), Meta::dir().modified(epoch))?;
+    }
+    for file in &listing.files {
+        let data = Data::File { path: file.path.clone(), size: file.size };
+        let meta = Meta::data(file.executable).modified(epoch);
+        tree.add_file(&format!("var/run/ko/{}", file.name), data, meta)?;
+    }
+    Ok(tree)
+}

@@ -1,0 +1,255 @@
+//! The base: resolved once to a digest, its manifests verified, its layers left where they are.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
+
+use crate::content::{Blob, Content, Source};
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
+use crate::image::Compression;
+use crate::image::assemble::{EPOCH, Inherited};
+use crate::image::layer;
+use crate::oci::{
+    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Reference, Repository,
+    json,
+};
+use crate::ops::Context;
+use crate::plan::platforms;
+use crate::settings::{Base, Settings};
+use crate::target::layout::Reader;
+
+/// What each platform's image stands on.
+pub(super) struct Bases {
+    /// In the order of the platforms.
+    pub(super) list: Vec<(Platform, Inherited)>,
+    /// The base's reference and the digest of its root, if it comes from a registry.
+    pub(super) origin: Option<(String, Digest)>,
+}
+
+impl Bases {
+    /// The platforms, in order.
+    pub(super) fn platforms(&self) -> Vec<Platform> {
+        self.list.iter().map(|(p, _)| p.clone()).collect()
+    }
+}
+
+/// Finds the base for every platform.
+pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Bases> {
+    match &settings.base {
+        Base::Static => {
+            let list = platforms::for_static(&settings.platforms)?;
+            let layer = built_in_layer(settings.compression, settings.jobs).await?;
+            let inherited = |p: &Platform| Inherited {
+                config: crate::base::config(p, layer.1),
+                layers: vec![layer.0.clone()],
+                ..Inherited::default()
+            };
+            let list = list.into_iter().map(|p| (p.clone(), inherited(&p))).collect();
+            Ok(Bases { list, origin: None })
+        }
+        Base::Scratch => {
+            let list = platforms::for_scratch(&settings.platforms)?;
+            let config = ImageConfig { created: Some(EPOCH.to_owned()), ..ImageConfig::default() };
+            let scratch = Inherited { config, ..Inherited::default() };
+            Ok(Bases { list: list.into_iter().map(|p| (p, scratch.clone())).collect(), origin: None })
+        }
+        Base::Registry(reference) => from_registry(cx, settings, reference).await,
+        Base::Layout(dir, name) => {
+            let reader = Reader::open(dir).map_err(|e| e.as_kind(Kind::Base))?;
+            let (root, _) = reader.root(name.as_deref()).map_err(|e| e.as_kind(Kind::Base))?;
+            let bytes = reader.document(&root)?;
+            let place = Place::Layout(reader);
+            inherit(settings, &place, root, bytes, &format!("oci:{}", dir.display())).await
+        }
+    }
+}
+
+/// The layer of the built-in base; the same for every platform.
+async fn built_in_layer(compression: Compression, threads: usize) -> Result<(Blob, Digest)> {
+    let work = move || {
+        let tree = crate::base::layer_tree()?;
+        let mut bytes = Vec::new();
+        let written = layer::write(&tree, compression, threads, &crate::fs::open, &mut bytes)?;
+        let blob = Blob { descriptor: written.descriptor(), content: Content::Bytes(Bytes::from(bytes)) };
+        Ok((blob, written.diff_id))
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::new(Kind::Internal, "write the built-in base", e))?
+}
+
+async fn from_registry(cx: &Context, settings: &Settings, reference: &Reference) -> Result<Bases> {
+    let name = reference.to_string();
+    let source = cx.origin();
+    let (root, bytes) = source.resolve(reference).await.map_err(|e| base_error(e, &name))?;
+    cx.observer.on(Event::Base { reference: format!("{}@{}", reference.repository, root.digest) });
+    let digest = root.digest;
+    let place = Place::Registry(source, reference.repository.clone());
+    let mut bases = inherit(settings, &place, root, bytes, &name).await?;
+    bases.origin = Some((name.clone(), digest));
+    Ok(bases)
+}
+
+/// A failure that isn't about credentials, the network or integrity is the base's.
+fn base_error(error: Error, name: &str) -> Error {
+    let error = error.within(format!("use the base {name}"));
+    match error.kind() {
+        Kind::Refused | Kind::Input => error.as_kind(Kind::Base),
+        _ => error,
+    }
+}
+
+/// Where a base's documents and layers are.
+enum Place {
+    Registry(Arc<dyn Source>, Repository),
+    Layout(Reader),
+}
+
+impl Place {
+    /// The verified bytes of a document.
+    async fn document(&self, descriptor: &Descriptor) -> Result<Bytes> {
+        match self {
+            Place::Layout(reader) => reader.document(descriptor),
+            Place::Registry(source, repository) => {
+                if descriptor.size > json::MAX_DOCUMENT {
+                    let why = format!("{} bytes, more than 4 MiB", descriptor.size);
+                    return Err(Error::new(Kind::Integrity, format!("read {}", descriptor.digest), why));
+                }
+                if descriptor.media_type.is_manifest_or_index() {
+                    let reference = Reference {
+                        repository: repository.clone(),
+                        tag: None,
+                        digest: Some(descriptor.digest),
+                    };
+                    let (found, bytes) = source.resolve(&reference).await?;
+                    if found.size != descriptor.size || found.media_type != descriptor.media_type {
+                        let why = "size or media type aren't what the index says";
+                        return Err(Error::new(Kind::Integrity, format!("read {}", descriptor.digest), why));
+                    }
+                    return Ok(bytes);
+                }
+                let mut stream = source.fetch(repository, descriptor).await?;
+                let mut bytes = Vec::new();
+                while let Some(piece) = stream.next().await {
+                    bytes.extend_from_slice(&piece?);
+                }
+                Ok(Bytes::from(bytes))
+            }
+        }
+    }
+
+    /// A layer, left where it is.
+    fn layer(&self, descriptor: &Descriptor) -> Blob {
+        match self {
+            Place::Layout(reader) => reader.blob(descriptor),
+            Place::Registry(_, repository) => {
+                Blob { descriptor: descriptor.clone(), content: Content::Remote(repository.clone()) }
+            }
+        }
+    }
+
+    fn is_registry(&self) -> bool {
+        matches!(self, Place::Registry(..))
+    }
+}
+
+/// What the platforms inherit from a root that is an index or an image.
+async fn inherit(
+    settings: &Settings,
+    place: &Place,
+    root: Descriptor,
+    bytes: Bytes,
+    name: &str,
+) -> Result<Bases> {
+    let bad = |why: String| Error::new(Kind::Base, format!("use the base {name}"), why);
+    let chosen: Vec<(Platform, Descriptor, Option<Bytes>)> = if root.media_type.is_index() {
+        let index: ImageIndex = json::from_bytes(&bytes, "its index").map_err(|e| base_error(e, name))?;
+        let entries: Vec<&Descriptor> = index.manifests.iter().filter(|d| !d.is_attestation()).collect();
+        let mut available = Vec::new();
+        for entry in &entries {
+            match &entry.platform {
+                Some(platform) => available.push(platform.clone()),
+                None => return Err(bad(format!("its entry {} names no platform", entry.digest))),
+            }
+        }
+        let matched = platforms::for_base(&settings.platforms, &available, name)?;
+        matched.into_iter().map(|(p, i)| (p, entries[i].clone(), None)).collect()
+    } else if root.media_type.is_manifest() {
+        let (_, config) = image(place, &root, &bytes, name).await?;
+        let mut platform = Platform::new(&config.os, &config.architecture);
+        platform.variant.clone_from(&config.variant);
+        platform.os_version.clone_from(&config.os_version);
+        let matched = platforms::for_base(&settings.platforms, &[platform], name)?;
+        matched.into_iter().map(|(p, _)| (p, root.clone(), Some(bytes.clone()))).collect()
+    } else {
+        return Err(bad(format!("it is {}, not an image", root.media_type)));
+    };
+    if chosen.is_empty() {
+        return Err(bad("it has no platform that gimg builds for".to_owned()));
+    }
+    let list = try_join_all(chosen.into_iter().map(|(platform, descriptor, bytes)| async move {
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => place.document(&descriptor).await.map_err(|e| base_error(e, name))?,
+        };
+        if !descriptor.media_type.is_manifest() {
+            return Err(bad(format!(
+                "its entry {} is {}, not an image",
+                descriptor.digest, descriptor.media_type
+            )));
+        }
+        let (manifest, config) = image(place, &descriptor, &bytes, name).await?;
+        if config.os != platform.os || config.architecture != platform.architecture {
+            let says = format!("{}/{}", config.os, config.architecture);
+            return Err(bad(format!("its config says {says}, its index {platform}")));
+        }
+        let inherited = Inherited {
+            layers: manifest.layers.iter().map(|l| place.layer(l)).collect(),
+            annotations: manifest.annotations,
+            origin: place.is_registry().then(|| (name.to_owned(), descriptor.digest)),
+            config,
+        };
+        Ok((platform, inherited))
+    }))
+    .await?;
+    Ok(Bases { list, origin: None })
+}
+
+/// A manifest and its config, checked against each other.
+async fn image(
+    place: &Place,
+    descriptor: &Descriptor,
+    bytes: &Bytes,
+    name: &str,
+) -> Result<(ImageManifest, ImageConfig)> {
+    let within = |e: Error| base_error(e, name);
+    let bad = |kind: Kind, why: String| Error::new(kind, format!("use the base {name}"), why);
+    let manifest: ImageManifest = json::from_bytes(bytes, "its manifest").map_err(within)?;
+    let config_type = manifest.config.media_type.to_oci();
+    if config_type != MediaType::CONFIG {
+        let kind = manifest.artifact_type.as_ref().unwrap_or(&manifest.config.media_type);
+        return Err(bad(
+            Kind::Base,
+            format!("{} is an artifact of type {kind}, not an image", descriptor.digest),
+        ));
+    }
+    if let Some(foreign) = manifest.layers.iter().find(|l| l.extra.contains_key("urls")) {
+        return Err(bad(
+            Kind::Base,
+            format!("layer {} is kept elsewhere (urls), gimg takes no such", foreign.digest),
+        ));
+    }
+    let config = place.document(&manifest.config).await.map_err(within)?;
+    let config: ImageConfig = json::from_bytes(&config, "its config").map_err(within)?;
+    if config.rootfs.diff_ids.len() != manifest.layers.len() {
+        let (ids, layers) = (config.rootfs.diff_ids.len(), manifest.layers.len());
+        return Err(bad(
+            Kind::Integrity,
+            format!("its config lists {ids} diff_ids, its manifest {layers} layers"),
+        ));
+    }
+    Ok((manifest, config))
+}

@@ -1,0 +1,302 @@
+//! `gimg build`: the product on one page.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::{join_all, try_join_all};
+use tokio::sync::Semaphore;
+
+use crate::content::copy::Copier;
+use crate::content::{Graph, Target};
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
+use crate::go::{self, Binary, Go};
+use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
+use crate::image::{FileTree, Written, contents, layer};
+use crate::oci::{Descriptor, History};
+use crate::ops::base::Bases;
+use crate::ops::lookup::{Found, lookup};
+use crate::ops::{Context, Published, PublishedPlatform, Report};
+use crate::plan::{self, CompileGroup, Compiled, ImagePlan, Plan};
+use crate::registry::RegistryTarget;
+use crate::settings::{Destination, Settings};
+use crate::store::Scratch;
+use crate::target::archive::{Archive, Format};
+use crate::target::layout::{Layout, Place};
+
+/// Compiles, packs and publishes.
+///
+/// # Errors
+/// Whatever a stage says; nothing is tagged then.
+pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
+    let start = Instant::now();
+    for warning in &settings.warnings {
+        cx.observer.on(Event::Warning(warning.clone()));
+    }
+    let Found { facts, go, bases } = lookup(cx, settings).await?;
+    let plan = plan::plan(settings, &facts)?;
+    let copiers = copiers(cx, settings);
+    let run = Run { cx, settings, plan: &plan, go: &go, bases: &bases, copiers: &copiers };
+
+    let (layers, kodata) = tokio::try_join!(run.programs(), run.kodata())?;
+    let mut images = Vec::new();
+    for (index, image) in plan.images.iter().enumerate() {
+        images.push(run.assemble(index, image, &layers, kodata[index].as_ref())?);
+    }
+    let graphs: Vec<Graph> = images.iter().map(|i| i.graph.clone()).collect();
+    try_join_all(copiers.iter().flat_map(|c| graphs.iter().map(move |g| c.content(g)))).await?;
+    // Every destination has everything: only now do names move.
+    for copier in &copiers {
+        copier.publish(&graphs).await?;
+    }
+    run.say_where(&graphs);
+    let images = images.into_iter().map(|i| i.published(&copiers)).collect();
+    Ok(Report { images, elapsed: start.elapsed() })
+}
+
+/// A copier for each destination.
+fn copiers(cx: &Context, settings: &Settings) -> Vec<Copier> {
+    let target = |destination: &Destination| -> Arc<dyn Target> {
+        let layout = |place| Arc::new(Layout::new(place, cx.origin()));
+        let archive = |format, path: &Path| {
+            Arc::new(Archive::new(format, settings.cwd.join(path), cx.origin(), Arc::clone(&cx.scratch)))
+        };
+        match destination {
+            Destination::Registry => Arc::new(RegistryTarget::new(cx.registry.clone(), cx.origin())),
+            Destination::Layout(dir) => layout(Place::One(dir.clone())),
+            Destination::LayoutPerProgram(dir) => layout(Place::PerProgram(dir.clone())),
+            Destination::OciArchive(path) => archive(Format::Oci, path),
+            Destination::DockerArchive(path) => archive(Format::Docker, path),
+        }
+    };
+    let copier = |d| Copier::new(target(d), Arc::clone(&cx.observer), settings.jobs);
+    settings.destinations.iter().map(copier).collect()
+}
+
+/// One run's values, for the stages below.
+struct Run<'a> {
+    cx: &'a Context,
+    settings: &'a Settings,
+    plan: &'a Plan,
+    go: &'a Go,
+    bases: &'a Bases,
+    copiers: &'a [Copier],
+}
+
+/// The layer of one program for one platform.
+struct ProgramLayer {
+    layer: Layer,
+    binary_size: u64,
+}
+
+/// Layers by image and platform.
+type ProgramLayers = BTreeMap<(usize, usize), ProgramLayer>;
+
+impl Run<'_> {
+    /// Compiles every group and packs its programs, a bounded number of groups at a time. All groups end before a
+    /// failure is reported, so that it is always that of the first platform asked for, not of the fastest.
+    async fn programs(&self) -> Result<ProgramLayers> {
+        let limit = Semaphore::new(self.settings.jobs);
+        let results = join_all(self.plan.groups.iter().map(|group| self.group(group, &limit))).await;
+        let mut layers = BTreeMap::new();
+        for result in results {
+            layers.extend(result?);
+        }
+        Ok(layers)
+    }
+
+    async fn group(&self, group: &CompileGroup, limit: &Semaphore) -> Result<ProgramLayers> {
+        let permit = limit.acquire().await.map_err(|e| Error::new(Kind::Internal, "compile", e))?;
+        let (platform, scratch) = (&group.target.platform, &self.cx.scratch);
+        let packages: Vec<String> = group.packages.iter().map(|p| p.import_path.clone()).collect();
+        self.cx.observer.on(Event::CompileStarted { platform: platform.clone(), packages: packages.clone() });
+        let start = Instant::now();
+        let (out, temporary) = (scratch.directory()?, scratch.directory()?);
+        let binaries = go::build(self.go, group, &out, &temporary).await?;
+        let elapsed = start.elapsed();
+        self.cx.observer.on(Event::Compiled { platform: platform.clone(), packages, elapsed });
+        drop(permit);
+        let packed = group.packages.iter().zip(binaries).map(|(p, b)| self.program(group, p, b));
+        Ok(try_join_all(packed).await?.into_iter().collect())
+    }
+
+    /// Packs one program, and sends its layer on: a layer has no name, so early is safe.
+    async fn program(
+        &self,
+        group: &CompileGroup,
+        compiled: &Compiled,
+        binary: Binary,
+    ) -> Result<((usize, usize), ProgramLayer)> {
+        let image = &self.plan.images[compiled.image];
+        let platform = &group.target.platform;
+        if let Some(loader) = &binary.header.interpreter
+            && self.settings.base.has_no_loader()
+        {
+            let why = format!("it asks for the loader {loader}, which the base lacks");
+            return Err(Error::new(Kind::Input, format!("use {} for {platform}", image.import_path), why)
+                .hint("build it with CGO_ENABLED=0, or name a base with a C library by --base"));
+        }
+        self.warn_about_stamp(&binary);
+        let program = image.name.program.clone();
+        self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
+        let tree = contents::program(&compiled.file, &binary.path, binary.size)?;
+        let written = self.write(tree).await?;
+        Scratch::remove(&binary.path);
+        let layer =
+            self.layer(written, image, &format!("go build output, at /ko-app/{}", compiled.file), None);
+        let descriptor = layer.blob.descriptor.clone();
+        self.cx.observer.on(Event::LayerReady { program, platform: platform.clone(), descriptor });
+        try_join_all(self.copiers.iter().map(|c| c.put(&image.name, &layer.blob))).await?;
+        Ok(((compiled.image, compiled.platform), ProgramLayer { layer, binary_size: binary.size }))
+    }
+
+    /// The kodata layer of each image that has kodata.
+    async fn kodata(&self) -> Result<Vec<Option<Layer>>> {
+        let epoch = self.settings.kodata_epoch;
+        try_join_all(self.plan.images.iter().map(|image| async move {
+            let dir = image.dir.join("kodata");
+            let listing = blocking(move || crate::fs::list_kodata(&dir)).await?;
+            let Some(listing) = listing else { return Ok(None) };
+            let written = self.write(contents::kodata(&listing, epoch.unwrap_or(0))?).await?;
+            Ok(Some(self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch)))
+        }))
+        .await
+    }
+
+    /// Writes a tree as a layer into the private directory.
+    async fn write(&self, tree: FileTree) -> Result<(Written, Arc<Path>)> {
+        let (file, path) = self.cx.scratch.file()?;
+        let (compression, threads) = (self.settings.compression, self.settings.jobs);
+        let written =
+            blocking(move || layer::write(&tree, compression, threads, &crate::fs::open, file)).await?;
+        Ok((written, Arc::from(path)))
+    }
+
+    fn layer(
+        &self,
+        written: (Written, Arc<Path>),
+        image: &ImagePlan,
+        comment: &str,
+        epoch: Option<u64>,
+    ) -> Layer {
+        let (written, path) = written;
+        let created = epoch.or(self.settings.epoch).map_or_else(|| EPOCH.to_owned(), rfc3339);
+        Layer {
+            blob: Scratch::blob(&path, written.descriptor()),
+            diff_id: written.diff_id,
+            history: History {
+                created: Some(created),
+                created_by: Some(format!("gimg build ko://{}", image.import_path)),
+                author: Some("gimg".to_owned()),
+                comment: Some(comment.to_owned()),
+                empty_layer: None,
+            },
+        }
+    }
+
+    /// One image of the plan from its layers: an image for one platform, an index for several.
+    fn assemble(
+        &self,
+        index: usize,
+        plan: &ImagePlan,
+        programs: &ProgramLayers,
+        kodata: Option<&Layer>,
+    ) -> Result<Assembled> {
+        let settings = self.settings;
+        let mut images: Vec<Image> = Vec::new();
+        let mut platforms = Vec::new();
+        for (number, (platform, base)) in self.bases.list.iter().enumerate() {
+            let program = programs
+                .get(&(index, number))
+                .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
+            let mut layers: Vec<Layer> = kodata.cloned().into_iter().collect();
+            layers.push(program.layer.clone());
+            let spec = Spec {
+                platform,
+                program: &plan::naming::file(&plan.import_path, &platform.os),
+                created: settings.epoch.map(rfc3339),
+                labels: &settings.labels,
+                annotations: &settings.annotations,
+                user: settings.user.as_deref(),
+            };
+            let image = assemble::image(base, &layers, &spec)?;
+            platforms.push(published_platform(&image, platform.to_string(), program.binary_size));
+            images.push(image);
+        }
+        let blobs = images.iter().flat_map(|i| i.layers.iter().cloned().chain([i.config.clone()])).collect();
+        let (root, children) = if let [image] = images.as_slice() {
+            (image.manifest.clone(), Vec::new())
+        } else {
+            let root = assemble::index(&images, self.bases.origin.as_ref(), &settings.annotations)?;
+            (root, images.iter().map(|i| i.manifest.clone()).collect())
+        };
+        let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
+        Ok(Assembled { graph, import_path: plan.import_path.clone(), platforms })
+    }
+
+    /// A stamp of a dirty tree changes the digest; say so once.
+    fn warn_about_stamp(&self, binary: &Binary) {
+        let Some(info) = &binary.header.build_info else { return };
+        if info.settings.iter().any(|(k, v)| k == "vcs.modified" && v == "true") {
+            self.cx.observer.on(Event::Warning(
+                "the git tree has changes or untracked files, and Go stamps that into the program: the digest \
+                 will differ elsewhere (--buildvcs=false makes it depend on the source alone)"
+                    .to_owned(),
+            ));
+        }
+    }
+
+    /// With no destination set, people must be told where the image is and what to do with it.
+    fn say_where(&self, graphs: &[Graph]) {
+        for destination in &self.settings.destinations {
+            let Destination::LayoutPerProgram(dir) = destination else { continue };
+            for graph in graphs {
+                let path = dir.join(&graph.name.program);
+                self.cx.observer.on(Event::Note(format!(
+                    "wrote {0} (no repository is set); push it with: gimg push {0} REPOSITORY",
+                    path.display()
+                )));
+            }
+        }
+    }
+}
+
+/// An image that is ready to be published.
+struct Assembled {
+    graph: Graph,
+    import_path: String,
+    platforms: Vec<PublishedPlatform>,
+}
+
+impl Assembled {
+    /// What to tell about it. The registry's reference comes first if there is one.
+    fn published(self, copiers: &[Copier]) -> Published {
+        let root = &self.graph.root.descriptor;
+        let mut references: Vec<String> = copiers.iter().map(|c| c.target().reference(&self.graph)).collect();
+        references.sort_by_key(|r| r.starts_with("oci") || r.starts_with("docker-archive:"));
+        let mut references = references.into_iter();
+        Published {
+            reference: references.next().unwrap_or_default(),
+            also: references.collect(),
+            import_path: self.import_path,
+            digest: root.digest,
+            media_type: root.media_type.clone(),
+            tags: self.graph.tags.iter().map(ToString::to_string).collect(),
+            platforms: self.platforms,
+        }
+    }
+}
+
+fn published_platform(image: &Image, platform: String, binary_size: u64) -> PublishedPlatform {
+    let layers: Vec<Descriptor> = image.layers.iter().map(|l| l.descriptor.clone()).collect();
+    let manifest = &image.manifest.descriptor;
+    let size = manifest.size + image.config.descriptor.size + layers.iter().map(|l| l.size).sum::<u64>();
+    PublishedPlatform { platform, digest: manifest.digest, size, binary_size, layers }
+}
+
+/// Runs work that blocks on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::new(Kind::Internal, "run a task", e))?
+}

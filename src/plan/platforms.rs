@@ -1,0 +1,221 @@
+//! `--platform` against what Go can build for and what the base has.
+
+use crate::error::{Error, Kind, Result};
+use crate::oci::Platform;
+
+/// GOOS/GOARCH pairs of Go's ports that an image can be made of (internal/platform, zosarch.go).
+const PORTS: &[(&str, &[&str])] = &[
+    (
+        "linux",
+        &[
+            "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+            "ppc64le", "riscv64", "s390x",
+        ],
+    ),
+    ("windows", &["386", "amd64", "arm64"]),
+    ("darwin", &["amd64", "arm64"]),
+    ("freebsd", &["386", "amd64", "arm", "arm64", "riscv64"]),
+    ("netbsd", &["386", "amd64", "arm", "arm64"]),
+    ("openbsd", &["386", "amd64", "arm", "arm64", "ppc64", "riscv64"]),
+    ("dragonfly", &["amd64"]),
+    ("solaris", &["amd64"]),
+    ("illumos", &["amd64"]),
+    ("aix", &["ppc64"]),
+    ("wasip1", &["wasm"]),
+];
+
+/// What `all` means with the built-in base.
+const STATIC_ALL: &[&str] =
+    &["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/riscv64", "linux/s390x"];
+
+/// Which platforms the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requested {
+    /// `all`.
+    All,
+    /// These, in order.
+    List(Vec<Platform>),
+}
+
+impl Requested {
+    /// Reads the values of `--platform`: comma lists, repeats, `all`. Returns also those named twice.
+    ///
+    /// # Errors
+    /// An empty list, `all` beside others, or a platform that Go has no port for.
+    pub fn parse(values: &[String]) -> Result<(Self, Vec<Platform>)> {
+        let words: Vec<&str> = values.iter().flat_map(|v| v.split(',')).map(str::trim).collect();
+        if words.is_empty() {
+            return Ok((Requested::List(vec![Platform::new("linux", "amd64")]), Vec::new()));
+        }
+        if words.iter().all(|w| w.is_empty()) {
+            return Err(Error::new(Kind::Usage, "read --platform", "the list of platforms is empty"));
+        }
+        if words.contains(&"all") {
+            if words.len() > 1 {
+                return Err(Error::new(
+                    Kind::Usage,
+                    "read --platform",
+                    "it takes all, or platforms, not both",
+                ));
+            }
+            return Ok((Requested::All, Vec::new()));
+        }
+        let (mut list, mut twice) = (Vec::new(), Vec::new());
+        for word in words {
+            let platform: Platform = word.parse()?;
+            check_port(&platform)?;
+            if list.contains(&platform) {
+                twice.push(platform);
+            } else {
+                list.push(platform);
+            }
+        }
+        Ok((Requested::List(list), twice))
+    }
+}
+
+fn check_port(platform: &Platform) -> Result<()> {
+    let what = format!("invalid platform \"{platform}\"");
+    let Some((_, architectures)) = PORTS.iter().find(|(os, _)| *os == platform.os) else {
+        let known: Vec<&str> = PORTS.iter().map(|(os, _)| *os).collect();
+        return Err(Error::new(Kind::Usage, what, format!("unknown operating system \"{}\"", platform.os))
+            .hint(format!("Go builds for {}", known.join(", "))));
+    };
+    if !architectures.contains(&platform.architecture.as_str()) {
+        let why = format!("unknown architecture \"{}\" for {}", platform.architecture, platform.os);
+        return Err(Error::new(Kind::Usage, what, why).hint(format!("Go has {}", architectures.join(", "))));
+    }
+    super::command::variant_setting(platform)?;
+    Ok(())
+}
+
+/// The platforms to build with the built-in base.
+///
+/// # Errors
+/// A platform that isn't linux.
+pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
+    match requested {
+        Requested::All => STATIC_ALL.iter().map(|p| p.parse()).collect(),
+        Requested::List(list) => match list.iter().find(|p| p.os != "linux") {
+            Some(other) => {
+                let why = format!("it has linux only, not {other}");
+                Err(Error::new(Kind::Base, "use the base static", why)
+                    .hint("name a base that has it with --base, or use --base scratch"))
+            }
+            None => Ok(list.clone()),
+        },
+    }
+}
+
+/// The platforms to build with no base.
+///
+/// # Errors
+/// `all`, which says nothing here, or Windows, whose images need a base.
+pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
+    match requested {
+        Requested::All => {
+            Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
+                .hint("name the platforms, such as linux/amd64,linux/arm64"))
+        }
+        Requested::List(list) => {
+            if list.iter().any(|p| p.os == "windows") {
+                return Err(Error::new(Kind::Base, "use the base scratch", "a Windows image needs a base"));
+            }
+            Ok(list.clone())
+        }
+    }
+}
+
+/// For each requested platform its place in `available`, which is what a base has, in the base's order.
+///
+/// # Errors
+/// A platform that the base lacks; the error lists what it has.
+pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Result<Vec<(Platform, usize)>> {
+    let normal: Vec<Platform> = available.iter().cloned().map(Platform::normalised).collect();
+    let list = match requested {
+        Requested::All => {
+            let all = normal.into_iter().enumerate().filter(|(_, p)| buildable(p)).map(|(i, p)| (p, i));
+            return Ok(all.collect());
+        }
+        Requested::List(list) => list,
+    };
+    list.iter()
+        .map(|wanted| match best(wanted, &normal) {
+            Some(index) => Ok((wanted.clone(), index)),
+            None => {
+                let has: Vec<String> = normal.iter().map(ToString::to_string).collect();
+                Err(Error::new(Kind::Base, format!("use the base {base}"), format!("it has no {wanted}"))
+                    .hint(format!("it has {}", has.join(", "))))
+            }
+        })
+        .collect()
+}
+
+/// Whether gimg makes images of this platform.
+fn buildable(platform: &Platform) -> bool {
+    platform.os == "linux" && check_port(platform).is_ok()
+}
+
+/// The entry for `wanted`: the same variant, else the best one that `wanted` can run.
+fn best(wanted: &Platform, available: &[Platform]) -> Option<usize> {
+    let same = |p: &Platform| {
+        p.os == wanted.os
+            && p.architecture == wanted.architecture
+            && wanted.os_version.as_deref().is_none_or(|v| {
+                p.os_version.as_deref().is_some_and(|have| have == v || have.starts_with(&format!("{v}.")))
+            })
+    };
+    let exact = available.iter().position(|p| same(p) && p.variant == wanted.variant);
+    exact.or_else(|| {
+        // A CPU runs code for the lower variants: arm/v7 takes arm/v6, amd64/v3 takes plain amd64.
+        let lower = available.iter().enumerate().filter(|(_, p)| same(p) && p.variant < wanted.variant);
+        lower.max_by_key(|(_, p)| &p.variant).map(|(index, _)| index)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<(Requested, Vec<Platform>)> {
+        Requested::parse(&[text.to_owned()])
+    }
+
+    #[test]
+    fn lists_are_read_and_refused() {
+        let (requested, twice) = parse("linux/arm64,linux/amd64,linux/arm64/v8").unwrap();
+        let Requested::List(list) = requested else { panic!("a list") };
+        assert_eq!(list.iter().map(ToString::to_string).collect::<Vec<_>>(), ["linux/arm64", "linux/amd64"]);
+        assert_eq!(twice.len(), 1);
+        for (text, why) in [
+            ("", "empty"),
+            ("all,linux/amd64", "not both"),
+            ("linux/amd65", "unknown architecture \"amd65\""),
+            ("lynux/amd64", "unknown operating system"),
+            ("linux/arm/v9", "variant"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.to_string().contains(why), "{text}: {error}");
+            assert_eq!(error.kind(), Kind::Usage);
+        }
+    }
+
+    #[test]
+    fn bases_match_by_variant_or_the_best_lower_one() {
+        let available: Vec<Platform> = ["linux/amd64", "linux/arm/v6", "linux/arm64/v8", "linux/arm/v5"]
+            .iter()
+            .map(|p| p.parse().unwrap())
+            .collect();
+        let index = |text: &str| {
+            let (requested, _) = parse(text).unwrap();
+            for_base(&requested, &available, "b").map(|list| list[0].1)
+        };
+        assert_eq!(index("linux/amd64").unwrap(), 0);
+        assert_eq!(index("linux/amd64/v3").unwrap(), 0);
+        assert_eq!(index("linux/arm").unwrap(), 1);
+        assert_eq!(index("linux/arm/v5").unwrap(), 3);
+        assert_eq!(index("linux/arm64").unwrap(), 2);
+        let error = index("linux/s390x").unwrap_err();
+        assert_eq!(error.hint_text(), Some("it has linux/amd64, linux/arm/v6, linux/arm64, linux/arm/v5"));
+    }
+}

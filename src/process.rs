@@ -1,0 +1,162 @@
+//! Edge: running a child to its end, with its output captured and its whole process group stopped if the
+//! caller loses interest (Ctrl-C drops the future; `go` must not leave compilers behind).
+#![expect(clippy::disallowed_methods, reason = "edge: child processes")]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use crate::error::{Error, Kind, Result};
+
+/// A child to run. The environment is the caller's, changed by `set` and `remove`.
+#[derive(Clone, Debug, Default)]
+pub struct Child {
+    /// The program: a path, or a name looked up in PATH.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Where it runs.
+    pub dir: PathBuf,
+    /// Variables to set, after `remove`.
+    pub set: Vec<(String, String)>,
+    /// Variables to take away.
+    pub remove: Vec<String>,
+}
+
+/// What a child left behind.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Whether it ended with status 0.
+    pub success: bool,
+    /// Its end in words, such as `exit status: 1`.
+    pub status: String,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error, as text.
+    pub stderr: String,
+}
+
+/// Why a child could not be started.
+#[derive(Debug)]
+pub enum StartError {
+    /// There is no such program.
+    NotFound,
+    /// Anything else, in words.
+    Other(Error),
+}
+
+impl Child {
+    /// A child `program` in `dir`.
+    #[must_use]
+    pub fn new(program: &Path, dir: &Path) -> Self {
+        Child { program: program.to_owned(), dir: dir.to_owned(), ..Child::default() }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item = S>, S: Into<OsString>>(mut self, args: I) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.set.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs it to its end. Dropping the future stops it and everything it started.
+    ///
+    /// # Errors
+    /// Only if it can't be started or waited for; a failing child is a successful [`Output`].
+    pub async fn run(&self) -> Result<Output, StartError> {
+        // A missing directory gives the same error as a missing program.
+        if !self.dir.is_dir() {
+            return Err(StartError::Other(Error::new(
+                Kind::Input,
+                format!("run {}", self.program.display()),
+                format!("no such directory {}", self.dir.display()),
+            )));
+        }
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(&self.args).current_dir(&self.dir).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for key in &self.remove {
+            command.env_remove(key);
+        }
+        for (key, value) in &self.set {
+            command.env(key, value);
+        }
+        // PWD may name another spelling of the directory (a symlink); Go prints paths relative to it.
+        command.env("PWD", &self.dir);
+        #[cfg(unix)]
+        command.process_group(0);
+        let other = |e: std::io::Error| {
+            StartError::Other(Error::new(Kind::LocalIo, format!("run {}", self.program.display()), e))
+        };
+        let child = command.spawn().map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => StartError::NotFound,
+            _ => other(e),
+        })?;
+        let guard = GroupGuard::new(child.id());
+        let output = child.wait_with_output().await.map_err(other)?;
+        guard.disarm();
+        Ok(Output {
+            success: output.status.success(),
+            status: output.status.to_string(),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+/// Stops a process group when dropped.
+struct GroupGuard {
+    #[cfg(unix)]
+    leader: Option<rustix::process::Pid>,
+}
+
+impl GroupGuard {
+    #[cfg(unix)]
+    fn new(id: Option<u32>) -> Self {
+        let leader = id.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        GroupGuard { leader }
+    }
+
+    #[cfg(not(unix))]
+    fn new(_id: Option<u32>) -> Self {
+        GroupGuard {}
+    }
+
+    #[cfg_attr(not(unix), expect(unused_mut, clippy::unused_self))]
+    fn disarm(mut self) {
+        #[cfg(unix)]
+        {
+            self.leader = None;
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        use rustix::process::{Signal, WaitOptions, kill_process_group, waitpid};
+        let Some(leader) = self.leader else { return };
+        let _ = kill_process_group(leader, Signal::KILL);
+        // Its files may only be removed when it is gone: wait, but not for ever.
+        for _ in 0..200 {
+            match waitpid(Some(leader), WaitOptions::NOHANG) {
+                Ok(None) => std::thread::sleep(std::time::Duration::from_millis(5)),
+                Ok(Some(_)) | Err(_) => break,
+            }
+        }
+    }
+}

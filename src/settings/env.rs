@@ -1,0 +1,65 @@
+//! Every environment variable that gimg reads.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Kind, Result};
+
+/// The repository that images go to.
+pub const GIMG_REPO: &str = "GIMG_REPO";
+/// ko's name for it.
+pub const KO_DOCKER_REPO: &str = "KO_DOCKER_REPO";
+/// The go command, as in ko.
+pub const KO_GO_PATH: &str = "KO_GO_PATH";
+/// Seconds since 1970 for an image's `created` (reproducible-builds.org).
+pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// Seconds since 1970 for the times of kodata, as in ko.
+pub const KO_DATA_DATE_EPOCH: &str = "KO_DATA_DATE_EPOCH";
+/// A file of CA certificates to trust besides the system's.
+pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// Set by CI systems: no live progress.
+pub const CI: &str = "CI";
+/// Set by people who want no colour (no-color.org).
+pub const NO_COLOR: &str = "NO_COLOR";
+
+/// The latest time that RFC 3339 can write: the end of 9999.
+const MAX_EPOCH: u64 = 253_402_300_799;
+
+/// The environment, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Env(BTreeMap<String, String>);
+
+impl Env {
+    /// An environment of these variables.
+    #[must_use]
+    pub fn new(variables: BTreeMap<String, String>) -> Self {
+        Env(variables)
+    }
+
+    /// All variables.
+    #[must_use]
+    pub fn all(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    /// The first of `names` that is set and not empty.
+    #[must_use]
+    pub fn first(&self, names: &[&str]) -> Option<&str> {
+        names.iter().filter_map(|n| self.0.get(*n)).map(String::as_str).find(|v| !v.is_empty())
+    }
+
+    /// A time in seconds since 1970.
+    ///
+    /// # Errors
+    /// A value that is no such number.
+    pub fn epoch(&self, name: &str) -> Result<Option<u64>> {
+        let Some(text) = self.first(&[name]) else { return Ok(None) };
+        match text.parse::<u64>() {
+            Ok(seconds) if seconds <= MAX_EPOCH => Ok(Some(seconds)),
+            _ => Err(Error::new(
+                Kind::Usage,
+                format!("read {name}"),
+                format!("\"{text}\" isn't seconds since 1970"),
+            )),
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! What the user decided: flags over environment, resolved once. Pure.
+
+pub mod env;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::error::{Error, Kind, Result};
+use crate::image::Compression;
+use crate::oci::{Reference, Repository, Tag};
+use crate::plan::naming::Naming;
+use crate::plan::platforms::Requested;
+
+/// Everything the user decided about a build. Nothing here still means "look elsewhere".
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the user is.
+    pub cwd: PathBuf,
+    /// The packages, without `ko://`.
+    pub packages: Vec<String>,
+    /// The platforms.
+    pub platforms: Requested,
+    /// The base.
+    pub base: Base,
+    /// Where the images go.
+    pub destinations: Vec<Destination>,
+    /// The repository that names are made below.
+    pub repository: Option<Repository>,
+    /// How names are made.
+    pub naming: Naming,
+    /// The tags.
+    pub tags: Vec<Tag>,
+    /// How Go builds.
+    pub go: GoSettings,
+    /// How many compiles, and how many transfers, run at a time.
+    pub jobs: usize,
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// Labels added to the config.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations added to manifests and index.
+    pub annotations: BTreeMap<String, String>,
+    /// The user that the image runs as, if not the base's.
+    pub user: Option<String>,
+    /// SOURCE_DATE_EPOCH: seconds since 1970 for `created`.
+    pub epoch: Option<u64>,
+    /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
+    pub kodata_epoch: Option<u64>,
+    /// Things to warn about before anything is done.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Whether a registry will be asked for anything.
+    #[must_use]
+    pub fn needs_registry(&self) -> bool {
+        matches!(self.base, Base::Registry(_)) || self.destinations.contains(&Destination::Registry)
+    }
+}
+
+/// How Go builds.
+#[derive(Clone, Debug, Default)]
+pub struct GoSettings {
+    /// The go command.
+    pub program: PathBuf,
+    /// The linker flags, if not those in GOFLAGS.
+    pub ldflags: Option<String>,
+    /// Further flags of `go build`.
+    pub flags: Vec<String>,
+    /// `-buildvcs`, if not as Go has it.
+    pub buildvcs: Option<bool>,
+}
+
+/// What an image stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// The built-in base.
+    Static,
+    /// Nothing.
+    Scratch,
+    /// An image of a registry.
+    Registry(Reference),
+    /// An OCI layout, with the name of one of its entries if it has several.
+    Layout(PathBuf, Option<String>),
+}
+
+impl Base {
+    /// Whether it surely lacks a dynamic loader: a program that asks for one can't start on it.
+    #[must_use]
+    pub fn has_no_loader(&self) -> bool {
+        matches!(self, Base::Static | Base::Scratch)
+    }
+}
+
+/// Where images go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// The repository's registry.
+    Registry,
+    /// One OCI layout for all images.
+    Layout(PathBuf),
+    /// An OCI layout for each program, below a directory.
+    LayoutPerProgram(PathBuf),
+    /// An OCI layout in one tar file.
+    OciArchive(PathBuf),
+    /// What `docker load` takes.
+    DockerArchive(PathBuf),
+}
+
+/// What the command line said, before the environment is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// The packages.
+    pub packages: Vec<String>,
+    /// `--platform`.
+    pub platforms: Vec<String>,
+    /// `--base`.
+    pub base: Option<String>,
+    /// `--output`.
+    pub outputs: Vec<String>,
+    /// `--repo`.
+    pub repo: Option<String>,
+    /// The naming flags.
+    pub naming: Naming,
+    /// `--tags`.
+    pub tags: Vec<String>,
+    /// `--ldflags`.
+    pub ldflags: Vec<String>,
+    /// `--go-flag`.
+    pub go_flags: Vec<String>,
+    /// `--buildvcs`.
+    pub buildvcs: Option<bool>,
+    /// `--jobs`; 0 means as many as there are cores.
+    pub jobs: usize,
+    /// `--compression`.
+    pub compression: Option<String>,
+    /// `--image-label`.
+    pub labels: Vec<String>,
+    /// `--image-annotation`.
+    pub annotations: Vec<String>,
+    /// `--image-user`.
+    pub user: Option<String>,
+}
+
+/// The only precedence rules in the program: flags over environment over defaults.
+///
+/// # Errors
+/// A value that can't be read, or values that contradict each other.
+pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Result<Settings> {
+    let (platforms, twice) = Requested::parse(&words.platforms)?;
+    let mut warnings: Vec<String> =
+        twice.iter().map(|p| format!("platform {p} is named twice, it is built once")).collect();
+    if let Requested::List(list) = &platforms
+        && list.iter().any(|p| p.os == "windows")
+    {
+        return Err(Error::new(Kind::Usage, "read --platform", "Windows images are not supported yet"));
+    }
+    let repository = match words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]))
+    {
+        Some(text)
+            if text == "ko.local" || text.starts_with("ko.local/") || text.starts_with("kind.local") =>
+        {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("use the repository {text}"),
+                "gimg can't load into a daemon yet",
+            )
+            .hint("write a file with --output docker-archive:FILE and docker load it"));
+        }
+        Some(text) => Some(repository(text)?),
+        None => None,
+    };
+    let destinations = destinations(&words.outputs, repository.is_some())?;
+    let docker = destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_)));
+    let several = match &platforms {
+        Requested::All => true,
+        Requested::List(list) => list.len() > 1,
+    };
+    if docker && several {
+        return Err(Error::new(Kind::Usage, "read --output", "a docker-archive holds one platform")
+            .hint("name one platform, or use --output oci-archive:FILE"));
+    }
+    let compression: Compression = words.compression.as_deref().unwrap_or("gzip").parse()?;
+    if docker && matches!(compression, Compression::Zstd(_)) {
+        return Err(Error::new(Kind::Usage, "read --compression", "docker load reads no zstd layers")
+            .hint("use --compression gzip or none"));
+    }
+    let mut tags = Vec::new();
+    for text in words.tags.iter().flat_map(|t| t.split(',')) {
+        let tag: Tag = text.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    if tags.is_empty() {
+        tags.push(Tag::latest());
+    }
+    let packages = if words.packages.is_empty() { vec![".".to_owned()] } else { words.packages };
+    let packages = packages.into_iter().map(|p| p.strip_prefix("ko://").map_or(p.clone(), str::to_owned));
+    let packages: Vec<String> = packages.collect();
+    if packages.iter().any(String::is_empty) {
+        return Err(Error::new(Kind::Usage, "read the packages", "one is empty"));
+    }
+    if words.user.as_deref() == Some("") {
+        return Err(Error::new(Kind::Usage, "read --image-user", "it is empty"));
+    }
+    if let Some(user) = &words.user
+        && (user.matches(':').count() > 1 || user.contains(char::is_whitespace))
+    {
+        return Err(Error::new(Kind::Usage, "read --image-user", format!("\"{user}\" isn't user[:group]")));
+    }
+    let base = base(words.base.as_deref().unwrap_or("static"))?;
+    if env.first(&[env::KO_DOCKER_REPO]).is_some()
+        && env.first(&[env::GIMG_REPO]).is_some()
+        && words.repo.is_none()
+    {
+        warnings.push(format!(
+            "{} and {} are both set, the first counts",
+            env::GIMG_REPO,
+            env::KO_DOCKER_REPO
+        ));
+    }
+    Ok(Settings {
+        cwd,
+        packages,
+        platforms,
+        base,
+        destinations,
+        repository,
+        naming: words.naming,
+        tags,
+        go: GoSettings {
+            program: PathBuf::from(env.first(&[env::KO_GO_PATH]).unwrap_or("go")),
+            // As in ko, several --ldflags are joined; unlike ko, a comma is not a separator.
+            ldflags: (!words.ldflags.is_empty()).then(|| words.ldflags.join(" ")),
+            flags: words.go_flags,
+            buildvcs: words.buildvcs,
+        },
+        jobs: if words.jobs == 0 { cores } else { words.jobs },
+        compression,
+        labels: pairs("--image-label", &words.labels)?,
+        annotations: pairs("--image-annotation", &words.annotations)?,
+        user: words.user,
+        epoch: env.epoch(env::SOURCE_DATE_EPOCH)?,
+        kodata_epoch: env.epoch(env::KO_DATA_DATE_EPOCH)?,
+        warnings,
+    })
+}
+
+/// A repository to push to: no tag, no digest.
+///
+/// # Errors
+/// Anything that isn't one.
+pub fn repository(text: &str) -> Result<Repository> {
+    if text.contains('@') {
+        return Err(Error::new(Kind::Usage, format!("use the repository {text}"), "can't push to a digest"));
+    }
+    text.trim_end_matches('/').parse()
+}
+
+fn base(text: &str) -> Result<Base> {
+    match text {
+        "static" => Ok(Base::Static),
+        "scratch" => Ok(Base::Scratch),
+        _ => {
+            if let Some(version) = text.strip_prefix("static@") {
+                if version == crate::base::VERSION.to_string() {
+                    return Ok(Base::Static);
+                }
+                let why = format!("this gimg has static@{}", crate::base::VERSION);
+                return Err(Error::new(Kind::Base, format!("use the base {text}"), why));
+            }
+            if let Some(dir) = text.strip_prefix("oci:") {
+                let (dir, name) = split_layout(dir);
+                return Ok(Base::Layout(dir, name));
+            }
+            Ok(Base::Registry(text.parse().map_err(|e: Error| e.within("read --base"))?))
+        }
+    }
+}
+
+/// `DIR[:NAME]`, as skopeo writes layouts: the name is what follows the last slash's colon.
+#[must_use]
+pub fn split_layout(text: &str) -> (PathBuf, Option<String>) {
+    let last = text.rfind('/').map_or(0, |i| i + 1);
+    match text[last..].split_once(':') {
+        Some((end, name)) if !name.is_empty() => {
+            (PathBuf::from(format!("{}{end}", &text[..last])), Some(name.to_owned()))
+        }
+        _ => (PathBuf::from(text), None),
+    }
+}
+
+fn destinations(outputs: &[String], has_repository: bool) -> Result<Vec<Destination>> {
+    let mut list = Vec::new();
+    for text in outputs {
+        let bad = |why: &str| Error::new(Kind::Usage, format!("read --output {text}"), why.to_owned());
+        let (scheme, path) = text.split_once(':').map_or((text.as_str(), ""), |(s, p)| (s, p));
+        if scheme != "registry" && path.is_empty() {
+            return Err(bad("it takes registry, oci:DIR, oci-archive:FILE or docker-archive:FILE"));
+        }
+        let destination = match scheme {
+            "registry" if !path.is_empty() => return Err(bad("registry takes no path").hint("use --repo")),
+            "registry" if !has_repository => {
+                return Err(bad("no repository is set").hint("set --repo, GIMG_REPO or KO_DOCKER_REPO"));
+            }
+            "registry" => Destination::Registry,
+            "oci" => Destination::Layout(PathBuf::from(path)),
+            "oci-archive" => Destination::OciArchive(PathBuf::from(path)),
+            "docker-archive" => Destination::DockerArchive(PathBuf::from(path)),
+            _ => return Err(bad("it takes registry, oci:DIR, oci-archive:FILE or docker-archive:FILE")),
+        };
+        if !list.contains(&destination) {
+            list.push(destination);
+        }
+    }
+    if list.is_empty() {
+        list.push(if has_repository {
+            Destination::Registry
+        } else {
+            Destination::LayoutPerProgram(PathBuf::from("gimg-out"))
+        });
+    }
+    Ok(list)
+}
+
+/// `key=value` words; the value may hold anything, commas too.
+fn pairs(flag: &str, words: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut map = BTreeMap::new();
+    for word in words {
+        let (key, value) = word.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("read {flag}"), format!("\"{word}\" isn't key=value"))
+        })?;
+        map.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(words: Words, env: &[(&str, &str)]) -> Result<Settings> {
+        let env = env::Env::new(env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        resolve(words, &env, PathBuf::from("/w"), 2)
+    }
+
+    #[test]
+    fn flags_beat_environment_beats_defaults() {
+        let none = settle(Words::default(), &[]).unwrap();
+        assert_eq!(none.destinations, [Destination::LayoutPerProgram("gimg-out".into())]);
+        assert_eq!((none.packages, none.jobs), (vec![".".to_owned()], 2));
+        let ko = settle(Words::default(), &[("KO_DOCKER_REPO", "ghcr.io/a")]).unwrap();
+        assert_eq!(ko.repository.unwrap().to_string(), "ghcr.io/a");
+        let both =
+            settle(Words::default(), &[("KO_DOCKER_REPO", "ghcr.io/a"), ("GIMG_REPO", "ghcr.io/b")]).unwrap();
+        assert_eq!(both.repository.unwrap().to_string(), "ghcr.io/b");
+        let words = Words { repo: Some("ghcr.io/c".into()), ..Words::default() };
+        let flag = settle(words, &[("GIMG_REPO", "ghcr.io/b")]).unwrap();
+        assert_eq!(flag.repository.unwrap().to_string(), "ghcr.io/c");
+        assert_eq!(flag.destinations, [Destination::Registry]);
+    }
+
+    #[test]
+    fn bad_words_are_usage_errors() {
+        let output = |text: &str| Words { outputs: vec![text.into()], ..Words::default() };
+        for words in [
+            output("registry"),
+            output("oci:"),
+            output("tape:x"),
+            Words { tags: vec!["a:b".into()], ..Words::default() },
+            Words { labels: vec!["x".into()], ..Words::default() },
+            Words { user: Some("a:b:c".into()), ..Words::default() },
+        ] {
+            assert_eq!(settle(words, &[]).unwrap_err().kind(), Kind::Usage);
+        }
+        let error = settle(Words::default(), &[("SOURCE_DATE_EPOCH", "abc")]).unwrap_err();
+        assert!(error.to_string().contains("SOURCE_DATE_EPOCH"));
+    }
+}

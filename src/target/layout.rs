@@ -1,0 +1,351 @@
+//! OCI image layouts (image-spec, image-layout.md): a directory as destination and as source.
+//!
+//! A layout holds exactly what the last run put there: `index.json` is replaced as a whole once everything it
+//! names is complete, then blobs that nothing names are removed. Two runs into one directory wait for each other.
+#![expect(clippy::disallowed_methods, reason = "edge: disk")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::content::{Blob, BoxFuture, Content, Graph, ImageName, Source, Target};
+use crate::error::{Error, Kind, Result};
+use crate::event::Put;
+use crate::fs::{TEMPORARY_PREFIX, write_atomically};
+use crate::oci::{Descriptor, Digest, Hasher, ImageIndex, ImageManifest, Tag, annotation, json};
+use crate::target::save;
+
+/// What every layout's `oci-layout` file says.
+pub(super) const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// The layout directory as a destination.
+pub struct Layout {
+    place: Place,
+    origin: Arc<dyn Source>,
+    open: Mutex<BTreeMap<PathBuf, Arc<tokio::sync::OnceCell<Opened>>>>,
+}
+
+/// Which directory an image goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// One directory for all.
+    One(PathBuf),
+    /// A directory for each program, below this one.
+    PerProgram(PathBuf),
+}
+
+/// A layout that this run writes; its lock is held until it is dropped.
+struct Opened {
+    _lock: std::fs::File,
+}
+
+impl Layout {
+    /// A destination. `origin` has what is in registries.
+    #[must_use]
+    pub fn new(place: Place, origin: Arc<dyn Source>) -> Self {
+        Layout { place, origin, open: Mutex::default() }
+    }
+
+    fn dir(&self, name: &ImageName) -> PathBuf {
+        match &self.place {
+            Place::One(dir) => dir.clone(),
+            Place::PerProgram(dir) => dir.join(&name.program),
+        }
+    }
+
+    /// Makes the directory ready, once.
+    async fn ready(&self, dir: &Path) -> Result<()> {
+        let cell = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(open.entry(dir.to_owned()).or_default())
+        };
+        let top = match &self.place {
+            Place::One(dir) | Place::PerProgram(dir) => dir.clone(),
+        };
+        cell.get_or_try_init(|| async {
+            let dir = dir.to_owned();
+            let work = move || prepare(&dir, &top);
+            tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|e| Error::new(Kind::Internal, "open the layout", e))?
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+impl Target for Layout {
+    fn describe(&self, name: &ImageName) -> String {
+        format!("oci:{}", self.dir(name).display())
+    }
+
+    fn put<'a>(&'a self, name: &'a ImageName, blob: &'a Blob) -> BoxFuture<'a, Result<Put>> {
+        Box::pin(async move {
+            let dir = self.dir(name);
+            self.ready(&dir).await?;
+            let path = blob_path(&dir, &blob.descriptor.digest);
+            let (check, digest) = (path.clone(), blob.descriptor.digest);
+            // A blob that is there is only trusted after a look at its bytes.
+            let present = tokio::task::spawn_blocking(move || holds(&check, &digest)).await.unwrap_or(false);
+            if present {
+                return Ok(Put::Present);
+            }
+            let temporary =
+                path.with_file_name(format!("{TEMPORARY_PREFIX}{}", blob.descriptor.digest.hex()));
+            let _ = std::fs::remove_file(&temporary);
+            if let Err(error) = save(blob, &*self.origin, &temporary).await {
+                let _ = std::fs::remove_file(&temporary);
+                return Err(error);
+            }
+            std::fs::rename(&temporary, &path).map_err(|e| Error::io("write", &path, &e))?;
+            Ok(Put::Sent)
+        })
+    }
+
+    fn tag<'a>(&'a self, _name: &'a ImageName, _root: &'a Blob, _tag: &'a Tag) -> BoxFuture<'a, Result<()>> {
+        // Names live in index.json, which is written once, at the end.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn finish<'a>(&'a self, graphs: &'a [Graph]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let mut places: BTreeMap<PathBuf, Vec<&Graph>> = BTreeMap::new();
+            for graph in graphs {
+                places.entry(self.dir(&graph.name)).or_default().push(graph);
+            }
+            for (dir, graphs) in &places {
+                self.ready(dir).await?;
+                write_atomically(&dir.join("index.json"), &index_json(graphs)?)?;
+                let keep: BTreeSet<String> =
+                    graphs.iter().flat_map(|g| g.post_order()).map(|b| b.descriptor.digest.hex()).collect();
+                sweep(dir, &keep);
+            }
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            Ok(())
+        })
+    }
+
+    fn reference(&self, graph: &Graph) -> String {
+        format!("{}@{}", self.describe(&graph.name), graph.root.descriptor.digest)
+    }
+}
+
+/// The `index.json` of a layout of `graphs`: an entry for each tag. Of one image the entry's name is the tag;
+/// of several it is `program:tag`.
+pub(super) fn index_json(graphs: &[&Graph]) -> Result<Bytes> {
+    let mut entries = Vec::new();
+    for graph in graphs {
+        for tag in &graph.tags {
+            let name =
+                if graphs.len() == 1 { tag.to_string() } else { format!("{}:{tag}", graph.name.program) };
+            let mut entry = graph.root.descriptor.clone();
+            entry.annotations.insert(annotation::REF_NAME.to_owned(), name);
+            entries.push(entry);
+        }
+    }
+    json::to_bytes(&ImageIndex::new(entries, BTreeMap::new()))
+}
+
+fn blob_path(dir: &Path, digest: &Digest) -> PathBuf {
+    dir.join("blobs").join("sha256").join(digest.hex())
+}
+
+/// Whether the file holds just the bytes of this digest.
+fn holds(path: &Path, digest: &Digest) -> bool {
+    let Ok(mut file) = std::fs::File::open(path) else { return false };
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer) {
+            Ok(0) => return hasher.finish().0 == *digest,
+            Ok(n) => hasher.update(&buffer[..n]),
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Makes `dir` a layout, or finds that it is one, and locks it. A directory that gimg makes is hidden from git,
+/// because one untracked file would make the next build's version stamp dirty.
+fn prepare(dir: &Path, top: &Path) -> Result<Opened> {
+    let io = |what: &str, e: &std::io::Error| Error::io(what, dir, e);
+    if !top.exists() {
+        std::fs::create_dir_all(top).map_err(|e| io("make the layout", &e))?;
+        write_atomically(&top.join(".gitignore"), b"*\n")?;
+    }
+    std::fs::create_dir_all(dir).map_err(|e| io("make the layout", &e))?;
+    let marker = dir.join("oci-layout");
+    if marker.exists() {
+        check_marker(dir)?;
+    } else {
+        let foreign = |name: &std::ffi::OsStr| {
+            name != ".gitignore" && name != "blobs" && !name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
+        };
+        let entries = std::fs::read_dir(dir).map_err(|e| io("read", &e))?;
+        if entries.flatten().any(|e| foreign(&e.file_name())) {
+            return Err(Error::new(Kind::LocalIo, "write the layout", "the directory holds other files")
+                .at(dir.display())
+                .hint("name a new or empty directory"));
+        }
+    }
+    let lock = std::fs::File::open(dir).map_err(|e| io("open", &e))?;
+    #[cfg(unix)]
+    lock.lock().map_err(|e| io("lock", &e))?;
+    std::fs::create_dir_all(dir.join("blobs").join("sha256")).map_err(|e| io("make the layout", &e))?;
+    if !marker.exists() {
+        write_atomically(&marker, MARKER)?;
+    }
+    Ok(Opened { _lock: lock })
+}
+
+fn check_marker(dir: &Path) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Marker {
+        image_layout_version: String,
+    }
+    let path = dir.join("oci-layout");
+    let text = std::fs::read(&path).map_err(|e| Error::io("read the layout", &path, &e))?;
+    let bad = |why: String| Error::new(Kind::Input, "read the layout", why).at(path.display());
+    let marker: Marker = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+    if marker.image_layout_version.starts_with("1.") {
+        Ok(())
+    } else {
+        Err(bad(format!("unsupported layout version {}", marker.image_layout_version)))
+    }
+}
+
+/// Removes blobs that nothing names, and what killed runs left. The lock is held, so nobody else is writing.
+fn sweep(dir: &Path, keep: &BTreeSet<String>) {
+    let Ok(entries) = std::fs::read_dir(dir.join("blobs").join("sha256")) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_blob = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+        if (is_blob && !keep.contains(&name)) || name.starts_with(TEMPORARY_PREFIX) {
+            // What can't be removed does no harm: index.json decides what the layout holds.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A layout to read from.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    entries: Vec<Descriptor>,
+}
+
+impl Reader {
+    /// Opens a layout.
+    ///
+    /// # Errors
+    /// A directory that isn't a layout of a version that gimg reads.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let index = dir.join("index.json");
+        if !dir.join("oci-layout").is_file() || !index.is_file() {
+            return Err(
+                Error::new(Kind::Input, "read the layout", "not an OCI image layout").at(dir.display())
+            );
+        }
+        check_marker(dir)?;
+        let bytes = capped(&index)?;
+        let index: ImageIndex = json::from_bytes(&bytes, "index.json").map_err(|e| e.at(dir.display()))?;
+        Ok(Reader { dir: dir.to_owned(), entries: index.manifests })
+    }
+
+    /// The entry called `name`, or the only one, with the tags that name it.
+    ///
+    /// # Errors
+    /// No such entry, or several when no name is given.
+    pub fn root(&self, name: Option<&str>) -> Result<(Descriptor, Vec<String>)> {
+        let label = |d: &Descriptor| d.annotations.get(annotation::REF_NAME).cloned();
+        let what = "read the layout";
+        let chosen: Vec<&Descriptor> = match name {
+            Some(name) => self.entries.iter().filter(|d| label(d).as_deref() == Some(name)).collect(),
+            None => self.entries.iter().collect(),
+        };
+        let names = || self.entries.iter().filter_map(label).collect::<Vec<_>>().join(", ");
+        let Some(first) = chosen.first() else {
+            let why =
+                name.map_or("it holds no image".to_owned(), |n| format!("it holds no image called {n}"));
+            return Err(Error::new(Kind::Input, what, why)
+                .at(self.dir.display())
+                .hint(format!("it holds: {}", names())));
+        };
+        if chosen.iter().any(|d| d.digest != first.digest) {
+            return Err(Error::new(Kind::Input, what, "it holds several images")
+                .at(self.dir.display())
+                .hint(format!("name one as DIR:NAME: {}", names())));
+        }
+        let mut root = Descriptor::new(first.media_type.clone(), first.digest, first.size);
+        root.platform.clone_from(&first.platform);
+        Ok((root, chosen.iter().filter_map(|d| label(d)).collect()))
+    }
+
+    /// The verified bytes of a manifest, index or config.
+    ///
+    /// # Errors
+    /// A blob that isn't there, is too large, or isn't what its descriptor says.
+    pub fn document(&self, descriptor: &Descriptor) -> Result<Bytes> {
+        let path = blob_path(&self.dir, &descriptor.digest);
+        let bytes = capped(&path)?;
+        if bytes.len() as u64 != descriptor.size || Digest::of(&bytes) != descriptor.digest {
+            let why = "its content isn't what the digest says";
+            return Err(Error::new(Kind::Integrity, "read the layout", why).at(path.display()));
+        }
+        Ok(bytes)
+    }
+
+    /// A blob of the layout, where it is.
+    #[must_use]
+    pub fn blob(&self, descriptor: &Descriptor) -> Blob {
+        let path = blob_path(&self.dir, &descriptor.digest);
+        Blob { descriptor: descriptor.clone(), content: Content::File(path.into()) }
+    }
+
+    /// Everything that `root` needs, as a graph called `name`.
+    ///
+    /// # Errors
+    /// A document that can't be read, or one that is neither manifest nor index.
+    pub fn graph(&self, root: &Descriptor, name: ImageName, tags: Vec<Tag>) -> Result<Graph> {
+        let bytes = self.document(root)?;
+        let (mut blobs, mut children) = (Vec::new(), Vec::new());
+        if root.media_type.is_index() {
+            let index: ImageIndex = json::from_bytes(&bytes, "the index")?;
+            for child in &index.manifests {
+                let bytes = self.document(child)?;
+                self.image(child, &bytes, &mut blobs)?;
+                children.push(Blob { descriptor: child.clone(), content: Content::Bytes(bytes) });
+            }
+        } else {
+            self.image(root, &bytes, &mut blobs)?;
+        }
+        let root = Blob { descriptor: root.clone(), content: Content::Bytes(bytes) };
+        Ok(Graph::new(name, blobs, children, root, tags))
+    }
+
+    fn image(&self, descriptor: &Descriptor, bytes: &[u8], blobs: &mut Vec<Blob>) -> Result<()> {
+        if !descriptor.media_type.is_manifest() {
+            let why = format!("{} is {}, not an image", descriptor.digest, descriptor.media_type);
+            return Err(Error::new(Kind::Input, "read the layout", why).at(self.dir.display()));
+        }
+        let manifest: ImageManifest = json::from_bytes(bytes, "the manifest")?;
+        blobs.push(self.blob(&manifest.config));
+        blobs.extend(manifest.layers.iter().map(|l| self.blob(l)));
+        Ok(())
+    }
+}
+
+/// A file of at most [`json::MAX_DOCUMENT`] bytes.
+fn capped(path: &Path) -> Result<Bytes> {
+    use std::io::Read as _;
+    let io = |e: &std::io::Error| Error::io("read the layout", path, e);
+    let file = std::fs::File::open(path).map_err(|e| io(&e))?;
+    let mut bytes = Vec::new();
+    file.take(json::MAX_DOCUMENT + 1).read_to_end(&mut bytes).map_err(|e| io(&e))?;
+    if bytes.len() as u64 > json::MAX_DOCUMENT {
+        return Err(Error::new(Kind::Integrity, "read the layout", "larger than 4 MiB").at(path.display()));
+    }
+    Ok(Bytes::from(bytes))
+}

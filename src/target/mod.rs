@@ -1,0 +1,7 @@
+//! Edge: destinations other than registries, and opening blobs for whoever stores them.
+
+pub mod archive;
+pub mod layout;
+mod open;
+
+pub use open::{open, save};

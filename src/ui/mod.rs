@@ -1,0 +1,130 @@
+//! Words out: the only module that writes to standard output or standard error.
+#![expect(clippy::print_stderr, reason = "edge: the terminal")]
+
+mod progress;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+use crate::error::{Error, Kind, Result};
+use crate::event::Observer;
+use crate::ops::Report;
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Volume {
+    /// Warnings and errors only.
+    Quiet,
+    /// What is done.
+    #[default]
+    Normal,
+    /// Also details.
+    Verbose,
+}
+
+/// What standard output carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// One reference a line.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Whether to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR says otherwise.
+    #[default]
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
+/// How to speak to the user.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Voice {
+    /// How much.
+    pub volume: Volume,
+    /// In which form.
+    pub format: Format,
+    /// In colour?
+    pub color: Color,
+    /// Whether a CI system or NO_COLOR is around: (CI, NO_COLOR).
+    pub surroundings: (bool, bool),
+}
+
+impl Voice {
+    /// Whether messages are coloured.
+    #[must_use]
+    pub fn coloured(&self) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => !self.surroundings.1 && std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// A listener that shows progress: live lines on a terminal, plain lines elsewhere.
+    #[must_use]
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        let live = std::io::stderr().is_terminal() && !self.surroundings.0 && self.volume == Volume::Normal;
+        Arc::new(progress::Progress::new(self.volume, live, self.coloured()))
+    }
+
+    /// Prints the results of a run.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn report(&self, report: &Report) -> Result<()> {
+        let text = match self.format {
+            Format::Text => report.images.iter().map(|i| format!("{}\n", i.reference)).collect(),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(report);
+                json.map_err(|e| Error::new(Kind::Internal, "write the report", e))? + "\n"
+            }
+        };
+        print(&text)
+    }
+
+    /// Prints an error: what a child wrote, the message, the hint.
+    pub fn failure(&self, error: &Error) {
+        if let Some(output) = error.output_text() {
+            eprint!("{output}");
+            if !output.ends_with('\n') && !output.is_empty() {
+                eprintln!();
+            }
+        }
+        let (on, off) = if self.coloured() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        eprintln!("{on}gimg:{off} {error}");
+        if let Some(hint) = error.hint_text() {
+            eprintln!("hint: {hint}");
+        }
+        if error.kind() == Kind::Internal {
+            eprintln!("hint: this is a fault in gimg; please report it with the command that you ran");
+        }
+    }
+}
+
+/// Prints text to standard output as it is.
+///
+/// # Errors
+/// A standard output that can't be written; a reader that went away is not an error.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Kind::LocalIo, "write to standard output", e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints what clap has to say: help to standard output, usage errors to standard error.
+pub fn clap(error: &clap::Error) {
+    // Nothing can be done about a terminal that can't be written.
+    let _ = error.print();
+}
