@@ -23,6 +23,7 @@ pub mod content;
 pub mod error;
 pub mod event;
 pub mod fs;
+pub mod git;
 pub mod go;
 pub mod image;
 pub mod oci;

@@ -12,6 +12,7 @@ use crate::content::copy::Copier;
 use crate::content::{Graph, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
+use crate::git;
 use crate::go::{self, Binary, Go};
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
 use crate::image::{FileTree, Written, contents, layer};
@@ -37,7 +38,7 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     }
     let Found { facts, go, bases } = lookup(cx, settings).await?;
     let plan = plan::plan(settings, &facts)?;
-    let copiers = copiers(cx, settings);
+    let copiers = copiers(cx, settings)?;
     let run = Run { cx, settings, plan: &plan, go: &go, bases: &bases, copiers: &copiers };
 
     let (layers, kodata) = tokio::try_join!(run.programs(), run.kodata())?;
@@ -51,28 +52,37 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     for copier in &copiers {
         copier.publish(&graphs).await?;
     }
+    run.warn_about_stamps(&layers).await;
     run.say_where(&graphs);
     let images = images.into_iter().map(|i| i.published(&copiers)).collect();
     Ok(Report { images, elapsed: start.elapsed() })
 }
 
-/// A copier for each destination.
-fn copiers(cx: &Context, settings: &Settings) -> Vec<Copier> {
-    let target = |destination: &Destination| -> Arc<dyn Target> {
-        let layout = |place| Arc::new(Layout::new(place, cx.origin()));
-        let archive = |format, path: &Path| {
-            Arc::new(Archive::new(format, settings.cwd.join(path), cx.origin(), Arc::clone(&cx.scratch)))
-        };
-        match destination {
-            Destination::Registry => Arc::new(RegistryTarget::new(cx.registry.clone(), cx.origin())),
+/// A copier for each destination, in their order.
+///
+/// # Errors
+/// A local destination that can't be one; better said before anything is compiled.
+fn copiers(cx: &Context, settings: &Settings) -> Result<Vec<Copier>> {
+    let layout = |place| -> Result<Arc<dyn Target>> {
+        let layout = Layout::new(place, cx.origin());
+        layout.check()?;
+        Ok(Arc::new(layout))
+    };
+    let archive = |format, path: &Path| -> Result<Arc<dyn Target>> {
+        Ok(Arc::new(Archive::new(format, path.to_owned(), cx.origin(), Arc::clone(&cx.scratch))))
+    };
+    let mut copiers = Vec::new();
+    for destination in &settings.destinations {
+        let target = match destination {
+            Destination::Registry => Ok(Arc::new(RegistryTarget::new(cx.registry.clone(), cx.origin())) as _),
             Destination::Layout(dir) => layout(Place::One(dir.clone())),
             Destination::LayoutPerProgram(dir) => layout(Place::PerProgram(dir.clone())),
             Destination::OciArchive(path) => archive(Format::Oci, path),
             Destination::DockerArchive(path) => archive(Format::Docker, path),
-        }
-    };
-    let copier = |d| Copier::new(target(d), Arc::clone(&cx.observer), settings.jobs);
-    settings.destinations.iter().map(copier).collect()
+        }?;
+        copiers.push(Copier::new(target, Arc::clone(&cx.observer), settings.jobs));
+    }
+    Ok(copiers)
 }
 
 /// One run's values, for the stages below.
@@ -89,6 +99,26 @@ struct Run<'a> {
 struct ProgramLayer {
     layer: Layer,
     binary_size: u64,
+    stamp: Stamp,
+}
+
+/// What Go stamped into a program of git's state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stamp {
+    None,
+    Clean,
+    Dirty,
+}
+
+impl Stamp {
+    fn of(binary: &Binary) -> Self {
+        let Some(info) = &binary.header.build_info else { return Stamp::None };
+        match (info.setting("vcs"), info.setting("vcs.modified")) {
+            (Some("git"), Some("true")) => Stamp::Dirty,
+            (Some("git"), _) => Stamp::Clean,
+            _ => Stamp::None,
+        }
+    }
 }
 
 /// Layers by image and platform.
@@ -122,7 +152,8 @@ impl Run<'_> {
         Ok(try_join_all(packed).await?.into_iter().collect())
     }
 
-    /// Packs one program, and sends its layer on: a layer has no name, so early is safe.
+    /// Packs one program, and sends its layer to a registry: a layer has no name there, so early is safe. Local
+    /// destinations wait: a new file in the tree would be seen by the git stamp of a program still compiling.
     async fn program(
         &self,
         group: &CompileGroup,
@@ -138,7 +169,6 @@ impl Run<'_> {
             return Err(Error::new(Kind::Input, format!("use {} for {platform}", image.import_path), why)
                 .hint("build it with CGO_ENABLED=0, or name a base with a C library by --base"));
         }
-        self.warn_about_stamp(&binary);
         let program = image.name.program.clone();
         self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
         let tree = contents::program(&compiled.file, &binary.path, binary.size)?;
@@ -148,8 +178,13 @@ impl Run<'_> {
             self.layer(written, image, &format!("go build output, at /ko-app/{}", compiled.file), None);
         let descriptor = layer.blob.descriptor.clone();
         self.cx.observer.on(Event::LayerReady { program, platform: platform.clone(), descriptor });
-        try_join_all(self.copiers.iter().map(|c| c.put(&image.name, &layer.blob))).await?;
-        Ok(((compiled.image, compiled.platform), ProgramLayer { layer, binary_size: binary.size }))
+        let registries = self.copiers.iter().zip(&self.settings.destinations);
+        let registries = registries.filter(|(_, d)| **d == Destination::Registry);
+        try_join_all(registries.map(|(c, _)| c.put(&image.name, &layer.blob))).await?;
+        Ok((
+            (compiled.image, compiled.platform),
+            ProgramLayer { layer, binary_size: binary.size, stamp: Stamp::of(&binary) },
+        ))
     }
 
     /// The kodata layer of each image that has kodata.
@@ -236,15 +271,34 @@ impl Run<'_> {
         Ok(Assembled { graph, import_path: plan.import_path.clone(), platforms })
     }
 
-    /// A stamp of a dirty tree changes the digest; say so once.
-    fn warn_about_stamp(&self, binary: &Binary) {
-        let Some(info) = &binary.header.build_info else { return };
-        if info.settings.iter().any(|(k, v)| k == "vcs.modified" && v == "true") {
-            self.cx.observer.on(Event::Warning(
-                "the git tree has changes or untracked files, and Go stamps that into the program: the digest \
-                 will differ elsewhere (--buildvcs=false makes it depend on the source alone)"
+    /// Git's state that Go stamped into a program reaches the digest: say what will make it differ elsewhere.
+    async fn warn_about_stamps(&self, layers: &ProgramLayers) {
+        let warn = |text: String| self.cx.observer.on(Event::Warning(text));
+        let Some((&(image, _), _)) = layers.iter().find(|(_, l)| l.stamp != Stamp::None) else { return };
+        let dir = &self.plan.images[image].dir;
+        if layers.values().any(|l| l.stamp == Stamp::Dirty) {
+            warn(
+                "the git tree has changes or untracked files, and Go stamps that into the program: the digest will \
+                 differ elsewhere (--buildvcs=false makes it depend on the source alone)"
                     .to_owned(),
-            ));
+            );
+        }
+        if git::is_shallow(dir).await {
+            warn(
+                "the git clone is shallow, and Go makes the program's version from tags that may be missing: the \
+                 digest may differ elsewhere (fetch the history, or use --buildvcs=false)"
+                    .to_owned(),
+            );
+        }
+        for destination in &self.settings.destinations {
+            let (Destination::OciArchive(path) | Destination::DockerArchive(path)) = destination else {
+                continue;
+            };
+            let path = self.settings.cwd.join(path);
+            if git::shows_untracked(dir, &path).await {
+                let path = path.display();
+                warn(format!("{path} is not ignored by git: the next build will be stamped as dirty"));
+            }
         }
     }
 

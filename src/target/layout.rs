@@ -48,6 +48,18 @@ impl Layout {
         Layout { place, origin, open: Mutex::default() }
     }
 
+    /// Checks, without writing, that the directory can be a layout.
+    ///
+    /// # Errors
+    /// A layout of an unknown version, or a directory that holds something else.
+    pub fn check(&self) -> Result<()> {
+        match &self.place {
+            Place::One(dir) => check_place(dir),
+            // Below it each program's directory is checked when it is written.
+            Place::PerProgram(_) => Ok(()),
+        }
+    }
+
     fn dir(&self, name: &ImageName) -> PathBuf {
         match &self.place {
             Place::One(dir) => dir.clone(),
@@ -166,37 +178,49 @@ fn holds(path: &Path, digest: &Digest) -> bool {
     }
 }
 
-/// Makes `dir` a layout, or finds that it is one, and locks it. A directory that gimg makes is hidden from git,
-/// because one untracked file would make the next build's version stamp dirty.
+/// Makes `dir` a layout, or finds that it is one, and locks it. A directory that was not there or empty is hidden
+/// from git, because one untracked file would make the next build's version stamp dirty.
 fn prepare(dir: &Path, top: &Path) -> Result<Opened> {
     let io = |what: &str, e: &std::io::Error| Error::io(what, dir, e);
-    if !top.exists() {
-        std::fs::create_dir_all(top).map_err(|e| io("make the layout", &e))?;
-        write_atomically(&top.join(".gitignore"), b"*\n")?;
-    }
+    check_place(dir)?;
+    let is_new = std::fs::read_dir(top).map_or(true, |mut entries| entries.next().is_none());
     std::fs::create_dir_all(dir).map_err(|e| io("make the layout", &e))?;
-    let marker = dir.join("oci-layout");
-    if marker.exists() {
-        check_marker(dir)?;
-    } else {
-        let foreign = |name: &std::ffi::OsStr| {
-            name != ".gitignore" && name != "blobs" && !name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
-        };
-        let entries = std::fs::read_dir(dir).map_err(|e| io("read", &e))?;
-        if entries.flatten().any(|e| foreign(&e.file_name())) {
-            return Err(Error::new(Kind::LocalIo, "write the layout", "the directory holds other files")
-                .at(dir.display())
-                .hint("name a new or empty directory"));
-        }
+    if is_new {
+        write_atomically(&top.join(".gitignore"), b"*\n")?;
     }
     let lock = std::fs::File::open(dir).map_err(|e| io("open", &e))?;
     #[cfg(unix)]
     lock.lock().map_err(|e| io("lock", &e))?;
     std::fs::create_dir_all(dir.join("blobs").join("sha256")).map_err(|e| io("make the layout", &e))?;
+    let marker = dir.join("oci-layout");
     if !marker.exists() {
         write_atomically(&marker, MARKER)?;
     }
     Ok(Opened { _lock: lock })
+}
+
+/// A directory can be a layout if it is one, or is absent or empty but for what gimg puts there first.
+fn check_place(dir: &Path) -> Result<()> {
+    if dir.join("oci-layout").exists() {
+        return check_marker(dir);
+    }
+    let foreign = |name: &std::ffi::OsStr| {
+        name != ".gitignore" && name != "blobs" && !name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
+    };
+    let refuse = |why: &str| {
+        Err(Error::new(Kind::LocalIo, "write the layout", why.to_owned())
+            .at(dir.display())
+            .hint("name a new or empty directory"))
+    };
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => match entries.any(|e| e.is_ok_and(|e| foreign(&e.file_name()))) {
+            true => refuse("the directory holds other files"),
+            false => Ok(()),
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => refuse("it is a file"),
+        Err(e) => Err(Error::io("read the layout", dir, &e)),
+    }
 }
 
 fn check_marker(dir: &Path) -> Result<()> {

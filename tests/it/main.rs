@@ -13,3 +13,4 @@ mod support;
 mod build;
 mod errors;
 mod push;
+mod reproducible;
