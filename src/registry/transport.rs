@@ -183,9 +183,8 @@ impl Answer {
 pub(super) struct Transport {
     user_agent: String,
     ca: Option<Vec<u8>>,
-    direct: OnceLock<Client>,
-    normal: OnceLock<Client>,
-    unchecked: OnceLock<Client>,
+    /// By what [`Transport::client`] distinguishes.
+    clients: [OnceLock<Client>; 8],
 }
 
 impl Transport {
@@ -193,28 +192,20 @@ impl Transport {
     pub(super) fn new(user_agent: String, ca: Option<Vec<u8>>) -> Self {
         // Another part of the process may have chosen a provider already; that one is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Transport {
-            user_agent,
-            ca,
-            direct: OnceLock::new(),
-            normal: OnceLock::new(),
-            unchecked: OnceLock::new(),
-        }
+        Transport { user_agent, ca, clients: Default::default() }
     }
 
-    /// The client for `url`: no proxy for this machine, no certificate check where none was wanted.
+    /// The client for `url`: no proxy for this machine, no certificate check where none was wanted, and no
+    /// certificates at all for http, because reading them takes longer than a small push.
     fn client(&self, url: &Url, check: bool) -> Result<Client> {
-        let loopback = endpoint::is_loopback(url);
-        let cell = match (check, loopback) {
-            (false, _) => &self.unchecked,
-            (true, true) => &self.direct,
-            (true, false) => &self.normal,
-        };
+        let (loopback, plain) = (endpoint::is_loopback(url), url.scheme() == "http");
+        let index = usize::from(loopback) | usize::from(plain) << 1 | usize::from(check) << 2;
+        let cell = &self.clients[index];
         if let Some(client) = cell.get() {
             return Ok(client.clone());
         }
         let mut extra = Vec::new();
-        if let Some(pem) = &self.ca {
+        if let Some(pem) = self.ca.as_ref().filter(|_| check && !plain) {
             extra = reqwest::Certificate::from_pem_bundle(pem)
                 .map_err(|e| Error::new(Kind::Input, "read the CA certificates of SSL_CERT_FILE", e))?;
         }
@@ -227,6 +218,11 @@ impl Transport {
             let builder = if loopback { builder.no_proxy() } else { builder };
             if check { builder } else { builder.tls_danger_accept_invalid_certs(true) }
         };
+        if plain || !check {
+            let client = builder().tls_certs_only([]).build();
+            let client = client.map_err(|e| Error::new(Kind::Internal, "make an HTTP client", e))?;
+            return Ok(cell.get_or_init(|| client).clone());
+        }
         let client = builder().tls_certs_merge(extra.clone()).build().or_else(|_| {
             // A system without any roots (a bare container) gets Mozilla's.
             let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
