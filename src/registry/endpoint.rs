@@ -18,7 +18,7 @@ pub(super) struct Base {
     /// `scheme://host[:port]/`.
     pub(super) url: Url,
     /// Whether its certificate is checked.
-    pub(super) check: bool,
+    check: bool,
 }
 
 impl Base {
@@ -27,6 +27,11 @@ impl Base {
         let url =
             Url::parse(&text).map_err(|e| Error::new(Kind::Input, format!("registry {registry}"), e))?;
         Ok(Base { url, check })
+    }
+
+    /// Whether the certificate at `url` is checked: the exemption is for the registry's own host.
+    pub(super) fn checks(&self, url: &Url) -> bool {
+        self.check || url.host() != self.url.host()
     }
 
     /// The URL of `path`, which begins with `/`.
@@ -53,7 +58,8 @@ pub(super) async fn probe(
             body: &Body::Empty,
             what: &what,
         };
-        Ok((base.clone(), transport.exchange(out, None, check).await?))
+        let answer = transport.exchange(out, None, &base).await?;
+        Ok((base, answer))
     };
     if registry.is_loopback() {
         return match ask("http", true).await {

@@ -220,7 +220,7 @@ impl Ask<'_> {
         let what = out.what;
         let anonymous = authorization.is_none() && out.method == Method::GET;
         debug_assert!(!out.headers.contains_key(AUTHORIZATION));
-        let answer = self.cx.transport.exchange(out, authorization, self.base.check).await?;
+        let answer = self.cx.transport.exchange(out, authorization, self.base).await?;
         if !answer.is_success() {
             let refusal = Refusal::read(answer).await;
             let status = Some(refusal.status);

@@ -13,7 +13,7 @@ use crate::content::{BoxFuture, ByteStream};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer};
 use crate::oci::Digest;
-use crate::registry::endpoint;
+use crate::registry::endpoint::{self, Base};
 use crate::registry::failure::{Failure, shown, transport};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -233,13 +233,13 @@ impl Transport {
         Ok(cell.get_or_init(|| client).clone())
     }
 
-    /// Sends a request and follows redirects; `authorization` goes to the origin of the first URL only.
-    /// Every status is an answer.
+    /// Sends a request on behalf of the registry at `base` and follows redirects; `authorization` goes to the
+    /// origin of the first URL only. Every status is an answer.
     pub(super) async fn exchange(
         &self,
         out: Outgoing<'_>,
         authorization: Option<HeaderValue>,
-        check: bool,
+        base: &Base,
     ) -> Result<Answer, Failure> {
         let mut url = out.url.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -249,7 +249,7 @@ impl Transport {
             {
                 headers.insert(AUTHORIZATION, value.clone());
             }
-            let client = self.client(&url, check)?;
+            let client = self.client(&url, base.checks(&url))?;
             let answer = hop(&client, &out, url.clone(), headers).await?;
             let follow = match answer.status() {
                 307 | 308 => true,
@@ -282,10 +282,15 @@ async fn hop(client: &Client, out: &Outgoing<'_>, url: Url, headers: HeaderMap) 
             (request.body(reqwest::Body::wrap_stream(stream)), upload.size)
         }
     };
+    let commits = match out.body {
+        Body::Upload(_) => true,
+        Body::Empty => out.method == Method::PUT,
+        Body::Bytes(_) => out.method == Method::PATCH,
+    };
     let mut answer = std::pin::pin!(request.send());
     let mut seen = 0;
     loop {
-        let patience = if size > 0 && seen >= size { COMMIT } else { STALL };
+        let patience = if commits && seen >= size { COMMIT } else { STALL };
         match tokio::time::timeout(patience, &mut answer).await {
             Ok(Ok(response)) => return Ok(Answer(response)),
             Ok(Err(error)) => {

@@ -11,10 +11,10 @@ use gimg::content::{Blob, Content, Graph, ImageName, Source, Target};
 use gimg::error::{Kind, Result};
 use gimg::event::{Event, Observer, Put};
 use gimg::oci::{Descriptor, Digest, ImageIndex, ImageManifest, MediaType, Reference, Repository};
-use gimg::registry::{Keychain, Options, Registry, RegistryTarget, Secret, retry::Policy};
+use gimg::registry::{Insecure, Keychain, Options, Registry, RegistryTarget, Secret, retry::Policy};
 
 use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
-use crate::support::servers::Server;
+use crate::support::servers::{Server, ca};
 
 /// Keeps what it hears.
 #[derive(Default)]
@@ -64,10 +64,14 @@ impl Client {
     }
 
     fn with(keychain: Keychain) -> Self {
+        Self::of(Options { keychain, ..Options::default() })
+    }
+
+    fn of(options: Options) -> Self {
         let heard = Arc::new(Heard::default());
         let retry = Policy { first: Duration::from_millis(5), ..Policy::default() };
         let observer = Arc::clone(&heard) as Arc<dyn Observer>;
-        let registry = Registry::new(Options { keychain, observer, retry, ..Options::default() });
+        let registry = Registry::new(Options { observer, retry, ..options });
         Client { registry, heard }
     }
 
@@ -556,4 +560,28 @@ fn printed_references_are_kos() {
     ] {
         assert_eq!(target.reference(&single("r.io/a", tags, &[])), expected);
     }
+}
+
+#[tokio::test]
+async fn certificates_are_checked_unless_that_was_waived() {
+    let server = Server::olareg_with_tls();
+    let trusting = Client::of(Options { ca: Some(ca()), ..Options::default() });
+    round_trip(&server.host(), &trusting).await;
+    let host = server.host().parse().unwrap();
+    let insecure = Insecure::Listed([host].into());
+    let waived = Client::of(Options { insecure, ..Options::default() });
+    waived.push(&multi(&format!("{}/b", server.host()), &["v1"])).await.unwrap();
+    for insecure in [Insecure::Loopback, Insecure::Listed(["r.io".parse().unwrap()].into())] {
+        let client = Client::of(Options { insecure, ..Options::default() });
+        let error = client.resolve(&format!("{}/b:v1", server.host())).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(error.to_string().contains("invalid peer certificate: UnknownIssuer"), "{error}");
+        assert!(error.hint_text().unwrap().contains("SSL_CERT_FILE"));
+        // Another try would not help.
+        assert_eq!(client.heard.count(|e| matches!(e, Event::Retry { .. })), 0);
+    }
+    let broken =
+        Client::of(Options { ca: Some(b"-----BEGIN CERTIFICATE-----\n!".to_vec()), ..Options::default() });
+    let error = broken.resolve(&format!("{}/b:v1", server.host())).await.unwrap_err();
+    assert!(matches!(error.kind(), Kind::Input | Kind::Unavailable), "{error}");
 }
