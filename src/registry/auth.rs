@@ -199,6 +199,25 @@ mod tests {
         assert!(parse("realm=\"x\"").is_empty());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn fuzz_challenges_are_read_or_left(text in ".*", listy in "[ ,=\"\\\\a-c/+]{0,40}") {
+            for header in [text.as_str(), listy.as_str(), &format!("Bearer {listy}")] {
+                for challenge in parse(header) {
+                    assert!(!challenge.scheme.is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn fuzz_quoted_values_come_back(value in "[^\\x00-\\x1f]*") {
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+            let challenges = parse(&format!("Bearer a=b, realm=\"{quoted}\", Basic"));
+            assert_eq!(challenges[0].param("realm"), Some(value.as_str()));
+            assert_eq!(challenges[1].scheme, "basic");
+        }
+    }
+
     fn verdict(registry: &str, base: &str, realm: &str) -> Realm {
         judge(&registry.parse().unwrap(), &Url::parse(base).unwrap(), &Url::parse(realm).unwrap())
     }

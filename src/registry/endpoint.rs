@@ -190,4 +190,16 @@ mod tests {
             assert!(!same_origin(&url("https://r.io/a"), &url(other)), "{other}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn fuzz_locations_never_leave_https(location in ".*", path in "(https?:)?/{0,3}[a-z0-9.:@%?/]{0,20}") {
+            for location in [location, path] {
+                if let Ok(next) = follow(&url("https://r.io:5000/v2/"), &location) {
+                    assert_eq!(next.scheme(), "https");
+                    assert!(!is_internal(&next));
+                }
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _, stream};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Url};
 
@@ -129,7 +129,7 @@ impl Answer {
         let place = shown(self.0.url());
         let url = self.0.url().clone();
         let inner = Box::pin(self.0.bytes_stream());
-        Box::pin(futures_util::stream::unfold(Some(inner), move |inner| {
+        Box::pin(stream::unfold(Some(inner), move |inner| {
             let (what, place, url) = (what.clone(), place.clone(), url.clone());
             async move {
                 let mut inner = inner?;
@@ -294,10 +294,10 @@ async fn hop(client: &Client, out: &Outgoing<'_>, url: Url, headers: HeaderMap) 
         match tokio::time::timeout(patience, &mut answer).await {
             Ok(Ok(response)) => return Ok(Answer(response)),
             Ok(Err(error)) => {
-                // The content's own failure says more than that of the connection it broke.
+                // The content's own failure says more than that of the connection it broke, and a source has
+                // done its own retries.
                 let own = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
                 return Err(match own {
-                    Some(error) if error.kind() == Kind::Unavailable => Failure::broken(error),
                     Some(error) => Failure::from(error),
                     None => transport(out.what, &url, error),
                 });
@@ -322,8 +322,8 @@ fn counted(
     upload: Upload,
     moved: Arc<AtomicU64>,
     broken: Arc<Mutex<Option<Error>>>,
-) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    stream.map(move |piece| match piece {
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+    held_back(stream).map(move |piece| match piece {
         Ok(bytes) => {
             let sent = moved.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
             upload.report(sent.min(upload.size));
@@ -332,6 +332,25 @@ fn counted(
         Err(error) => {
             *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             Err(std::io::Error::other("the content can't be read"))
+        }
+    })
+}
+
+/// `inner`, each piece only when the next one is there: a stream that turns out wrong at its end must not
+/// have been sent completely before.
+fn held_back(inner: ByteStream) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    stream::unfold(Some((inner, None)), |state| async {
+        let (mut inner, mut held) = state?;
+        loop {
+            match inner.next().await {
+                Some(Ok(bytes)) => {
+                    if let Some(before) = held.replace(bytes) {
+                        return Some((Ok(before), Some((inner, held))));
+                    }
+                }
+                Some(Err(error)) => return Some((Err(error), None)),
+                None => return held.map(|last| (Ok(last), None)),
+            }
         }
     })
 }

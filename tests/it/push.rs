@@ -265,18 +265,29 @@ async fn a_tag_that_is_right_is_left_alone() {
 
 #[tokio::test]
 async fn one_failure_anywhere_does_no_harm() {
+    sweep(Auth::Open).await;
+}
+
+#[tokio::test]
+async fn one_failure_anywhere_does_no_harm_where_tokens_are_wanted() {
+    sweep(Auth::Bearer("user".to_owned(), "secret".to_owned())).await;
+}
+
+/// Pushes to a registry again and again, with each kind of failure at each request.
+async fn sweep(auth: Auth) {
+    let start = || TestRegistry::with(Config { auth: auth.clone(), ..Config::default() });
     let graph = |registry: &TestRegistry| single(&own(registry), &["v1"], &[layer(1, 70_000)]);
-    let registry = TestRegistry::start();
-    Client::new().push(&graph(&registry)).await.unwrap();
+    let registry = start();
+    Client::user(&registry.host()).push(&graph(&registry)).await.unwrap();
     let requests = registry.log().len();
     assert!(requests > 8);
     let busy = Fault::Status(503, vec![("retry-after", "0".to_owned())], String::new());
     for fault in [busy, Fault::Reset, Fault::Lost] {
         for at in 0..requests {
-            let registry = TestRegistry::start();
+            let registry = start();
             registry.fail(When::Nth(at), fault.clone());
             let graph = graph(&registry);
-            let client = Client::new();
+            let client = Client::user(&registry.host());
             client.push(&graph).await.unwrap_or_else(|e| panic!("{fault:?} at {at}: {e}"));
             assert_eq!(registry.incomplete(), Vec::<String>::new());
             client.holds(&format!("{}:v1", own(&registry)), &graph).await;
@@ -542,9 +553,14 @@ async fn files_are_streamed_and_missing_digest_headers_are_made_up_for() {
     client.holds(&format!("{}:v1", own(&registry)), &graph).await;
     assert!(client.heard.count(|e| matches!(e, Event::Sent { .. })) > 3);
     assert_eq!(client.heard.sent(blob.descriptor.digest), 3_000_000);
+    let other = single(&format!("{}/b", registry.host()), &["v1"], &[blob]);
+    for content in [vec![1; 3_000_000], vec![1; 10], vec![1; 4_000_000]] {
+        std::fs::write(dir.path().join("layer"), content).unwrap();
+        let error = client.push(&other).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Integrity, "{error}");
+    }
     std::fs::remove_file(dir.path().join("layer")).unwrap();
-    let gone = single(&format!("{}/b", registry.host()), &["v1"], &[blob]);
-    assert_eq!(client.push(&gone).await.unwrap_err().kind(), Kind::LocalIo);
+    assert_eq!(client.push(&other).await.unwrap_err().kind(), Kind::LocalIo);
 }
 
 #[test]
