@@ -130,7 +130,8 @@ pub(super) fn judge(registry: &oci::Registry, base: &Url, realm: &Url) -> Realm 
 }
 
 /// The domain that `host` was registered in, as far as one can tell without a list: its last two labels,
-/// three below country codes with a short second label (`co.uk`). None for addresses and shared domains.
+/// three below country codes with a short second label (`co.uk`). None for addresses, shared domains and
+/// whatever else leaves a doubt.
 fn domain(host: &str) -> Option<&str> {
     if host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok() {
         return None;

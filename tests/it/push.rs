@@ -1,201 +1,17 @@
 //! Pushing and pulling with the registry client, against our own registry and real ones.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt as _;
-use gimg::content::copy::Copier;
-use gimg::content::{Blob, Content, Graph, ImageName, Source, Target};
-use gimg::error::{Kind, Result};
-use gimg::event::{Event, Observer, Put};
-use gimg::oci::{Descriptor, Digest, ImageIndex, ImageManifest, MediaType, Reference, Repository};
-use gimg::registry::{Insecure, Keychain, Options, Registry, RegistryTarget, Secret, retry::Policy};
+use gimg::content::{Blob, Content, ImageName, Target};
+use gimg::error::Kind;
+use gimg::event::{Event, Put};
+use gimg::oci::{Digest, MediaType};
+use gimg::registry::{Options, Registry, RegistryTarget};
 
+use crate::support::client::{Client, layer, multi, own, round_trip, single};
 use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
-use crate::support::servers::{Server, ca};
-
-/// Keeps what it hears.
-#[derive(Default)]
-struct Heard(Mutex<Vec<Event>>);
-
-impl Observer for Heard {
-    fn on(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
-}
-
-impl Heard {
-    /// How the blob got there.
-    fn how(&self, digest: Digest) -> Vec<Put> {
-        let events = self.0.lock().unwrap();
-        let puts = events.iter().filter_map(|e| match e {
-            Event::Put { descriptor, how, .. } if descriptor.digest == digest => Some(*how),
-            _ => None,
-        });
-        puts.collect()
-    }
-
-    /// The bytes of a blob that were reported.
-    fn sent(&self, digest: Digest) -> u64 {
-        let events = self.0.lock().unwrap();
-        let sent = events.iter().filter_map(|e| match e {
-            Event::Sent { digest: d, bytes, .. } if *d == digest => Some(*bytes),
-            _ => None,
-        });
-        sent.sum()
-    }
-
-    fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
-        self.0.lock().unwrap().iter().filter(|e| is(e)).count()
-    }
-}
-
-/// A client with what it said.
-struct Client {
-    registry: Registry,
-    heard: Arc<Heard>,
-}
-
-impl Client {
-    fn new() -> Self {
-        Self::with(Keychain::empty())
-    }
-
-    fn with(keychain: Keychain) -> Self {
-        Self::of(Options { keychain, ..Options::default() })
-    }
-
-    fn of(options: Options) -> Self {
-        let heard = Arc::new(Heard::default());
-        let retry = Policy { first: Duration::from_millis(5), ..Policy::default() };
-        let observer = Arc::clone(&heard) as Arc<dyn Observer>;
-        let registry = Registry::new(Options { observer, retry, ..options });
-        Client { registry, heard }
-    }
-
-    /// One who knows olareg's user.
-    fn user(host: &str) -> Self {
-        Self::with(Keychain::single(&host.parse().unwrap(), "user", Secret::new("secret")))
-    }
-
-    fn copier(&self) -> Copier {
-        let origin = Arc::new(self.registry.clone());
-        let target = RegistryTarget::new(self.registry.clone(), origin);
-        Copier::new(Arc::new(target), Arc::clone(&self.heard) as Arc<dyn Observer>, 4)
-    }
-
-    async fn push(&self, graph: &Graph) -> Result<()> {
-        let copier = self.copier();
-        copier.content(graph).await?;
-        copier.publish(std::slice::from_ref(graph)).await
-    }
-
-    async fn resolve(&self, reference: &str) -> Result<(Descriptor, Bytes)> {
-        self.registry.resolve(&reference.parse::<Reference>().unwrap()).await
-    }
-
-    async fn read(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        let mut stream = self.registry.fetch(repository, descriptor).await?;
-        let mut all = Vec::new();
-        while let Some(bytes) = stream.next().await {
-            all.extend_from_slice(&bytes?);
-        }
-        Ok(all)
-    }
-
-    /// Everything that `reference` names is there, byte for byte.
-    async fn holds(&self, reference: &str, graph: &Graph) {
-        let (root, bytes) = self.resolve(reference).await.unwrap();
-        assert_eq!(root.digest, graph.root.descriptor.digest);
-        assert_eq!(root.media_type, graph.root.descriptor.media_type);
-        assert_eq!(Digest::of(&bytes), root.digest);
-        let repository = graph.name.repository.clone().unwrap();
-        for blob in graph.post_order() {
-            let read = self.read(&repository, &blob.descriptor).await.unwrap();
-            assert_eq!(Digest::of(&read), blob.descriptor.digest);
-        }
-    }
-}
-
-/// A blob of `size` bytes that depend on `seed`.
-fn layer(seed: u8, size: usize) -> Blob {
-    let bytes: Vec<u8> = (0..size).map(|i| (i.wrapping_mul(31) >> 3) as u8 ^ seed).collect();
-    Blob::of(MediaType::LAYER_GZIP, bytes.into())
-}
-
-/// The manifest of an image over `layers`, and its config.
-fn image(seed: u8, layers: &[Blob]) -> (Blob, Blob) {
-    let config = Blob::of(MediaType::CONFIG, format!("{{\"seed\":{seed}}}").into());
-    let manifest = ImageManifest {
-        schema_version: 2,
-        media_type: Some(MediaType::MANIFEST),
-        artifact_type: None,
-        config: config.descriptor.clone(),
-        layers: layers.iter().map(|l| l.descriptor.clone()).collect(),
-        subject: None,
-        annotations: BTreeMap::new(),
-    };
-    (Blob::json(MediaType::MANIFEST, &manifest).unwrap(), config)
-}
-
-/// An image of these layers for `repository`.
-fn single(repository: &str, tags: &[&str], layers: &[Blob]) -> Graph {
-    let (root, config) = image(0, layers);
-    let blobs = layers.iter().cloned().chain([config]).collect();
-    let name = ImageName { program: "app".to_owned(), repository: Some(repository.parse().unwrap()) };
-    Graph::new(name, blobs, Vec::new(), root, tags.iter().map(|t| t.parse().unwrap()).collect())
-}
-
-/// An index of two images that share a layer.
-fn multi(repository: &str, tags: &[&str]) -> Graph {
-    let shared = layer(1, 100_000);
-    let mut blobs = vec![shared.clone()];
-    let mut children = Vec::new();
-    for seed in [2, 3] {
-        let own = layer(seed, 5000);
-        let (manifest, config) = image(seed, &[shared.clone(), own.clone()]);
-        blobs.extend([own, config]);
-        children.push(manifest);
-    }
-    let entries = children.iter().map(|c| c.descriptor.clone()).collect();
-    let root = Blob::json(MediaType::INDEX, &ImageIndex::new(entries, BTreeMap::new())).unwrap();
-    let name = ImageName { program: "app".to_owned(), repository: Some(repository.parse().unwrap()) };
-    Graph::new(name, blobs, children, root, tags.iter().map(|t| t.parse().unwrap()).collect())
-}
-
-async fn round_trip(host: &str, client: &Client) {
-    let repository = format!("{host}/team/app");
-    let graph = multi(&repository, &["v1", "v1.2"]);
-    client.push(&graph).await.unwrap();
-    for reference in ["v1", "v1.2"] {
-        client.holds(&format!("{repository}:{reference}"), &graph).await;
-    }
-    client.holds(&format!("{repository}@{}", graph.root.descriptor.digest), &graph).await;
-    for blob in graph.post_order() {
-        assert_eq!(client.heard.how(blob.descriptor.digest), [Put::Sent]);
-    }
-    assert_eq!(client.heard.sent(graph.blobs[0].descriptor.digest), 100_000);
-    // A second run finds everything there.
-    let again = Client { registry: client.registry.clone(), heard: Arc::clone(&client.heard) };
-    again.push(&graph).await.unwrap();
-    for blob in graph.post_order() {
-        assert_eq!(again.heard.how(blob.descriptor.digest), [Put::Sent, Put::Present]);
-    }
-    // Another repository of the registry mounts what this run has.
-    let copier = client.copier();
-    let other = multi(&format!("{host}/team/other"), &["v1"]);
-    copier.content(&graph).await.unwrap();
-    copier.content(&other).await.unwrap();
-    copier.publish(std::slice::from_ref(&other)).await.unwrap();
-    let how = client.heard.how(graph.blobs[0].descriptor.digest);
-    assert_eq!(how, [Put::Sent, Put::Present, Put::Present, Put::Mounted]);
-    client.holds(&format!("{host}/team/other:v1"), &other).await;
-    let error = client.resolve(&format!("{repository}:none")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Refused);
-    assert!(error.to_string().contains("not found"), "{error}");
-}
+use crate::support::servers::Server;
 
 #[tokio::test]
 async fn olareg_takes_an_image_and_gives_it_back() {
@@ -207,29 +23,6 @@ async fn olareg_takes_an_image_and_gives_it_back() {
 async fn distribution_takes_an_image_and_gives_it_back() {
     let server = Server::distribution();
     round_trip(&server.host(), &Client::new()).await;
-}
-
-#[tokio::test]
-async fn tokens_are_fetched_for_what_is_pushed() {
-    let server = Server::olareg_with_tokens();
-    round_trip(&server.host(), &Client::user(&server.host())).await;
-    let error = Client::new().push(&multi(&format!("{}/a", server.host()), &["v1"])).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Auth, "{error}");
-    assert_eq!(error.hint_text(), Some(&*format!("docker login {}", server.host())));
-}
-
-#[tokio::test]
-async fn basic_credentials_are_sent_as_they_are() {
-    let server = Server::olareg_with_basic();
-    round_trip(&server.host(), &Client::user(&server.host())).await;
-    let wrong = Keychain::single(&server.host().parse().unwrap(), "user", Secret::new("hunter2"));
-    let error = Client::with(wrong).push(&multi(&format!("{}/a", server.host()), &["v1"])).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Auth, "{error}");
-    assert!(!format!("{error:?}").contains("hunter2"));
-}
-
-fn own(registry: &TestRegistry) -> String {
-    format!("{}/team/app", registry.host())
 }
 
 #[tokio::test]
@@ -440,86 +233,6 @@ async fn large_blobs_go_in_chunks_where_one_request_is_refused() {
 }
 
 #[tokio::test]
-async fn tokens_that_end_are_fetched_again() {
-    let auth = Auth::Bearer("user".to_owned(), "secret".to_owned());
-    let registry = TestRegistry::with(Config { auth, token_uses: 9, ..Config::default() });
-    let client = Client::user(&registry.host());
-    let graph = multi(&own(&registry), &["v1"]);
-    client.push(&graph).await.unwrap();
-    client.holds(&format!("{}:v1", own(&registry)), &graph).await;
-    let scopes: Vec<_> = registry.log().into_iter().filter(|l| l.target.starts_with("/token")).collect();
-    assert!(scopes[0].target.contains("scope=repository%3Ateam%2Fapp%3Apull%2Cpush"), "{scopes:?}");
-}
-
-#[tokio::test]
-async fn our_own_registry_asks_who_it_is() {
-    let (user, secret) = ("user".to_owned(), "secret".to_owned());
-    for auth in [Auth::Basic(user.clone(), secret.clone()), Auth::Bearer(user, secret)] {
-        let registry = TestRegistry::with(Config { auth, ..Config::default() });
-        round_trip(&registry.host(), &Client::user(&registry.host())).await;
-        let error = Client::new().push(&multi(&own(&registry), &["v1"])).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Auth, "{error}");
-    }
-}
-
-#[tokio::test]
-async fn one_token_serves_many_requests_and_mounts_ask_for_the_source() {
-    let auth = Auth::Bearer("user".to_owned(), "secret".to_owned());
-    let registry = TestRegistry::with(Config { auth, ..Config::default() });
-    let client = Client::user(&registry.host());
-    registry.fail(When::once("GET", "/token"), Fault::Delay(Duration::from_millis(50)));
-    client.push(&multi(&own(&registry), &["v1", "v2", "v3"])).await.unwrap();
-    assert_eq!(registry.asked("GET", "/token"), 1);
-    assert_eq!(registry.log().iter().filter(|l| l.status == 401).count(), 1);
-    let remote = Content::Remote(own(&registry).parse().unwrap());
-    let there = Blob { descriptor: layer(1, 100_000).descriptor, content: remote };
-    let digest = there.descriptor.digest;
-    client.push(&single(&format!("{}/other", registry.host()), &["v1"], &[there])).await.unwrap();
-    assert_eq!(client.heard.how(digest), [Put::Sent, Put::Mounted]);
-    assert_eq!(registry.asked("GET", "scope=repository%3Ateam%2Fapp%3Apull&"), 0);
-    assert_eq!(
-        registry.asked("GET", "scope=repository%3Aother%3Apull%2Cpush&scope=repository%3Ateam%2Fapp"),
-        1
-    );
-}
-
-#[tokio::test]
-async fn refresh_tokens_are_traded_by_post() {
-    let auth = Auth::Bearer("user".to_owned(), "secret".to_owned());
-    let registry = TestRegistry::with(Config { auth, ..Config::default() });
-    // base64 of user:secret
-    let entry = r#"{"auth": "dXNlcjpzZWNyZXQ=", "identitytoken": "secret"}"#;
-    let config = format!(r#"{{"auths": {{"{}": {entry}}}}}"#, registry.host());
-    let env = BTreeMap::from([("DOCKER_AUTH_CONFIG".to_owned(), config)]);
-    let client = Client::with(Keychain::load(&env).unwrap());
-    client.push(&single(&own(&registry), &["v1"], &[layer(1, 10)])).await.unwrap();
-    assert_eq!((registry.asked("POST", "/token"), registry.asked("GET", "/token")), (1, 0));
-    // Where the endpoint knows no POST, GET does.
-    registry.fail(When::once("POST", "/token"), Fault::Status(404, Vec::new(), String::new()));
-    let client = Client::with(Keychain::load(&env).unwrap());
-    client.push(&single(&own(&registry), &["v2"], &[layer(2, 10)])).await.unwrap();
-    assert_eq!((registry.asked("POST", "/token"), registry.asked("GET", "/token")), (2, 1));
-}
-
-#[tokio::test]
-async fn credentials_do_not_follow_a_redirect_to_another_server() {
-    let store = TestRegistry::start();
-    let auth = Auth::Basic("user".to_owned(), "secret".to_owned());
-    let registry = TestRegistry::with(Config { auth, ..Config::default() });
-    let graph = single(&own(&store), &["v1"], &[layer(1, 1000)]);
-    Client::new().push(&graph).await.unwrap();
-    let client = Client::user(&registry.host());
-    let descriptor = &graph.blobs[0].descriptor;
-    let location = format!("http://{}/v2/team/app/blobs/{}", store.host(), descriptor.digest);
-    let redirect = Fault::Status(307, vec![("location", location)], String::new());
-    registry.fail(When::once("GET", "/blobs/"), redirect);
-    let read = client.read(&own(&registry).parse().unwrap(), descriptor).await.unwrap();
-    assert_eq!(Digest::of(&read), descriptor.digest);
-    let basic = |r: &TestRegistry| r.log().iter().filter(|l| l.authorization.is_some()).count();
-    assert_eq!((basic(&registry), basic(&store)), (1, 0));
-}
-
-#[tokio::test]
 async fn uploads_follow_a_redirect_with_their_body() {
     let (registry, store) = (TestRegistry::start(), TestRegistry::start());
     let blob = layer(1, 300_000);
@@ -576,28 +289,4 @@ fn printed_references_are_kos() {
     ] {
         assert_eq!(target.reference(&single("r.io/a", tags, &[])), expected);
     }
-}
-
-#[tokio::test]
-async fn certificates_are_checked_unless_that_was_waived() {
-    let server = Server::olareg_with_tls();
-    let trusting = Client::of(Options { ca: Some(ca()), ..Options::default() });
-    round_trip(&server.host(), &trusting).await;
-    let host = server.host().parse().unwrap();
-    let insecure = Insecure::Listed([host].into());
-    let waived = Client::of(Options { insecure, ..Options::default() });
-    waived.push(&multi(&format!("{}/b", server.host()), &["v1"])).await.unwrap();
-    for insecure in [Insecure::Loopback, Insecure::Listed(["r.io".parse().unwrap()].into())] {
-        let client = Client::of(Options { insecure, ..Options::default() });
-        let error = client.resolve(&format!("{}/b:v1", server.host())).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Unavailable);
-        assert!(error.to_string().contains("invalid peer certificate: UnknownIssuer"), "{error}");
-        assert!(error.hint_text().unwrap().contains("SSL_CERT_FILE"));
-        // Another try would not help.
-        assert_eq!(client.heard.count(|e| matches!(e, Event::Retry { .. })), 0);
-    }
-    let broken =
-        Client::of(Options { ca: Some(b"-----BEGIN CERTIFICATE-----\n!".to_vec()), ..Options::default() });
-    let error = broken.resolve(&format!("{}/b:v1", server.host())).await.unwrap_err();
-    assert!(matches!(error.kind(), Kind::Input | Kind::Unavailable), "{error}");
 }
