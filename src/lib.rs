@@ -11,7 +11,7 @@
 //! | layers, images, the built-in base | [`image`], [`base`] |
 //! | blobs and moving them | [`content`], [`registry`], [`target`], [`store`] |
 //! | verbs | [`ops`] |
-//! | words out | [`ui`] |
+//! | what was made, words out | [`report`], [`ui`] |
 //!
 //! Files on disk: [`store`] owns one private temporary directory a run; [`target`] owns what it writes
 //! (layouts and archives, replaced as a whole). Nothing else is written.
@@ -31,6 +31,7 @@ pub mod ops;
 pub mod plan;
 pub mod process;
 pub mod registry;
+pub mod report;
 pub mod settings;
 pub mod store;
 pub mod target;

@@ -1,3 +1,5 @@
+//! Tests of this module.
+
 #![expect(clippy::disallowed_methods, reason = "tests read goldens and lock files")]
 
 use std::fmt::Write as _;

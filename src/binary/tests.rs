@@ -1,3 +1,5 @@
+//! Tests of this module.
+
 #![expect(clippy::disallowed_methods, reason = "tests run the real `go` as the oracle")]
 
 use std::fs::{self, File};

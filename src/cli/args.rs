@@ -102,7 +102,7 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     go_flag: Vec<String>,
     /// Stamp the program with git's state [default: as go does]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true,
         action = ArgAction::Set)]
     buildvcs: Option<bool>,
     /// gzip[:1-9], zstd[:1-19] or none [default: gzip]

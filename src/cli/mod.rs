@@ -18,7 +18,7 @@ use crate::settings::{self, Settings};
 use crate::store::Scratch;
 use crate::ui::{self, Voice};
 
-use args::{BuildArgs, Cli, Command, Common, PushArgs, VersionArgs};
+use args::{BuildArgs, Cli, Command, Common, PushArgs};
 
 /// Runs the command line `argv` and gives the exit code.
 pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
@@ -47,8 +47,15 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
     match command {
         Command::Build(args) => build(*args, env, voice),
         Command::Push(args) => push(args, env, voice),
-        Command::Version(args) => version(&args),
+        Command::Version(_) => version(voice),
     }
+}
+
+fn version(voice: Voice) -> Result<()> {
+    let built_in = crate::base::VERSION.to_string();
+    let mut data = vec![("static", built_in.as_str())];
+    data.extend(crate::base::data_versions());
+    voice.version(env!("CARGO_PKG_VERSION"), &data)
 }
 
 fn cores() -> usize {
@@ -75,16 +82,6 @@ fn push(args: PushArgs, env: Env, voice: Voice) -> Result<()> {
     let pushing = ops::push::push(&cx, &dir, name.as_deref(), &repository, tags, jobs);
     let report = interruptible(pushing)?;
     voice.report(&report)
-}
-
-fn version(args: &VersionArgs) -> Result<()> {
-    let mut text = format!("gimg {}\n", env!("CARGO_PKG_VERSION"));
-    if args.common.verbose {
-        for (name, version) in crate::base::data_versions() {
-            text.push_str(&format!("{name} {version}\n"));
-        }
-    }
-    ui::print(&text)
 }
 
 /// Where the user is, by the name that the shell knows: links stay links, as in `go`.

@@ -6,13 +6,9 @@ mod lookup;
 pub mod push;
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use serde::Serialize;
 
 use crate::content::Source;
 use crate::event::Observer;
-use crate::oci::{Descriptor, Digest, MediaType};
 use crate::registry::Registry;
 use crate::settings::env::Env;
 use crate::store::Scratch;
@@ -33,58 +29,4 @@ impl Context {
     fn origin(&self) -> Arc<dyn Source> {
         Arc::new(self.registry.clone())
     }
-}
-
-/// What a run made, for people and machines. The JSON form is documented in docs/json.md.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// The images, in the order of the arguments.
-    pub images: Vec<Published>,
-    /// The whole run, in seconds.
-    #[serde(rename = "seconds", serialize_with = "seconds")]
-    pub elapsed: Duration,
-}
-
-/// One published image or index.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Published {
-    /// What to call it.
-    pub reference: String,
-    /// The same image at further destinations.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub also: Vec<String>,
-    /// The program.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub import_path: String,
-    /// The digest of the manifest or index.
-    pub digest: Digest,
-    /// Its type.
-    pub media_type: MediaType,
-    /// Its tags.
-    pub tags: Vec<String>,
-    /// What it holds for each platform, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub platforms: Vec<PublishedPlatform>,
-}
-
-/// An image of one platform.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PublishedPlatform {
-    /// `os/arch[/variant]`.
-    pub platform: String,
-    /// The digest of its manifest.
-    pub digest: Digest,
-    /// Manifest, config and layers in bytes.
-    pub size: u64,
-    /// The program in bytes, before compression.
-    pub binary_size: u64,
-    /// The layers, from the lowest up.
-    pub layers: Vec<Descriptor>,
-}
-
-fn seconds<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((elapsed.as_secs_f64() * 1000.0).round() / 1000.0)
 }

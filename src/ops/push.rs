@@ -8,8 +8,9 @@ use crate::content::ImageName;
 use crate::content::copy::Copier;
 use crate::error::{Error, Result};
 use crate::oci::{Repository, Tag};
-use crate::ops::{Context, Published, Report};
+use crate::ops::Context;
 use crate::registry::RegistryTarget;
+use crate::report::{Published, Report};
 use crate::target::layout::Reader;
 
 /// Pushes the image called `name` in the layout at `dir`, or the only one there, to `repository`. It gets

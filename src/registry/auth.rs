@@ -130,7 +130,8 @@ pub(super) fn judge(registry: &oci::Registry, base: &Url, realm: &Url) -> Realm 
 }
 
 /// The domain that `host` was registered in, as far as one can tell without a list: its last two labels,
-/// three below country codes with a short second label (`co.uk`). None for addresses and shared domains.
+/// three below country codes with a short second label (`co.uk`). None for addresses, shared domains and
+/// whatever else leaves a doubt.
 fn domain(host: &str) -> Option<&str> {
     if host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok() {
         return None;
@@ -197,6 +198,25 @@ mod tests {
         }
         assert_eq!(schemes("Basic"), ["basic"]);
         assert!(parse("realm=\"x\"").is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn fuzz_challenges_are_read_or_left(text in ".*", listy in "[ ,=\"\\\\a-c/+]{0,40}") {
+            for header in [text.as_str(), listy.as_str(), &format!("Bearer {listy}")] {
+                for challenge in parse(header) {
+                    assert!(!challenge.scheme.is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn fuzz_quoted_values_come_back(value in "[^\\x00-\\x1f]*") {
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+            let challenges = parse(&format!("Bearer a=b, realm=\"{quoted}\", Basic"));
+            assert_eq!(challenges[0].param("realm"), Some(value.as_str()));
+            assert_eq!(challenges[1].scheme, "basic");
+        }
     }
 
     fn verdict(registry: &str, base: &str, realm: &str) -> Realm {

@@ -18,7 +18,7 @@ pub(super) struct Base {
     /// `scheme://host[:port]/`.
     pub(super) url: Url,
     /// Whether its certificate is checked.
-    pub(super) check: bool,
+    check: bool,
 }
 
 impl Base {
@@ -27,6 +27,11 @@ impl Base {
         let url =
             Url::parse(&text).map_err(|e| Error::new(Kind::Input, format!("registry {registry}"), e))?;
         Ok(Base { url, check })
+    }
+
+    /// Whether the certificate at `url` is checked: the exemption is for the registry's own host.
+    pub(super) fn checks(&self, url: &Url) -> bool {
+        self.check || url.host() != self.url.host()
     }
 
     /// The URL of `path`, which begins with `/`.
@@ -53,7 +58,8 @@ pub(super) async fn probe(
             body: &Body::Empty,
             what: &what,
         };
-        Ok((base.clone(), transport.exchange(out, None, check).await?))
+        let answer = transport.exchange(out, None, &base).await?;
+        Ok((base, answer))
     };
     if registry.is_loopback() {
         return match ask("http", true).await {
@@ -182,6 +188,18 @@ mod tests {
         assert!(same_origin(&url("https://r.io/a"), &url("https://r.io:443/b")));
         for other in ["https://r.io:444/", "http://r.io/", "https://s.io/"] {
             assert!(!same_origin(&url("https://r.io/a"), &url(other)), "{other}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn fuzz_locations_never_leave_https(location in ".*", path in "(https?:)?/{0,3}[a-z0-9.:@%?/]{0,20}") {
+            for location in [location, path] {
+                if let Ok(next) = follow(&url("https://r.io:5000/v2/"), &location) {
+                    assert_eq!(next.scheme(), "https");
+                    assert!(!is_internal(&next));
+                }
+            }
         }
     }
 }

@@ -70,10 +70,7 @@ pub(super) fn transport(what: &str, url: &Url, error: reqwest::Error) -> Failure
     let mut next = error.source();
     while let Some(cause) = next {
         why = cause.to_string();
-        // `io::Error` hides what it wraps from `source`.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = inner.and_then(|e| e.downcast_ref::<rustls::Error>());
-        let tls = tls.or_else(|| cause.downcast_ref::<rustls::Error>());
+        let tls = unwrapped(cause).downcast_ref::<rustls::Error>();
         certificate |= matches!(tls, Some(rustls::Error::InvalidCertificate(_)));
         next = cause.source();
     }
@@ -86,6 +83,15 @@ pub(super) fn transport(what: &str, url: &Url, error: reqwest::Error) -> Failure
         error = error.hint("set SSL_CERT_FILE to a file with the certificate of the CA that the server uses");
     }
     if certificate || builder || unknown_host { Failure::from(error) } else { Failure::broken(error) }
+}
+
+/// What `error` wraps, as far as it is an `io::Error`: that hides it from `source`.
+fn unwrapped<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let mut error = error;
+    while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        error = inner;
+    }
+    error
 }
 
 /// The `errors[]` of the distribution-spec ("Error Codes").

@@ -205,7 +205,7 @@ impl Registry {
                 body: &call.body,
                 what: &call.what,
             };
-            let answer = inner.transport.exchange(out, authorization, base.check).await?;
+            let answer = inner.transport.exchange(out, authorization, &base).await?;
             if answer.status() == 401 && again && host.authorizer.refused(&answer, &used).await {
                 again = false;
                 if let Some(asked) = host.authorizer.asked_scope() {

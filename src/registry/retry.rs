@@ -126,4 +126,12 @@ mod tests {
             assert!(is_temporary(status), "{status}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn fuzz_retry_after_is_read_or_left(value in ".*", date in "[A-Z][a-z]{2}, [0-9]{1,2} (Jan|Feb) [0-9]{1,5} [0-9:]{0,9} GMT") {
+            let _ = retry_after(&value, Some(&date));
+            let _ = retry_after(&date, Some(&date));
+        }
+    }
 }

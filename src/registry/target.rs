@@ -10,7 +10,7 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tokio_util::io::ReaderStream;
 
-use crate::content::{Blob, BoxFuture, ByteStream, Content, Graph, ImageName, Source, Target, bytes_stream};
+use crate::content::{Blob, BoxFuture, Content, Graph, ImageName, Source, Target, bytes_stream, verified};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Put};
 use crate::oci::json::MAX_DOCUMENT;
@@ -87,13 +87,13 @@ impl RegistryTarget {
                 Box::pin(async move { Ok(bytes_stream(bytes)) })
             }),
             Content::File(path) => Arc::new(move || {
-                let path = Arc::clone(&path);
+                let (path, descriptor) = (Arc::clone(&path), descriptor.clone());
                 Box::pin(async move {
                     let file = tokio::fs::File::open(&path).await;
                     let file = file.map_err(|e| Error::io("read a layer", &path, &e))?;
                     let stream = ReaderStream::with_capacity(file, PIECE);
                     let stream = stream.map(move |r| r.map_err(|e| Error::io("read a layer", &path, &e)));
-                    Ok(Box::pin(stream) as ByteStream)
+                    Ok(verified(Box::pin(stream), &descriptor))
                 })
             }),
             Content::Remote(from) => {

@@ -32,8 +32,8 @@ pub(super) enum Used {
     Nothing,
     /// Credentials as they are.
     Fixed,
-    /// The token with this key.
-    Token(String),
+    /// A token, and the scopes that it is kept by.
+    Token(String, HeaderValue),
 }
 
 /// A token until it should not be used any more.
@@ -72,8 +72,12 @@ impl Authorizer {
         match used {
             Used::Nothing => learned,
             Used::Fixed => false,
-            Used::Token(key) => {
-                self.tokens.lock().await.remove(key);
+            Used::Token(key, value) => {
+                // Another request may have replaced the token already.
+                let mut tokens = self.tokens.lock().await;
+                if tokens.get(key).is_some_and(|token| token.value == *value) {
+                    tokens.remove(key);
+                }
                 true
             }
         }
@@ -104,7 +108,7 @@ impl Authorizer {
         let key = scopes.join(" ");
         let mut tokens = self.tokens.lock().await;
         if let Some(token) = tokens.get(&key).filter(|t| t.until > Instant::now()) {
-            return Ok((Some(token.value.clone()), Used::Token(key)));
+            return Ok((Some(token.value.clone()), Used::Token(key, token.value.clone())));
         }
         let credential = cx.keychain.find(repository, &*cx.observer).await?;
         if let Credential::Token(token) = &credential {
@@ -114,7 +118,7 @@ impl Authorizer {
         let token = self.fetch(&ask, credential).await?;
         let value = token.value.clone();
         tokens.insert(key.clone(), token);
-        Ok((Some(value), Used::Token(key)))
+        Ok((Some(value.clone()), Used::Token(key, value)))
     }
 
     async fn fetch(&self, ask: &Ask<'_>, credential: Credential) -> Result<Token, Failure> {
@@ -216,7 +220,7 @@ impl Ask<'_> {
         let what = out.what;
         let anonymous = authorization.is_none() && out.method == Method::GET;
         debug_assert!(!out.headers.contains_key(AUTHORIZATION));
-        let answer = self.cx.transport.exchange(out, authorization, self.base.check).await?;
+        let answer = self.cx.transport.exchange(out, authorization, self.base).await?;
         if !answer.is_success() {
             let refusal = Refusal::read(answer).await;
             let status = Some(refusal.status);

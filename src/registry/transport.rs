@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _, stream};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Url};
 
@@ -13,7 +13,7 @@ use crate::content::{BoxFuture, ByteStream};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer};
 use crate::oci::Digest;
-use crate::registry::endpoint;
+use crate::registry::endpoint::{self, Base};
 use crate::registry::failure::{Failure, shown, transport};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -129,7 +129,7 @@ impl Answer {
         let place = shown(self.0.url());
         let url = self.0.url().clone();
         let inner = Box::pin(self.0.bytes_stream());
-        Box::pin(futures_util::stream::unfold(Some(inner), move |inner| {
+        Box::pin(stream::unfold(Some(inner), move |inner| {
             let (what, place, url) = (what.clone(), place.clone(), url.clone());
             async move {
                 let mut inner = inner?;
@@ -183,9 +183,8 @@ impl Answer {
 pub(super) struct Transport {
     user_agent: String,
     ca: Option<Vec<u8>>,
-    direct: OnceLock<Client>,
-    normal: OnceLock<Client>,
-    unchecked: OnceLock<Client>,
+    /// By what [`Transport::client`] distinguishes.
+    clients: [OnceLock<Client>; 8],
 }
 
 impl Transport {
@@ -193,28 +192,20 @@ impl Transport {
     pub(super) fn new(user_agent: String, ca: Option<Vec<u8>>) -> Self {
         // Another part of the process may have chosen a provider already; that one is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Transport {
-            user_agent,
-            ca,
-            direct: OnceLock::new(),
-            normal: OnceLock::new(),
-            unchecked: OnceLock::new(),
-        }
+        Transport { user_agent, ca, clients: Default::default() }
     }
 
-    /// The client for `url`: no proxy for this machine, no certificate check where none was wanted.
+    /// The client for `url`: no proxy for this machine, no certificate check where none was wanted, and no
+    /// certificates at all for http, because reading them takes longer than a small push.
     fn client(&self, url: &Url, check: bool) -> Result<Client> {
-        let loopback = endpoint::is_loopback(url);
-        let cell = match (check, loopback) {
-            (false, _) => &self.unchecked,
-            (true, true) => &self.direct,
-            (true, false) => &self.normal,
-        };
+        let (loopback, plain) = (endpoint::is_loopback(url), url.scheme() == "http");
+        let index = usize::from(loopback) | usize::from(plain) << 1 | usize::from(check) << 2;
+        let cell = &self.clients[index];
         if let Some(client) = cell.get() {
             return Ok(client.clone());
         }
         let mut extra = Vec::new();
-        if let Some(pem) = &self.ca {
+        if let Some(pem) = self.ca.as_ref().filter(|_| check && !plain) {
             extra = reqwest::Certificate::from_pem_bundle(pem)
                 .map_err(|e| Error::new(Kind::Input, "read the CA certificates of SSL_CERT_FILE", e))?;
         }
@@ -227,6 +218,11 @@ impl Transport {
             let builder = if loopback { builder.no_proxy() } else { builder };
             if check { builder } else { builder.tls_danger_accept_invalid_certs(true) }
         };
+        if plain || !check {
+            let client = builder().tls_certs_only([]).build();
+            let client = client.map_err(|e| Error::new(Kind::Internal, "make an HTTP client", e))?;
+            return Ok(cell.get_or_init(|| client).clone());
+        }
         let client = builder().tls_certs_merge(extra.clone()).build().or_else(|_| {
             // A system without any roots (a bare container) gets Mozilla's.
             let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
@@ -237,13 +233,13 @@ impl Transport {
         Ok(cell.get_or_init(|| client).clone())
     }
 
-    /// Sends a request and follows redirects; `authorization` goes to the origin of the first URL only.
-    /// Every status is an answer.
+    /// Sends a request on behalf of the registry at `base` and follows redirects; `authorization` goes to the
+    /// origin of the first URL only. Every status is an answer.
     pub(super) async fn exchange(
         &self,
         out: Outgoing<'_>,
         authorization: Option<HeaderValue>,
-        check: bool,
+        base: &Base,
     ) -> Result<Answer, Failure> {
         let mut url = out.url.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -253,7 +249,7 @@ impl Transport {
             {
                 headers.insert(AUTHORIZATION, value.clone());
             }
-            let client = self.client(&url, check)?;
+            let client = self.client(&url, base.checks(&url))?;
             let answer = hop(&client, &out, url.clone(), headers).await?;
             let follow = match answer.status() {
                 307 | 308 => true,
@@ -286,17 +282,22 @@ async fn hop(client: &Client, out: &Outgoing<'_>, url: Url, headers: HeaderMap) 
             (request.body(reqwest::Body::wrap_stream(stream)), upload.size)
         }
     };
+    let commits = match out.body {
+        Body::Upload(_) => true,
+        Body::Empty => out.method == Method::PUT,
+        Body::Bytes(_) => out.method == Method::PATCH,
+    };
     let mut answer = std::pin::pin!(request.send());
     let mut seen = 0;
     loop {
-        let patience = if size > 0 && seen >= size { COMMIT } else { STALL };
+        let patience = if commits && seen >= size { COMMIT } else { STALL };
         match tokio::time::timeout(patience, &mut answer).await {
             Ok(Ok(response)) => return Ok(Answer(response)),
             Ok(Err(error)) => {
-                // The content's own failure says more than that of the connection it broke.
+                // The content's own failure says more than that of the connection it broke, and a source has
+                // done its own retries.
                 let own = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
                 return Err(match own {
-                    Some(error) if error.kind() == Kind::Unavailable => Failure::broken(error),
                     Some(error) => Failure::from(error),
                     None => transport(out.what, &url, error),
                 });
@@ -321,8 +322,8 @@ fn counted(
     upload: Upload,
     moved: Arc<AtomicU64>,
     broken: Arc<Mutex<Option<Error>>>,
-) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    stream.map(move |piece| match piece {
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+    held_back(stream).map(move |piece| match piece {
         Ok(bytes) => {
             let sent = moved.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
             upload.report(sent.min(upload.size));
@@ -331,6 +332,25 @@ fn counted(
         Err(error) => {
             *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             Err(std::io::Error::other("the content can't be read"))
+        }
+    })
+}
+
+/// `inner`, each piece only when the next one is there: a stream that turns out wrong at its end must not
+/// have been sent completely before.
+fn held_back(inner: ByteStream) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    stream::unfold(Some((inner, None)), |state| async {
+        let (mut inner, mut held) = state?;
+        loop {
+            match inner.next().await {
+                Some(Ok(bytes)) => {
+                    if let Some(before) = held.replace(bytes) {
+                        return Some((Ok(before), Some((inner, held))));
+                    }
+                }
+                Some(Err(error)) => return Some((Err(error), None)),
+                None => return held.map(|last| (Ok(last), None)),
+            }
         }
     })
 }

@@ -227,7 +227,11 @@ impl Job<'_> {
         let refusal = Refusal::read(answer).await;
         let unknown = refusal.has_code("BLOB_UPLOAD_UNKNOWN") || refusal.has_code("BLOB_UPLOAD_INVALID");
         let dead = matches!(refusal.status, 404 | 416) || unknown;
+        let damaged = refusal.has_code("DIGEST_INVALID");
         let mut failure = refusal.failure(&call.what, self.to.registry());
+        if damaged {
+            failure.error = failure.error.as_kind(Kind::Integrity);
+        }
         if dead && failure.again == Again::No {
             failure.again = Again::Yes(None);
         }

@@ -3,12 +3,13 @@
 
 mod progress;
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::ops::Report;
+use crate::report::Report;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,14 +81,32 @@ impl Voice {
     /// # Errors
     /// A standard output that can't be written.
     pub fn report(&self, report: &Report) -> Result<()> {
-        let text = match self.format {
-            Format::Text => report.images.iter().map(|i| format!("{}\n", i.reference)).collect(),
-            Format::Json => {
-                let json = serde_json::to_string_pretty(report);
-                json.map_err(|e| Error::new(Kind::Internal, "write the report", e))? + "\n"
+        match self.format {
+            Format::Text => {
+                print(&report.images.iter().map(|i| format!("{}\n", i.reference)).collect::<String>())
             }
-        };
-        print(&text)
+            Format::Json => json(report),
+        }
+    }
+
+    /// Prints the program's version, and with `-v` or as JSON also those of its built-in data.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn version(&self, version: &str, data: &[(&str, &str)]) -> Result<()> {
+        match self.format {
+            Format::Json => {
+                let data: BTreeMap<&str, &str> = data.iter().copied().collect();
+                json(&serde_json::json!({ "version": version, "data": data }))
+            }
+            Format::Text => {
+                let mut text = format!("gimg {version}\n");
+                if self.volume == Volume::Verbose {
+                    text.extend(data.iter().map(|(name, version)| format!("{name} {version}\n")));
+                }
+                print(&text)
+            }
+        }
     }
 
     /// Prints an error: what a child wrote, the message, the hint.
@@ -109,11 +128,13 @@ impl Voice {
     }
 }
 
-/// Prints text to standard output as it is.
-///
-/// # Errors
-/// A standard output that can't be written; a reader that went away is not an error.
-pub fn print(text: &str) -> Result<()> {
+fn json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value);
+    print(&(text.map_err(|e| Error::new(Kind::Internal, "write JSON", e))? + "\n"))
+}
+
+/// Prints text to standard output as it is; a reader that went away is not an error.
+fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -10,7 +10,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auth;
 mod build;
+mod conformance;
 mod errors;
+mod house;
 mod push;
 mod reproducible;

@@ -1,6 +1,8 @@
 //! What the tests stand on.
 
+pub(crate) mod client;
 mod image;
+pub(crate) mod registry;
 mod sandbox;
 pub(crate) mod servers;
 mod stub_go;

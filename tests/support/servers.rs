@@ -35,6 +35,14 @@ impl Server {
         Self::olareg_with(|dir, _| vec!["--auth-basic".into(), acl(dir)])
     }
 
+    /// olareg that speaks TLS with a certificate that [`ca`] vouches for.
+    pub(crate) fn olareg_with_tls() -> Self {
+        let path = |name: &str| support(name).to_str().unwrap().to_owned();
+        Self::olareg_with(|_, _| {
+            vec!["--tls-cert".into(), path("server.pem"), "--tls-key".into(), path("server.key")]
+        })
+    }
+
     fn olareg_with(more: impl Fn(&Path, u16) -> Vec<String>) -> Self {
         Self::start(|dir, port| {
             let mut command = Command::new(tool("olareg"));
@@ -113,6 +121,15 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn support(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls").join(name)
+}
+
+/// The certificate of the CA that signed what the TLS server shows.
+pub(crate) fn ca() -> Vec<u8> {
+    std::fs::read(support("ca.pem")).unwrap()
 }
 
 /// A program that `make tools` installs.
