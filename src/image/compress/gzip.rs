@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use flate2::{Compress, FlushCompress, Status};
 
 /// The size of a block. Part of the contract: another size gives other bytes.
-const BLOCK: usize = 256 * 1024;
+pub(super) const BLOCK: usize = 256 * 1024;
 /// Deflate's window: what a block can refer back to.
 const WINDOW: usize = 32 * 1024;
 /// Magic, deflate, no flags, no time, no extra flags, unknown system: nothing of this machine.
