@@ -1,11 +1,12 @@
 //! The headers of ELF, PE and Mach-O, read through a bounded cache.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::read::macho::{MachHeader, Section as _, Segment as _};
 use object::read::pe::ImageNtHeaders;
-use object::read::{FileKind, ReadCache};
+use object::read::{FileKind, ReadCache, ReadRef};
 use object::{Endian as _, LittleEndian, elf, macho, pe};
 
 use super::{Format, Header};
@@ -15,7 +16,10 @@ use crate::error::{Error, Kind, Result};
 pub(super) type Places = Vec<(u64, u64)>;
 
 /// Headers are a few kilobytes; a file that needs more than this is not what a linker writes.
-const BUDGET: u64 = 16 * 1024 * 1024;
+const BUDGET: u64 = 4 * 1024 * 1024;
+
+/// A linker writes one; more are not worth the search.
+const MAX_PLACES: usize = 8;
 
 /// Lets through [`BUDGET`] bytes, and remembers why reading failed: `object` drops the reason.
 struct Budget<R> {
@@ -49,7 +53,31 @@ impl<R: Seek> Seek for Budget<R> {
     }
 }
 
-type Cache<R> = ReadCache<Budget<R>>;
+/// The cache, without reads that are larger than the whole budget: it would take the memory before it reads.
+struct Cache<'a, R: Read + Seek>(&'a ReadCache<Budget<R>>);
+
+impl<R: Read + Seek> Clone for Cache<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: Read + Seek> Copy for Cache<'_, R> {}
+
+impl<'a, R: Read + Seek> ReadRef<'a> for Cache<'a, R> {
+    fn len(self) -> Result<u64, ()> {
+        self.0.len()
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        if size > BUDGET { Err(()) } else { self.0.read_bytes_at(offset, size) }
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        self.0.read_bytes_at_until(range, delimiter)
+    }
+}
+
 type Found = Result<(Header, Places), object::read::Error>;
 
 pub(super) fn read<R: Read + Seek>(mut reader: R) -> Result<(Header, Places)> {
@@ -63,22 +91,25 @@ pub(super) fn read<R: Read + Seek>(mut reader: R) -> Result<(Header, Places)> {
     if length < magic.len() {
         return Ok((plain(Format::Unknown, None), Places::new()));
     }
-    let cache = ReadCache::new(Budget { inner: reader, left: BUDGET, failed: None });
-    let found = match FileKind::parse(&cache) {
-        Ok(FileKind::Elf32) => elf::<elf::FileHeader32<object::Endianness>, R>(&cache),
-        Ok(FileKind::Elf64) => elf::<elf::FileHeader64<object::Endianness>, R>(&cache),
-        Ok(FileKind::Pe32) => pe::<pe::ImageNtHeaders32, R>(&cache),
-        Ok(FileKind::Pe64) => pe::<pe::ImageNtHeaders64, R>(&cache),
-        Ok(FileKind::MachO32) => macho::<macho::MachHeader32<object::Endianness>, R>(&cache),
-        Ok(FileKind::MachO64) => macho::<macho::MachHeader64<object::Endianness>, R>(&cache),
+    let whole = ReadCache::new(Budget { inner: reader, left: BUDGET, failed: None });
+    let cache = Cache(&whole);
+    let found = match FileKind::parse(cache) {
+        Ok(FileKind::Elf32) => elf::<elf::FileHeader32<object::Endianness>, R>(cache),
+        Ok(FileKind::Elf64) => elf::<elf::FileHeader64<object::Endianness>, R>(cache),
+        Ok(FileKind::Pe32) => pe::<pe::ImageNtHeaders32, R>(cache),
+        Ok(FileKind::Pe64) => pe::<pe::ImageNtHeaders64, R>(cache),
+        Ok(FileKind::MachO32) => macho::<macho::MachHeader32<object::Endianness>, R>(cache),
+        Ok(FileKind::MachO64) => macho::<macho::MachHeader64<object::Endianness>, R>(cache),
         // Several binaries in one: Go writes none, so no CPU is the right one.
         Ok(FileKind::MachOFat32 | FileKind::MachOFat64) => Ok((plain(Format::MachO, None), Places::new())),
         _ => Ok((plain(Format::Unknown, None), Places::new())),
     };
-    if let Some(e) = cache.into_inner().failed {
+    if let Some(e) = whole.into_inner().failed {
         return Err(unreadable(e));
     }
-    found.map_err(|e| Error::new(Kind::Input, "read the binary's headers", e))
+    let (header, mut places) = found.map_err(|e| Error::new(Kind::Input, "read the binary's headers", e))?;
+    places.truncate(MAX_PLACES);
+    Ok((header, places))
 }
 
 /// Reads until `buffer` is full or the input ends, from the beginning.
@@ -100,7 +131,7 @@ fn plain(format: Format, architecture: Option<&'static str>) -> Header {
     Header { format, architecture, bits: 0, little_endian: true, interpreter: None, build_info: None }
 }
 
-fn elf<H: FileHeader, R: Read + Seek>(cache: &Cache<R>) -> Found {
+fn elf<H: FileHeader, R: Read + Seek>(cache: Cache<'_, R>) -> Found {
     let header = H::parse(cache)?;
     let endian = header.endian()?;
     let (wide, little) = (header.is_class_64(), header.is_little_endian());
@@ -147,7 +178,7 @@ fn elf<H: FileHeader, R: Read + Seek>(cache: &Cache<R>) -> Found {
     Ok((header, places))
 }
 
-fn pe<H: ImageNtHeaders, R: Read + Seek>(cache: &Cache<R>) -> Found {
+fn pe<H: ImageNtHeaders, R: Read + Seek>(cache: Cache<'_, R>) -> Found {
     let mut offset = pe::ImageDosHeader::parse(cache)?.nt_headers_offset().into();
     let (nt, _) = H::parse(cache, &mut offset)?;
     let architecture = match nt.file_header().machine.get(LittleEndian) {
@@ -172,7 +203,7 @@ fn pe<H: ImageNtHeaders, R: Read + Seek>(cache: &Cache<R>) -> Found {
     Ok((Header { bits, ..plain(Format::Pe, architecture) }, places))
 }
 
-fn macho<H: MachHeader<Endian = object::Endianness>, R: Read + Seek>(cache: &Cache<R>) -> Found {
+fn macho<H: MachHeader<Endian = object::Endianness>, R: Read + Seek>(cache: Cache<'_, R>) -> Found {
     let header = H::parse(cache, 0)?;
     let endian = header.endian()?;
     let architecture = match header.cputype(endian) {

@@ -137,6 +137,50 @@ fn what_is_no_executable_is_unknown() {
     }
 }
 
+/// A file of 1 TiB: an ELF header with these bytes in it, then zeros.
+struct Huge(u64, Vec<u8>);
+
+impl Read for Huge {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        for byte in buffer.iter_mut() {
+            *byte = usize::try_from(self.0).ok().and_then(|at| self.1.get(at).copied()).unwrap_or(0);
+            self.0 += 1;
+        }
+        Ok(buffer.len())
+    }
+}
+
+impl Seek for Huge {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        self.0 = match to {
+            std::io::SeekFrom::Start(at) => at,
+            std::io::SeekFrom::End(_) => 1 << 40,
+            std::io::SeekFrom::Current(_) => self.0,
+        };
+        Ok(self.0)
+    }
+}
+
+#[test]
+fn hostile_sizes_take_no_memory() {
+    // A loader's name of half a terabyte.
+    let mut segment = elf(62, true, true);
+    segment[32..40].copy_from_slice(&64_u64.to_le_bytes());
+    segment[54..58].copy_from_slice(&[56, 0, 1, 0]);
+    segment.extend_from_slice(&3_u64.to_le_bytes());
+    segment.extend_from_slice(&[0; 24]);
+    segment.extend_from_slice(&(1_u64 << 39).to_le_bytes());
+    segment.extend_from_slice(&[0; 16]);
+    assert_eq!(inspect(Huge(0, segment)).unwrap_err().kind(), Kind::Input);
+    // As many sections as an ELF header can say, in a section of its own.
+    let mut sections = elf(62, true, true);
+    sections[40..48].copy_from_slice(&64_u64.to_le_bytes());
+    sections[58..60].copy_from_slice(&[64, 0]);
+    sections.extend_from_slice(&[0; 32]);
+    sections.extend_from_slice(&u64::from(u32::MAX).to_le_bytes());
+    assert_eq!(inspect(Huge(0, sections)).unwrap_err().kind(), Kind::Input);
+}
+
 #[test]
 fn a_loader_is_noticed() {
     // This test's own binary is linked against libc.

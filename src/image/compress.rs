@@ -6,11 +6,13 @@ use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
 
+use zstd::zstd_safe::CParameter;
+
 use crate::error::{Error, Kind, Result};
 use crate::oci::MediaType;
 
 /// The gzip level when none is given (docs/decisions/003-gzip-level.md).
-pub const DEFAULT_GZIP_LEVEL: u8 = 5;
+pub const DEFAULT_GZIP_LEVEL: u8 = 2;
 /// The zstd level when none is given: zstd's own default.
 pub const DEFAULT_ZSTD_LEVEL: u8 = 3;
 
@@ -48,7 +50,7 @@ impl Compression {
     pub fn encoder_id(self) -> String {
         match self {
             Compression::Gzip(level) => format!("gzip:{level} zlib-rs-{ZLIB_RS} blocks-256k-dict-32k"),
-            Compression::Zstd(level) => format!("zstd:{level} libzstd-{LIBZSTD} mt checksum"),
+            Compression::Zstd(level) => format!("zstd:{level} libzstd-{LIBZSTD} jobs-2m checksum"),
             Compression::None => "none".to_owned(),
         }
     }
@@ -66,6 +68,8 @@ impl Compression {
     }
 }
 
+/// The size of the pieces that libzstd's workers take.
+const ZSTD_JOB: u32 = 2 * 1024 * 1024;
 /// The version of zlib-rs in Cargo.lock; a test compares.
 const ZLIB_RS: &str = "0.6.8";
 /// The version of libzstd in Cargo.lock; a test compares.
@@ -166,7 +170,12 @@ fn zstd_encoder<W: Write>(
 ) -> io::Result<zstd::stream::write::Encoder<'static, W>> {
     let mut encoder = zstd::stream::write::Encoder::new(out, i32::from(level))?;
     encoder.include_checksum(true)?;
+    // Fixed, because it decides bytes; small, because every worker holds a few jobs (the default is 8 MiB here).
+    encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
     // Also for one thread: without workers libzstd gives other bytes than with any number of them.
     encoder.multithread(u32::try_from(threads.clamp(1, 64)).unwrap_or(1))?;
     Ok(encoder)
 }
+
+#[cfg(test)]
+mod tests;

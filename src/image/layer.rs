@@ -71,3 +71,62 @@ impl<W: Write> Write for Hashing<W> {
         self.out.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::image::{Data, Meta};
+
+    fn endless_a(_: &Path) -> io::Result<Box<dyn Read>> {
+        Ok(Box::new(io::repeat(b'a').take(1_000_000)))
+    }
+
+    fn tree() -> FileTree {
+        let mut tree = FileTree::new();
+        tree.add_dir("ko-app", Meta::dir()).unwrap();
+        let data = Data::File { path: "/on/disk".into(), size: 1_000_000 };
+        tree.add_file("ko-app/a", data, Meta::binary()).unwrap();
+        tree.add_file("ko-app/b", Data::Bytes(Bytes::from_static(b"b")), Meta::data(false)).unwrap();
+        tree
+    }
+
+    #[test]
+    fn digests_and_sizes_are_those_of_the_bytes() {
+        let mut plain = Vec::new();
+        let written = write(&tree(), Compression::None, 1, &endless_a, &mut plain).unwrap();
+        assert_eq!((written.diff_id, written.size), (Digest::of(&plain), plain.len() as u64));
+        assert_eq!(written.digest, written.diff_id);
+        for compression in [Compression::default(), Compression::Zstd(3)] {
+            for threads in [1, 2] {
+                let mut out = Vec::new();
+                let packed = write(&tree(), compression, threads, &endless_a, &mut out).unwrap();
+                assert_eq!((packed.digest, packed.size), (Digest::of(&out), out.len() as u64));
+                assert_eq!(packed.diff_id, written.diff_id);
+                assert_eq!(packed.uncompressed_size, plain.len() as u64);
+                assert_eq!(packed.descriptor().media_type, compression.media_type());
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_tree_is_two_zero_blocks() {
+        let mut out = Vec::new();
+        write(&FileTree::new(), Compression::None, 1, &endless_a, &mut out).unwrap();
+        assert_eq!(out, [0; 1024]);
+    }
+
+    #[test]
+    fn errors_of_output_and_input_differ() {
+        let full = write(&tree(), Compression::None, 1, &endless_a, &mut [0; 100][..]).unwrap_err();
+        assert_eq!(full.kind(), Kind::LocalIo);
+        assert!(full.to_string().starts_with("write a layer: "), "{full}");
+        let gone = |_: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        let gone = write(&tree(), Compression::None, 1, &gone, io::sink()).unwrap_err();
+        assert!(gone.to_string().contains("[/on/disk]"), "{gone}");
+    }
+}

@@ -186,3 +186,6 @@ fn octal(field: &mut [u8], value: u64, max: u64) {
     }
     field[digits] = 0;
 }
+
+#[cfg(test)]
+mod tests;

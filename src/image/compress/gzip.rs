@@ -12,13 +12,14 @@ use std::thread::{self, JoinHandle};
 use flate2::{Compress, FlushCompress, Status};
 
 /// The size of a block. Part of the contract: another size gives other bytes.
-const BLOCK: usize = 256 * 1024;
+pub(super) const BLOCK: usize = 256 * 1024;
 /// Deflate's window: what a block can refer back to.
 const WINDOW: usize = 32 * 1024;
 /// Magic, deflate, no flags, no time, no extra flags, unknown system: nothing of this machine.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// More than deflate can add to a block that doesn't shrink: 5 bytes for each 16 KiB, and the flush.
-const SLACK: usize = 4096;
+/// The most that deflate makes of a block: level 1 of zlib-rs spends 9 bits on a byte that matches nothing; then
+/// the headers and the flush.
+const BOUND: usize = BLOCK + BLOCK / 8 + 4096;
 
 struct Job {
     /// The dictionary, then the block.
@@ -130,7 +131,7 @@ fn deflate(job: &Job) -> io::Result<Done> {
     if !dictionary.is_empty() {
         state.set_dictionary(dictionary).map_err(io::Error::other)?;
     }
-    let mut deflated = Vec::with_capacity(block.len() + SLACK);
+    let mut deflated = Vec::with_capacity(BOUND);
     let flush = if job.last { FlushCompress::Finish } else { FlushCompress::Sync };
     let status = state.compress_vec(block, &mut deflated, flush).map_err(io::Error::other)?;
     let whole = if job.last { status == Status::StreamEnd } else { deflated.len() < deflated.capacity() };
@@ -139,6 +140,8 @@ fn deflate(job: &Job) -> io::Result<Done> {
     }
     let mut crc = crc32fast::Hasher::new();
     crc.update(block);
+    // Blocks wait in a queue: what the bound reserved in excess is given back.
+    deflated.shrink_to_fit();
     Ok(Done { deflated, crc, size: block.len() as u64 })
 }
 
