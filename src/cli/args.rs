@@ -157,7 +157,7 @@ pub(super) struct PushArgs {
     /// The layout's directory; DIR:NAME picks one of several images
     #[arg(value_name = "LAYOUT")]
     pub(super) layout: String,
-    /// Where to: the full repository of this image
+    /// Where to: the full repository of this image, perhaps with a tag
     #[arg(value_name = "REPOSITORY")]
     pub(super) repository: String,
     /// Tags, comma lists or repeated [default: those in the layout]

@@ -74,9 +74,10 @@ fn build(args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
 fn push(args: PushArgs, env: Env, voice: Voice) -> Result<()> {
     let layout = args.layout.strip_prefix("oci:").unwrap_or(&args.layout);
     let (dir, name) = settings::split_layout(layout);
-    let repository = settings::repository(&args.repository)?;
-    let tags = args.tags.iter().flat_map(|t| t.split(',')).map(str::parse).collect::<Result<_>>();
-    let tags = tags.map_err(|e| e.as_kind(Kind::Usage))?;
+    let (repository, tag) = settings::place(&args.repository)?;
+    let more = args.tags.iter().flat_map(|t| t.split(',')).map(str::parse);
+    let tags =
+        tag.map(Ok).into_iter().chain(more).collect::<Result<_>>().map_err(|e| e.as_kind(Kind::Usage))?;
     let jobs = if args.jobs == 0 { cores() } else { args.jobs };
     let cx = context(env, voice, args.insecure_registry, true)?;
     let pushing = ops::push::push(&cx, &dir, name.as_deref(), &repository, tags, jobs);

@@ -1,9 +1,12 @@
 //! Names: ko's four repository schemes, and what a program's file is called.
 
+use std::fmt;
+use std::str::FromStr;
+
 use md5::Digest as _;
 
-use crate::error::Result;
-use crate::oci::Repository;
+use crate::error::{Error, Kind, Result};
+use crate::oci::{Registry, Repository};
 
 /// How an import path becomes a repository below the one that is set (ko's README, "Naming").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,21 +22,54 @@ pub enum Naming {
     Bare,
 }
 
+/// What KO_DOCKER_REPO holds: a repository, a registry alone (`localhost:5000`), or a Docker Hub user. Names are made
+/// below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl FromStr for Prefix {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim_end_matches('/');
+        if text.contains('@') {
+            return Err(Error::new(
+                Kind::Input,
+                format!("use the repository {text}"),
+                "can't push to a digest",
+            ));
+        }
+        let is_registry = !text.contains('/') && (text.contains(['.', ':']) || text == "localhost");
+        if is_registry {
+            text.parse::<Registry>()?;
+        } else {
+            text.parse::<Repository>()?;
+        }
+        Ok(Prefix(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The repository of a program. As in ko the import path is lower-cased first, also for the MD5.
 ///
 /// # Errors
-/// An import path that can't be part of a repository.
-pub fn repository(repo: &Repository, naming: Naming, import_path: &str) -> Result<Repository> {
+/// An import path that can't be part of a repository, or a registry alone that is to be the name itself.
+pub fn repository(prefix: &Prefix, naming: Naming, import_path: &str) -> Result<Repository> {
     let path = import_path.to_lowercase();
     let base = path.rsplit('/').next().unwrap_or(&path);
     match naming {
-        Naming::Bare => Ok(repo.clone()),
-        Naming::Base => repo.join(base),
-        Naming::Preserve => repo.join(&path),
+        Naming::Bare => prefix.0.parse(),
+        Naming::Base => format!("{prefix}/{base}").parse(),
+        Naming::Preserve => format!("{prefix}/{path}").parse(),
         Naming::Md5 => {
             let sum = md5::Md5::digest(path.as_bytes());
             let hex: String = sum.iter().map(|b| format!("{b:02x}")).collect();
-            repo.join(&format!("{base}-{hex}"))
+            format!("{prefix}/{base}-{hex}").parse()
         }
     }
 }
@@ -73,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_four_schemes_give_kos_names() {
-        let repo: Repository = "ghcr.io/org".parse().unwrap();
+        let repo: Prefix = "ghcr.io/org".parse().unwrap();
         let path = "example.com/Hello/cmd/App";
         let name = |naming| repository(&repo, naming, path).unwrap().to_string();
         // md5sum of "example.com/hello/cmd/app", as the tool of that name prints it.
@@ -81,6 +117,19 @@ mod tests {
         assert_eq!(name(Naming::Base), "ghcr.io/org/app");
         assert_eq!(name(Naming::Preserve), "ghcr.io/org/example.com/hello/cmd/app");
         assert_eq!(name(Naming::Bare), "ghcr.io/org");
+    }
+
+    #[test]
+    fn a_prefix_may_be_a_registry_alone_or_a_user() {
+        let name = |prefix: &str, naming| {
+            repository(&prefix.parse()?, naming, "example.com/app").map(|r| r.to_string())
+        };
+        assert_eq!(name("localhost:5000", Naming::Base).unwrap(), "localhost:5000/app");
+        assert_eq!(name("ghcr.io", Naming::Base).unwrap(), "ghcr.io/app");
+        assert_eq!(name("me", Naming::Base).unwrap(), "docker.io/me/app");
+        assert_eq!(name("ghcr.io/me/", Naming::Bare).unwrap(), "ghcr.io/me");
+        assert!(name("localhost:5000", Naming::Bare).is_err());
+        assert!(name("ghcr.io/me@sha256:00", Naming::Base).is_err());
     }
 
     #[test]

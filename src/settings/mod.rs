@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Kind, Result};
 use crate::image::Compression;
 use crate::oci::{Reference, Repository, Tag};
-use crate::plan::naming::Naming;
+use crate::plan::naming::{Naming, Prefix};
 use crate::plan::platforms::Requested;
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
@@ -25,7 +25,7 @@ pub struct Settings {
     /// Where the images go.
     pub destinations: Vec<Destination>,
     /// The repository that names are made below.
-    pub repository: Option<Repository>,
+    pub repository: Option<Prefix>,
     /// How names are made.
     pub naming: Naming,
     /// The tags.
@@ -167,7 +167,7 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
             )
             .hint("write a file with --output docker-archive:FILE and docker load it"));
         }
-        Some(text) => Some(repository(text)?),
+        Some(text) => Some(text.parse()?),
         None => None,
     };
     let destinations = destinations(&words.outputs, repository.is_some())?;
@@ -247,15 +247,19 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
     })
 }
 
-/// A repository to push to: no tag, no digest.
+/// A place to push one image to: a repository, perhaps with a tag, but no digest.
 ///
 /// # Errors
 /// Anything that isn't one.
-pub fn repository(text: &str) -> Result<Repository> {
+pub fn place(text: &str) -> Result<(Repository, Option<Tag>)> {
     if text.contains('@') {
-        return Err(Error::new(Kind::Usage, format!("use the repository {text}"), "can't push to a digest"));
+        return Err(Error::new(Kind::Usage, format!("push to {text}"), "can't push to a digest"));
     }
-    text.trim_end_matches('/').parse()
+    let last = text.rfind('/').map_or(0, |i| i + 1);
+    match text[last..].split_once(':') {
+        Some((end, tag)) => Ok((format!("{}{end}", &text[..last]).parse()?, Some(tag.parse()?))),
+        None => Ok((text.parse()?, None)),
+    }
 }
 
 fn base(text: &str) -> Result<Base> {

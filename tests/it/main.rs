@@ -15,5 +15,6 @@ mod build;
 mod conformance;
 mod errors;
 mod house;
+mod publish;
 mod push;
 mod reproducible;

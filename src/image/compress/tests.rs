@@ -1,3 +1,5 @@
+//! Tests of this module.
+
 #![expect(clippy::disallowed_methods, reason = "tests read the lock file and run gzip")]
 
 use std::io::Read as _;

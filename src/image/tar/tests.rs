@@ -1,3 +1,5 @@
+//! Tests of this module.
+
 #![expect(clippy::disallowed_methods, reason = "tests run tar and look at what it extracted")]
 
 use std::io::{self, Cursor};

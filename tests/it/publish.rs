@@ -1,0 +1,131 @@
+//! Destinations as users see them: registries, layouts, archives, `gimg push`, several at once.
+
+use crate::support::registry::{Fault, TestRegistry, When};
+use crate::support::{Layout, Sandbox};
+
+#[test]
+fn tags_move_only_when_every_program_is_there() {
+    let registry = TestRegistry::start();
+    let sandbox = Sandbox::go("hello").env("KO_DOCKER_REPO", &format!("{}/org", registry.host()));
+    sandbox.run("gimg build ./cmd/... -B").ok();
+    let before = (registry.tags("org/hello"), registry.tags("org/other"));
+    let refused = || Fault::Status(403, Vec::new(), String::new());
+    registry.fail(When::once("PUT", "org/other/manifests/"), refused());
+    let changed = sandbox.run_with("gimg build ./cmd/... -B", &["--ldflags", "-s"]);
+    assert_ne!(changed.code, 0, "{}", changed.stderr);
+    assert_eq!(changed.stdout, "");
+    assert_eq!((registry.tags("org/hello"), registry.tags("org/other")), before);
+    assert_eq!(registry.incomplete(), Vec::<String>::new());
+    let after = sandbox.run_with("gimg build ./cmd/... -B", &["--ldflags", "-s"]).ok();
+    assert!(after.lines()[0].ends_with(&registry.tags("org/hello")["latest"]));
+}
+
+#[test]
+fn a_registry_alone_is_a_prefix_and_names_are_kos() {
+    let registry = TestRegistry::start();
+    let sandbox = Sandbox::go("hello").env("KO_DOCKER_REPO", &registry.host());
+    let ran = sandbox.run("gimg build ./cmd/other -t v1").ok();
+    // The md5sum of example.com/hello/cmd/other. The tag is part of the reference, as in ko.
+    let name = "other-44d73368bb3c1fe7f6ac8cde0a52cdaa:v1@sha256:";
+    assert!(ran.stdout.starts_with(&format!("{}/{name}", registry.host())), "{}", ran.stdout);
+    let two = sandbox.run("gimg build ./cmd/other --tags v1,v2 --tags latest -P").ok();
+    assert!(two.stdout.starts_with(&format!("{}/example.com/hello/cmd/other@sha256:", registry.host())));
+    assert_eq!(
+        registry.tags("example.com/hello/cmd/other").keys().collect::<Vec<_>>(),
+        ["latest", "v1", "v2"]
+    );
+    sandbox.run("gimg build ./cmd/other --bare").fails(3, &["repository"]);
+}
+
+#[test]
+fn several_destinations_get_one_digest() {
+    let registry = TestRegistry::start();
+    let sandbox = Sandbox::go("hello");
+    let line = format!(
+        "gimg build ./cmd/hello --platform linux/amd64,linux/arm64 --repo {}/r --bare --format json \
+         --output oci:out --output oci-archive:out.tar --output registry",
+        registry.host()
+    );
+    let report: serde_json::Value = serde_json::from_str(&sandbox.run(&line).ok().stdout).unwrap();
+    let image = &report["images"][0];
+    let digest = image["digest"].as_str().unwrap();
+    assert_eq!(image["reference"], format!("{}/r@{digest}", registry.host()));
+    assert_eq!(
+        image["also"],
+        serde_json::json!([format!("oci:out@{digest}"), format!("oci-archive:out.tar@{digest}")])
+    );
+    assert_eq!(registry.tags("r")["latest"], digest);
+    assert_eq!(Layout::at(sandbox.path("src/out")).index()["manifests"][0]["digest"], digest);
+    sandbox.run("mkdir unpacked").ok();
+    sandbox.run("tar -xf out.tar -C unpacked").ok();
+    let unpacked = Layout::at(sandbox.path("src/unpacked"));
+    assert_eq!(unpacked.index()["manifests"][0]["digest"], digest);
+    assert_eq!(unpacked.images().len(), 2);
+    let first = std::fs::read(sandbox.path("src/out.tar")).unwrap();
+    sandbox.run(&line).ok();
+    assert!(std::fs::read(sandbox.path("src/out.tar")).unwrap() == first, "equal images, equal archives");
+}
+
+#[test]
+fn a_layout_is_pushed_with_its_digest_and_its_tags() {
+    let registry = TestRegistry::start();
+    let host = registry.host();
+    let sandbox = Sandbox::go("hello");
+    let built = sandbox.run("gimg build ./cmd/hello -t v1,v2 --platform linux/amd64,linux/arm64").ok();
+    let pushed = sandbox.run(&format!("gimg push gimg-out/hello {host}/a/hello")).ok();
+    assert_eq!(pushed.stdout, format!("{host}/a/hello@{}\n", built.digest()));
+    assert_eq!(registry.tags("a/hello").keys().collect::<Vec<_>>(), ["v1", "v2"]);
+    sandbox.run(&format!("gimg push oci:gimg-out/hello {host}/a/hello:v3 -t v4")).ok();
+    assert_eq!(registry.tags("a/hello").len(), 4);
+    assert_eq!(registry.incomplete(), Vec::<String>::new());
+
+    sandbox.run("gimg build ./... --output oci:both").ok();
+    sandbox
+        .run(&format!("gimg push both {host}/x"))
+        .fails(3, &["several images", "hello:latest, other:latest"]);
+    let other = sandbox.run(&format!("gimg push both:other:latest {host}/x")).ok();
+    assert_eq!(other.digest(), sandbox.run("gimg build ./cmd/other").ok().digest());
+    assert_eq!(registry.tags("x").keys().collect::<Vec<_>>(), ["latest"]);
+}
+
+#[test]
+fn a_layout_that_can_not_be_pushed_says_why() {
+    let registry = TestRegistry::start();
+    let to = format!("{}/x", registry.host());
+    let sandbox = Sandbox::go("hello");
+    sandbox.run(&format!("gimg push nowhere {to}")).fails(3, &["not an OCI image layout", "nowhere"]);
+    sandbox.run("gimg build ./cmd/other").ok();
+    sandbox.run("gimg push gimg-out/other ghcr.io/a@sha256:00").fails(2, &["can't push to a digest"]);
+    let layout = Layout::at(sandbox.path("src/gimg-out/other"));
+    let layer = layout.root()["layers"][1]["digest"].as_str().unwrap().replace("sha256:", "");
+    let path = sandbox.path("src/gimg-out/other/blobs/sha256").join(layer);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    sandbox.run(&format!("gimg push gimg-out/other {to}")).fails(8, &["sha256:"]);
+    std::fs::remove_file(&path).unwrap();
+    sandbox.run(&format!("gimg push gimg-out/other {to}")).fails(9, &["No such file"]);
+    assert!(registry.tags("x").is_empty());
+}
+
+#[test]
+fn a_registry_that_is_not_there_or_says_no_has_its_own_exit_code() {
+    let sandbox = Sandbox::go("hello");
+    sandbox.run("gimg build ./cmd/other --repo 127.0.0.1:1/x").fails(7, &["127.0.0.1:1"]);
+    let registry = TestRegistry::start();
+    let repo = format!("gimg build ./cmd/other --repo {}/x", registry.host());
+    let denied = || Fault::Status(403, Vec::new(), r#"{"errors":[{"code":"DENIED","message":"no"}]}"#.into());
+    registry.fail(When::once("POST", "/blobs/uploads/"), denied());
+    let ran = sandbox.run(&repo);
+    assert!([6, 10].contains(&ran.code), "{}: {}", ran.code, ran.stderr);
+    assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_broken_credentials_file_matters_only_to_registries() {
+    let sandbox = Sandbox::go("hello");
+    std::fs::create_dir(sandbox.path("home/.docker")).unwrap();
+    std::fs::write(sandbox.path("home/.docker/config.json"), "{ not json").unwrap();
+    sandbox.run("gimg build ./cmd/other").ok();
+    sandbox.run("gimg build ./cmd/other --repo 127.0.0.1:1/x").fails(6, &["config.json"]);
+}
