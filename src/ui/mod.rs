@@ -1,5 +1,4 @@
 //! Words out: the only module that writes to standard output or standard error.
-#![expect(clippy::print_stderr, reason = "edge: the terminal")]
 
 mod progress;
 
@@ -111,21 +110,24 @@ impl Voice {
 
     /// Prints an error: what a child wrote, the message, the hint.
     pub fn failure(&self, error: &Error) {
-        if let Some(output) = error.output_text() {
-            eprint!("{output}");
-            if !output.ends_with('\n') && !output.is_empty() {
-                eprintln!();
-            }
+        if let Some(output) = error.output_text().filter(|o| !o.is_empty()) {
+            say(output.trim_end_matches('\n'));
         }
         let (on, off) = if self.coloured() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-        eprintln!("{on}gimg:{off} {error}");
-        if let Some(hint) = error.hint_text() {
-            eprintln!("hint: {hint}");
-        }
-        if error.kind() == Kind::Internal {
-            eprintln!("hint: this is a fault in gimg; please report it with the command that you ran");
+        say(&format!("{on}gimg:{off} {error}"));
+        match (error.hint_text(), error.kind()) {
+            (Some(hint), _) => say(&format!("hint: {hint}")),
+            (None, Kind::Internal) => {
+                say("hint: this is a fault in gimg; please report it with the command that you ran");
+            }
+            (None, _) => {}
         }
     }
+}
+
+/// A line on standard error. A reader that went away is no reason to stop: the image matters, not the words.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 fn json(value: &impl serde::Serialize) -> Result<()> {

@@ -1,5 +1,4 @@
 //! Events as lines: live ones on a terminal, plain ones elsewhere.
-#![expect(clippy::print_stderr, reason = "edge: the terminal")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -42,7 +41,7 @@ impl Progress {
                 // A terminal that can't be written is no reason to stop building.
                 let _ = live.println(text);
             }
-            None => eprintln!("{text}"),
+            None => super::say(text),
         }
     }
 
@@ -78,6 +77,14 @@ impl Progress {
     }
 }
 
+/// Import paths for people: named if they are few.
+fn programs(packages: &[String]) -> String {
+    match packages {
+        [one] => one.clone(),
+        many => format!("{} programs", many.len()),
+    }
+}
+
 /// The start of a digest, for people.
 fn short(digest: Digest) -> String {
     digest.hex()[..12].to_owned()
@@ -94,7 +101,7 @@ impl Observer for Progress {
         match event {
             Event::Base { reference } => self.line(Volume::Normal, &format!("base {reference}")),
             Event::CompileStarted { platform, packages } => {
-                let text = format!("compiling {} for {platform}", packages.join(" "));
+                let text = format!("compiling {} for {platform}", programs(&packages));
                 if self.live.is_none() {
                     self.line(Volume::Normal, &text);
                 }
@@ -105,7 +112,7 @@ impl Observer for Progress {
                 let seconds = elapsed.as_secs_f64();
                 self.line(
                     Volume::Normal,
-                    &format!("compiled {} for {platform} in {seconds:.1} s", packages.join(" ")),
+                    &format!("compiled {} for {platform} in {seconds:.1} s", programs(&packages)),
                 );
             }
             Event::Packing { program, platform } => {
