@@ -15,6 +15,7 @@ mod build;
 mod conformance;
 mod errors;
 mod house;
+mod platforms;
 mod publish;
 mod push;
 mod reproducible;
