@@ -43,7 +43,12 @@ fn variants_reach_the_program() {
         assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar");
         let tar = layout.blob(layer["digest"].as_str().unwrap());
         let mut archive = tar::Archive::new(&tar[..]);
-        let mut entry = archive.entries().unwrap().last().unwrap().unwrap();
+        let mut entry = archive
+            .entries()
+            .unwrap()
+            .map(Result::unwrap)
+            .find(|e| e.path_bytes().ends_with(b"/tiny"))
+            .unwrap();
         let mut program = Vec::new();
         entry.read_to_end(&mut program).unwrap();
         std::fs::write(sandbox.path("src/program"), program).unwrap();
