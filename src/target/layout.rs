@@ -38,7 +38,7 @@ pub enum Place {
 
 /// A layout that this run writes; its lock is held until it is dropped.
 struct Opened {
-    _lock: std::fs::File,
+    _lock: Option<std::fs::File>,
 }
 
 impl Layout {
@@ -188,15 +188,28 @@ fn prepare(dir: &Path, top: &Path) -> Result<Opened> {
     if is_new {
         write_atomically(&top.join(".gitignore"), b"*\n")?;
     }
-    let lock = std::fs::File::open(dir).map_err(|e| io("open", &e))?;
-    #[cfg(unix)]
-    lock.lock().map_err(|e| io("lock", &e))?;
+    let lock = lock(dir)?;
     std::fs::create_dir_all(dir.join("blobs").join("sha256")).map_err(|e| io("make the layout", &e))?;
     let marker = dir.join("oci-layout");
     if !marker.exists() {
         write_atomically(&marker, MARKER)?;
     }
     Ok(Opened { _lock: lock })
+}
+
+/// Waits until nobody else writes the layout; nobody does until the file is dropped.
+#[cfg(unix)]
+fn lock(dir: &Path) -> Result<Option<std::fs::File>> {
+    let io = |e: &std::io::Error| Error::io("lock the layout", dir, e);
+    let file = std::fs::File::open(dir).map_err(|e| io(&e))?;
+    file.lock().map_err(|e| io(&e))?;
+    Ok(Some(file))
+}
+
+/// Directories can't be locked here; two runs into one directory are the user's to avoid.
+#[cfg(not(unix))]
+fn lock(_dir: &Path) -> Result<Option<std::fs::File>> {
+    Ok(None)
 }
 
 /// A directory can be a layout if it is one, or is absent or empty but for what gimg puts there first.

@@ -19,3 +19,4 @@ mod platforms;
 mod publish;
 mod push;
 mod reproducible;
+mod soak;
