@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "tests stop at the first surprise"
 )]
@@ -12,4 +13,7 @@ mod support;
 
 mod build;
 mod errors;
+mod interop;
+mod interrupt;
 mod push;
+mod run;
