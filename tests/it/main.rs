@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "tests stop at the first surprise"
 )]
@@ -15,8 +16,11 @@ mod build;
 mod conformance;
 mod errors;
 mod house;
+mod interop;
+mod interrupt;
 mod platforms;
 mod publish;
 mod push;
 mod reproducible;
+mod run;
 mod soak;

@@ -23,6 +23,39 @@ pub(crate) struct Entry {
     pub sha256: String,
 }
 
+/// The entries of a tar, by name.
+pub(crate) fn read_tar(tar: &[u8]) -> BTreeMap<String, Entry> {
+    let mut archive = tar::Archive::new(tar);
+    let mut entries = BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let header = entry.header();
+        let kind = match header.entry_type() {
+            tar::EntryType::Directory => 'd',
+            tar::EntryType::Symlink => 'l',
+            tar::EntryType::Link => 'h',
+            _ => '-',
+        };
+        let link = entry.link_name().unwrap();
+        let found = Entry {
+            kind,
+            mode: header.mode().unwrap(),
+            uid: header.uid().unwrap(),
+            gid: header.gid().unwrap(),
+            mtime: header.mtime().unwrap(),
+            size: entry.size(),
+            link: link.map(|l| l.to_string_lossy().into_owned()).unwrap_or_default(),
+            sha256: String::new(),
+        };
+        let name = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        assert!(!entries.contains_key(&name), "{name} twice");
+        entries.insert(name, Entry { sha256: sha256(&content), ..found });
+    }
+    entries
+}
+
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -89,38 +122,7 @@ impl Layout {
             t if t.ends_with("zstd") => zstd::decode_all(&bytes[..]).unwrap(),
             _ => bytes,
         };
-        let mut archive = tar::Archive::new(&tar[..]);
-        let mut entries = BTreeMap::new();
-        for entry in archive.entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let header = entry.header();
-            let kind = match header.entry_type() {
-                tar::EntryType::Directory => 'd',
-                tar::EntryType::Symlink => 'l',
-                tar::EntryType::Link => 'h',
-                _ => '-',
-            };
-            let found = Entry {
-                kind,
-                mode: header.mode().unwrap(),
-                uid: header.uid().unwrap(),
-                gid: header.gid().unwrap(),
-                mtime: header.mtime().unwrap(),
-                size: entry.size(),
-                link: entry
-                    .link_name()
-                    .unwrap()
-                    .map(|l| l.to_string_lossy().into_owned())
-                    .unwrap_or_default(),
-                sha256: String::new(),
-            };
-            let name = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).unwrap();
-            assert!(!entries.contains_key(&name), "{name} twice");
-            entries.insert(name, Entry { sha256: sha256(&content), ..found });
-        }
-        entries
+        read_tar(&tar)
     }
 
     /// All blobs in the directory.

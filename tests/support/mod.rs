@@ -3,10 +3,11 @@
 pub(crate) mod client;
 mod image;
 pub(crate) mod registry;
+pub(crate) mod rootfs;
 mod sandbox;
 pub(crate) mod servers;
 mod stub_go;
 
-pub(crate) use image::{Entry, Layout, sha256};
+pub(crate) use image::{Entry, Layout, read_tar, sha256};
 pub(crate) use sandbox::{Ran, Sandbox, copy_tree, root, tool};
 pub(crate) use stub_go::go_log;

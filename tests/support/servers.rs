@@ -54,6 +54,15 @@ impl Server {
 
     /// distribution's registry, open to everyone.
     pub(crate) fn distribution() -> Self {
+        Self::distribution_from("registry-lite")
+    }
+
+    /// Debian's distribution, three years older.
+    pub(crate) fn docker_registry() -> Self {
+        Self::distribution_from("docker-registry")
+    }
+
+    fn distribution_from(program: &str) -> Self {
         Self::start(|dir, port| {
             let config = dir.join("config.yml");
             let data = dir.join("data");
@@ -63,7 +72,7 @@ impl Server {
                 data.display()
             );
             std::fs::write(&config, text).unwrap();
-            let mut command = Command::new(tool("registry-lite"));
+            let mut command = Command::new(tool(program));
             command.env("OTEL_TRACES_EXPORTER", "none").arg("serve").arg(config);
             command
         })
