@@ -16,4 +16,5 @@ mod errors;
 mod interop;
 mod interrupt;
 mod push;
+mod real;
 mod run;
