@@ -21,6 +21,7 @@ mod interrupt;
 mod platforms;
 mod publish;
 mod push;
+mod real;
 mod reproducible;
 mod run;
 mod soak;
