@@ -145,6 +145,20 @@ fn workspaces_vendored_and_nested_modules_work() {
 }
 
 #[test]
+fn a_program_of_a_dependency_is_built_by_its_import_path() {
+    let sandbox = Sandbox::new()
+        .file("dep/go.mod", "module example.com/dep\n\ngo 1.21\n")
+        .file("dep/cmd/tool/main.go", "package main\n\nfunc main() {}\n")
+        .file(
+            "app/go.mod",
+            "module example.com/app\n\ngo 1.21\n\nrequire example.com/dep v1.0.0\n\nreplace example.com/dep => ../dep\n",
+        );
+    let sandbox = sandbox.cd("src/app");
+    let ran = sandbox.run("gimg build ko://example.com/dep/cmd/tool").ok();
+    assert!(ran.stdout.starts_with("oci:gimg-out/tool@sha256:"), "{}", ran.stdout);
+}
+
+#[test]
 fn programs_are_named_without_their_major_version() {
     let sandbox = Sandbox::new()
         .file("go.mod", "module example.com/tool/v5\n\ngo 1.21\n")
