@@ -80,7 +80,13 @@ fn interrupted(signal: Signal, code: i32, platforms: &str) {
     }
     assert_eq!(sandbox.leftovers(), Vec::<String>::new());
     assert!(!sandbox.path("src/gimg-out/hello/index.json").exists(), "no image");
-    if !platforms.contains("amd64") {
+    if platforms.contains("amd64") {
+        // What is there already is whole: each blob is what its name says.
+        let layout = Layout::at(sandbox.path("src/gimg-out/hello"));
+        for name in layout.blobs() {
+            layout.blob(&format!("sha256:{name}"));
+        }
+    } else {
         assert!(!sandbox.path("src/gimg-out").exists(), "nothing is written before a program is compiled");
     }
 }
