@@ -171,6 +171,7 @@ fn programs_that_share_layers_are_put_into_one_layout_together() {
     sandbox.run("gimg build ./... --repo example.com/r --output oci:all --jobs 8").ok();
     assert_eq!(sandbox.run("umoci ls --layout all").ok().lines().len(), 6);
     sandbox.run("skopeo inspect oci:all:f:latest").ok();
+    sandbox.run("gimg build ./cmd/a --output oci:one --output oci:./cmd/../one/").ok();
 }
 
 /// A base of two platforms in the registry, made by gimg: its reference and digest.
