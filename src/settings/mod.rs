@@ -3,7 +3,7 @@
 pub mod env;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Compression;
@@ -170,7 +170,7 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
         Some(text) => Some(text.parse()?),
         None => None,
     };
-    let destinations = destinations(&words.outputs, repository.is_some())?;
+    let destinations = destinations(&words.outputs, repository.is_some(), &cwd)?;
     let docker = destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_)));
     let several = match &platforms {
         Requested::All => true,
@@ -295,8 +295,8 @@ pub fn split_layout(text: &str) -> (PathBuf, Option<String>) {
     }
 }
 
-fn destinations(outputs: &[String], has_repository: bool) -> Result<Vec<Destination>> {
-    let mut list = Vec::new();
+fn destinations(outputs: &[String], has_repository: bool, cwd: &Path) -> Result<Vec<Destination>> {
+    let (mut list, mut places) = (Vec::new(), Vec::new());
     for text in outputs {
         let bad = |why: &str| Error::new(Kind::Usage, format!("read --output {text}"), why.to_owned());
         let (scheme, path) = text.split_once(':').map_or((text.as_str(), ""), |(s, p)| (s, p));
@@ -314,8 +314,16 @@ fn destinations(outputs: &[String], has_repository: bool) -> Result<Vec<Destinat
             "docker-archive" => Destination::DockerArchive(PathBuf::from(path)),
             _ => return Err(bad("it takes registry, oci:DIR, oci-archive:FILE or docker-archive:FILE")),
         };
-        if !list.contains(&destination) {
-            list.push(destination);
+        let place = if path.is_empty() { PathBuf::new() } else { plain(&cwd.join(path)) };
+        match places.iter().position(|p| *p == place) {
+            Some(at)
+                if list.get(at).map(std::mem::discriminant) == Some(std::mem::discriminant(&destination)) => {
+            }
+            Some(_) => return Err(bad("another output has the same path")),
+            None => {
+                list.push(destination);
+                places.push(place);
+            }
         }
     }
     if list.is_empty() {
@@ -326,6 +334,22 @@ fn destinations(outputs: &[String], has_repository: bool) -> Result<Vec<Destinat
         });
     }
     Ok(list)
+}
+
+/// A path without what doesn't change its meaning: `.`, doubled slashes, and `x/..`.
+fn plain(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// `key=value` words; the value may hold anything, commas too.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub struct Layout {
     place: Place,
     origin: Arc<dyn Source>,
     open: Mutex<BTreeMap<PathBuf, Arc<tokio::sync::OnceCell<Opened>>>>,
+    /// Numbers temporary files.
+    next: AtomicU64,
 }
 
 /// Which directory an image goes to.
@@ -45,7 +48,7 @@ impl Layout {
     /// A destination. `origin` has what is in registries.
     #[must_use]
     pub fn new(place: Place, origin: Arc<dyn Source>) -> Self {
-        Layout { place, origin, open: Mutex::default() }
+        Layout { place, origin, open: Mutex::default(), next: AtomicU64::new(0) }
     }
 
     /// Checks, without writing, that the directory can be a layout.
@@ -104,14 +107,16 @@ impl Target for Layout {
             if present {
                 return Ok(Put::Present);
             }
+            // A name of its own: programs that share a layer put it side by side. It is removed when dropped, by an
+            // error or by an interruption in the middle.
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
             let temporary =
-                path.with_file_name(format!("{TEMPORARY_PREFIX}{}", blob.descriptor.digest.hex()));
+                path.with_file_name(format!("{TEMPORARY_PREFIX}{digest}-{number}", digest = digest.hex()));
             let _ = std::fs::remove_file(&temporary);
-            if let Err(error) = save(blob, &*self.origin, &temporary).await {
-                let _ = std::fs::remove_file(&temporary);
-                return Err(error);
-            }
-            std::fs::rename(&temporary, &path).map_err(|e| Error::io("write", &path, &e))?;
+            let temporary =
+                tempfile::TempPath::try_from_path(temporary).map_err(|e| Error::io("write", &path, &e))?;
+            save(blob, &*self.origin, &temporary).await?;
+            temporary.persist(&path).map_err(|e| Error::io("write", &path, &e.error))?;
             Ok(Put::Sent)
         })
     }

@@ -20,6 +20,7 @@ fn usage_errors_exit_2() {
         ("gimg build --tags a:b", &["invalid tag \"a:b\"", "[A-Za-z0-9_]"]),
         ("gimg build --output tape:x", &["registry, oci:DIR"]),
         ("gimg build --output registry", &["no repository is set", "GIMG_REPO"]),
+        ("gimg build --output oci:x --output oci-archive:./x", &["another output has the same path"]),
         ("gimg build --compression lzma", &["lzma"]),
         ("gimg build --image-label x", &["key=value"]),
         ("gimg build --output docker-archive:f --platform linux/amd64,linux/arm64", &["holds one platform"]),

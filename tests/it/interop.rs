@@ -162,6 +162,18 @@ fn names_and_tags_are_as_in_ko() {
     assert_eq!(build("--bare"), format!("{repo}@{digest}\n"));
 }
 
+#[test]
+fn programs_that_share_layers_are_put_into_one_layout_together() {
+    let sandbox = Sandbox::new().file("go.mod", "module example.com/many\n\ngo 1.21\n");
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        sandbox.write(&format!("cmd/{name}/main.go"), "package main\n\nfunc main() {}\n");
+    }
+    sandbox.run("gimg build ./... --repo example.com/r --output oci:all --jobs 8").ok();
+    assert_eq!(sandbox.run("umoci ls --layout all").ok().lines().len(), 6);
+    sandbox.run("skopeo inspect oci:all:f:latest").ok();
+    sandbox.run("gimg build ./cmd/a --output oci:one --output oci:./cmd/../one/").ok();
+}
+
 /// A base of two platforms in the registry, made by gimg: its reference and digest.
 fn push_base(sandbox: &Sandbox, host: &str) -> (String, String) {
     let base = format!("{host}/team/base");

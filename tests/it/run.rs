@@ -150,8 +150,9 @@ fn openssl_takes_every_certificate_of_the_bundle() {
 /// Extracts a layer with GNU tar, which follows links to directories as container runtimes do.
 fn extract(sandbox: &Sandbox, layout: &str, layer: &Value, root: &str) {
     let digest = layer["digest"].as_str().unwrap().replace(':', "/");
-    let tar = "tar -x -p --same-owner --numeric-owner --keep-directory-symlink";
-    sandbox.run(&format!("{tar} -f {layout}/blobs/{digest} -C {root}")).ok();
+    let owner = if is_root() { "--same-owner" } else { "--no-same-owner" };
+    let tar = "tar -x -p --numeric-owner --keep-directory-symlink";
+    sandbox.run(&format!("{tar} {owner} -f {layout}/blobs/{digest} -C {root}")).ok();
 }
 
 /// What was there before is as it was; gives the names of what is new. Times of directories move with their content.
