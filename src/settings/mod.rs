@@ -3,12 +3,14 @@
 pub mod env;
 
 use std::collections::BTreeMap;
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Compression;
 use crate::oci::{Reference, Repository, Tag};
 use crate::plan::naming::{Naming, Prefix};
+use crate::plan::packages::normalise;
 use crate::plan::platforms::Requested;
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
@@ -314,11 +316,10 @@ fn destinations(outputs: &[String], has_repository: bool, cwd: &Path) -> Result<
             "docker-archive" => Destination::DockerArchive(PathBuf::from(path)),
             _ => return Err(bad("it takes registry, oci:DIR, oci-archive:FILE or docker-archive:FILE")),
         };
-        let place = if path.is_empty() { PathBuf::new() } else { plain(&cwd.join(path)) };
+        let place = if path.is_empty() { PathBuf::new() } else { normalise(&cwd.join(path)) };
         match places.iter().position(|p| *p == place) {
-            Some(at)
-                if list.get(at).map(std::mem::discriminant) == Some(std::mem::discriminant(&destination)) => {
-            }
+            // The same output twice, perhaps spelled in two ways.
+            Some(at) if list.get(at).map(discriminant) == Some(discriminant(&destination)) => {}
             Some(_) => return Err(bad("another output has the same path")),
             None => {
                 list.push(destination);
@@ -334,22 +335,6 @@ fn destinations(outputs: &[String], has_repository: bool, cwd: &Path) -> Result<
         });
     }
     Ok(list)
-}
-
-/// A path without what doesn't change its meaning: `.`, doubled slashes, and `x/..`.
-fn plain(path: &Path) -> PathBuf {
-    use std::path::Component;
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
-                plain.pop();
-            }
-            part => plain.push(part),
-        }
-    }
-    plain
 }
 
 /// `key=value` words; the value may hold anything, commas too.
