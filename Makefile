@@ -19,7 +19,7 @@ test-integrations: ## also podman, runc, containerd, oras and regctl (installs t
 	cargo test --locked --test it -- --ignored integration
 
 soak: tools ## long runs that look for leaks and rare failures
-	cargo test --locked --release --test it -- --ignored soak
+	cargo test --locked --test it -- --ignored soak
 
 bench: ## gimg, ko and plain `go build` side by side on one tree
 	tests/tools/install bench
