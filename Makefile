@@ -3,7 +3,7 @@
 # How many cases each property test gets in `make fuzz`.
 CASES ?= 20000
 
-.PHONY: help demo test test-integrations soak bench fuzz lint tools clean-tools
+.PHONY: help demo test test-integrations soak bench fuzz lint check-hosts tools clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ lint: ## format, clippy and documentation, warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+# Needs the targets' standard libraries (rustup target add) and, for ring, their C compilers.
+check-hosts: ## does gimg compile for macOS and Windows? (where their targets are installed)
+	@for target in x86_64-apple-darwin aarch64-apple-darwin x86_64-pc-windows-gnu; do \
+		if rustup target list --installed | grep -qx $$target; then cargo check --locked --target $$target || exit 1; \
+		else echo "not checked: $$target is not installed"; fi; \
+	done
 
 tools: ## install what the tests need into .tools (no root needed)
 	@tests/tools/install fast
