@@ -75,9 +75,10 @@ fn push(args: PushArgs, env: Env, voice: Voice) -> Result<()> {
     let layout = args.layout.strip_prefix("oci:").unwrap_or(&args.layout);
     let (dir, name) = settings::split_layout(layout);
     let (repository, tag) = settings::place(&args.repository)?;
-    let more = args.tags.iter().flat_map(|t| t.split(',')).map(str::parse);
-    let tags =
-        tag.map(Ok).into_iter().chain(more).collect::<Result<_>>().map_err(|e| e.as_kind(Kind::Usage))?;
+    let mut tags = settings::tags(&args.tags)?;
+    if let Some(tag) = tag.filter(|t| !tags.contains(t)) {
+        tags.insert(0, tag);
+    }
     let jobs = if args.jobs == 0 { cores() } else { args.jobs };
     let cx = context(env, voice, args.insecure_registry, true)?;
     let pushing = ops::push::push(&cx, &dir, name.as_deref(), &repository, tags, jobs);

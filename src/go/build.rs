@@ -12,7 +12,6 @@ use crate::error::{Error, Kind, Result};
 use crate::go::Go;
 use crate::go::toolchain::start;
 use crate::plan::CompileGroup;
-use crate::plan::command;
 
 /// A compiled program.
 #[derive(Clone, Debug)]
@@ -36,7 +35,7 @@ pub async fn build(go: &Go, group: &CompileGroup, out: &Path, scratch: &Path) ->
     output_flag.push(out);
     output_flag.push(std::path::MAIN_SEPARATOR_STR);
     child = child.arg(output_flag).arg("--").args(group.packages.iter().map(|p| &p.import_path));
-    child.set.extend(command::target_environment(&group.target));
+    child.set.extend(group.target.environment.iter().cloned());
     if let Some(scratch) = scratch.to_str() {
         child = child.env("GOTMPDIR", scratch);
     }
@@ -85,14 +84,14 @@ async fn failed(go: &Go, group: &CompileGroup, status: &str, stderr: String) -> 
 
 /// The first package outside the standard library that uses cgo, if cgo is off. Asked only after a failure.
 async fn cgo_needed(go: &Go, group: &CompileGroup) -> Option<String> {
-    let environment = command::target_environment(&group.target);
+    let environment = &group.target.environment;
     if environment.iter().any(|(k, v)| k == "CGO_ENABLED" && v != "0") {
         return None;
     }
     let template = "{{if and .CgoFiles (not .Standard)}}{{.ImportPath}}{{end}}";
     let mut child = go.child(&group.dir).args(["list", "-e", "-deps", "-f", template, "--"]);
     child = child.args(group.packages.iter().map(|p| &p.import_path));
-    child.set.extend(environment);
+    child.set.extend(environment.iter().cloned());
     let output = child.env("CGO_ENABLED", "1").run().await.ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().map(str::trim).find(|l| !l.is_empty()).map(str::to_owned)

@@ -44,7 +44,7 @@ pub async fn list(go: &Go, query: &Query, flags: &[String], target: &Target) -> 
         .args(flags.iter().filter(|f| command::matters_to_list(f)))
         .arg("--")
         .args(&query.patterns);
-    child.set.extend(command::target_environment(target));
+    child.set.extend(target.environment.iter().cloned());
     let output = start(&child).await?;
     if !output.success {
         return Err(refused(&output.stderr, &query.dir));

@@ -38,12 +38,6 @@ pub fn target(platform: &Platform, toolchain: &Toolchain) -> Result<Target> {
     Ok(Target { platform: platform.clone(), environment })
 }
 
-/// The variables of a target.
-#[must_use]
-pub fn target_environment(target: &Target) -> Vec<(String, String)> {
-    target.environment.clone()
-}
-
 /// The variable that carries the CPU's variant, and its value (go help environment).
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
-use crate::oci::{Platform, Tag};
+use crate::oci::Tag;
 use crate::plan::command::Target;
 use crate::plan::facts::{Facts, Package};
 use crate::settings::{Destination, Settings};
@@ -23,8 +23,6 @@ pub struct Plan {
     pub groups: Vec<CompileGroup>,
     /// The images, in the order of the arguments.
     pub images: Vec<ImagePlan>,
-    /// The platforms of every image, in the order asked for.
-    pub platforms: Vec<Platform>,
 }
 
 /// One `go build` run: one platform, all packages of one module whose file names differ.
@@ -81,7 +79,7 @@ pub fn plan(settings: &Settings, facts: &Facts) -> Result<Plan> {
     }
     check_collisions(settings, &images)?;
     let groups = groups(settings, facts, &images)?;
-    Ok(Plan { groups, images, platforms: facts.platforms.clone() })
+    Ok(Plan { groups, images })
 }
 
 fn image(settings: &Settings, package: &Package) -> Result<ImagePlan> {

@@ -187,13 +187,7 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
         return Err(Error::new(Kind::Usage, "read --compression", "docker load reads no zstd layers")
             .hint("use --compression gzip or none"));
     }
-    let mut tags = Vec::new();
-    for text in words.tags.iter().flat_map(|t| t.split(',')) {
-        let tag: Tag = text.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?;
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
-    }
+    let mut tags = self::tags(&words.tags)?;
     if tags.is_empty() {
         tags.push(Tag::latest());
     }
@@ -249,6 +243,21 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
     })
 }
 
+/// Tags from comma lists and repeats, each once.
+///
+/// # Errors
+/// A word that is no tag.
+pub fn tags(words: &[String]) -> Result<Vec<Tag>> {
+    let mut tags = Vec::new();
+    for text in words.iter().flat_map(|t| t.split(',')) {
+        let tag: Tag = text.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(tags)
+}
+
 /// A place to push one image to: a repository, perhaps with a tag, but no digest.
 ///
 /// # Errors
@@ -259,7 +268,10 @@ pub fn place(text: &str) -> Result<(Repository, Option<Tag>)> {
     }
     let last = text.rfind('/').map_or(0, |i| i + 1);
     match text[last..].split_once(':') {
-        Some((end, tag)) => Ok((format!("{}{end}", &text[..last]).parse()?, Some(tag.parse()?))),
+        Some((end, tag)) => Ok((
+            format!("{}{end}", &text[..last]).parse()?,
+            Some(tag.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?),
+        )),
         None => Ok((text.parse()?, None)),
     }
 }
