@@ -1,5 +1,6 @@
 //! What the user decided: flags over environment, resolved once. Pure.
 
+pub mod config;
 pub mod env;
 
 mod destination;
