@@ -136,18 +136,18 @@ pub struct Healthcheck {
 }
 
 /// Files to add to an image.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Files {
     /// A file or directory, relative to the working directory.
-    #[schemars(required)]
     pub from: String,
     /// Where it goes: an absolute path. With a slash at its end a file goes into that directory.
-    #[schemars(required)]
     pub to: String,
     /// The mode of files, octal, such as 0644. Without it 0444, or 0555 for what its owner may execute.
+    #[serde(default)]
     pub mode: Option<String>,
     /// Who owns it all: uid[:gid], numbers. Without it 0:0.
+    #[serde(default)]
     pub owner: Option<String>,
 }
 
