@@ -1,6 +1,7 @@
 //! What the user decided: flags over environment, resolved once. Pure.
 
 pub mod env;
+pub mod template;
 
 use std::collections::BTreeMap;
 use std::mem::discriminant;
