@@ -32,6 +32,8 @@ pub struct TemplateFacts {
     pub go_env: BTreeMap<String, String>,
     /// SOURCE_DATE_EPOCH, else now: seconds since 1970.
     pub time: u64,
+    /// Git's state where the user is, if a template asks for it and there is a repository.
+    pub git: Option<GitState>,
 }
 
 /// The Go toolchain.
@@ -54,4 +56,21 @@ pub struct Package {
     pub dir: PathBuf,
     /// Where `go` runs to build it.
     pub module_dir: PathBuf,
+}
+
+/// What git says about the sources: ko's `.Git`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitState {
+    /// The branch; `HEAD` if none is checked out.
+    pub branch: String,
+    /// The last tag that the commit descends from; `v0.0.0` if there is none.
+    pub tag: String,
+    /// The commit, as short as git shows it.
+    pub short_commit: String,
+    /// The commit.
+    pub full_commit: String,
+    /// When it was committed, in seconds since 1970.
+    pub commit_time: u64,
+    /// Whether there are changes or untracked files.
+    pub dirty: bool,
 }

@@ -4,6 +4,7 @@ pub mod base;
 pub mod config;
 pub mod env;
 pub mod program;
+pub mod template;
 
 mod destination;
 
@@ -16,6 +17,7 @@ use crate::plan::naming::{Naming, Prefix};
 use crate::plan::platforms::Requested;
 use crate::settings::config::Config;
 use crate::settings::program::{Flags, Program, Rule};
+use crate::settings::template::Roots;
 
 pub use base::{Base, BaseChoice};
 pub use destination::{Destination, place, split_layout, tags};
@@ -73,6 +75,23 @@ impl Settings {
             None => bases.any(is_remote),
         };
         remote || self.destinations.contains(&Destination::Registry)
+    }
+}
+
+impl Settings {
+    /// What the texts of the file and the flags ask for when they are evaluated.
+    ///
+    /// # Errors
+    /// A template that can't be read.
+    pub fn template_roots(&self) -> Result<Roots> {
+        let mut roots = Roots::default();
+        let programs = self.rules.iter().map(|r| &r.program).chain([&self.program]);
+        for text in programs.flat_map(Program::templates).chain(self.repository.as_deref()) {
+            if template::has_template(text) {
+                roots.extend(template::roots(text)?);
+            }
+        }
+        Ok(roots)
     }
 }
 
