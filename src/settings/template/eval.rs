@@ -68,7 +68,11 @@ impl<'t> Run<'t> {
         Ok(())
     }
 
-    fn deeper<T>(&mut self, at: usize, inner: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn deeper<T>(
+        &mut self,
+        at: usize,
+        inner: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         if self.depth == MAX_DEPTH {
             return Err(Fault::new(at, "it calls itself too deeply"));
         }

@@ -10,7 +10,8 @@
 //! | `value`, `roots` | the values; which of them a template asks for |
 //!
 //! `tests/it/template.rs` compares it with Go itself. Not here: complex numbers, `%p`, and floats in base 2 or 16,
-//! which are errors; names with letters beyond ASCII are read by Rust's tables.
+//! which are errors; what is a letter or printable beyond ASCII is decided by Rust's tables (a newer Unicode than Go's).
+//! Here but not in Go: `slice` takes an index from a field, as `index` does.
 
 mod eval;
 mod float;

@@ -165,7 +165,11 @@ impl<'t> Parser<'t> {
         if token.kind == Kind::Right { Ok(()) } else { Err(unexpected(token, context)) }
     }
 
-    fn nested<T>(&mut self, at: usize, inner: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn nested<T>(
+        &mut self,
+        at: usize,
+        inner: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         if self.nesting == MAX_NESTING {
             return Err(Fault::new(at, "it is nested too deeply"));
         }
@@ -195,15 +199,20 @@ impl<'t> Parser<'t> {
             }
             match self.piece()? {
                 Piece::Node(node) => nodes.push(node),
-                Piece::Ending(Ending::End) => return Err(Fault::new(token.at, "an {{end}} that ends nothing")),
-                Piece::Ending(Ending::Else(at)) => return Err(Fault::new(at, "an {{else}} without an {{if}}")),
+                Piece::Ending(Ending::End) => {
+                    return Err(Fault::new(token.at, "an {{end}} that ends nothing"));
+                }
+                Piece::Ending(Ending::Else(at)) => {
+                    return Err(Fault::new(at, "an {{else}} without an {{if}}"));
+                }
             }
         }
     }
 
     /// Adds a tree. One that is empty but for blanks may be defined again.
     fn add(&mut self, name: Vec<u8>, nodes: Vec<Node>, at: usize) -> Result<(), Fault> {
-        let is_empty = |nodes: &[Node]| nodes.iter().all(|n| matches!(n, Node::Text(t) if t.trim().is_empty()));
+        let is_empty =
+            |nodes: &[Node]| nodes.iter().all(|n| matches!(n, Node::Text(t) if t.trim().is_empty()));
         match self.trees.get(&name) {
             Some(old) if !is_empty(old) => {
                 if !is_empty(&nodes) {
@@ -486,9 +495,7 @@ impl<'t> Parser<'t> {
             }
             Kind::Field => Operand::Field(vec![token.text[1..].to_owned()]),
             Kind::Char => Operand::Number(Number::Int(literal::character(token.text).ok_or_else(bad)?)),
-            Kind::Number => {
-                Operand::Number(literal::number(token.text).map_err(|why| Fault::new(at, why))?)
-            }
+            Kind::Number => Operand::Number(literal::number(token.text).map_err(|why| Fault::new(at, why))?),
             Kind::Quoted | Kind::Raw => Operand::Text(literal::unquote(token.text).ok_or_else(bad)?.into()),
             Kind::Open => {
                 let pipe = self.nested(at, |p| p.pipe("parentheses", Kind::Close))?;

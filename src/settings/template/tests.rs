@@ -47,7 +47,8 @@ fn what_ko_gives_to_templates() {
         assert_eq!(ok(text), want);
     }
     let none = Value::from(Data::default());
-    let text = "{{.Git.Tag}}|{{.Git.CommitDate}}|{{.Git.CommitTimestamp}}|{{.Git.IsClean}}|{{.Git.TreeState}}";
+    let text =
+        "{{.Git.Tag}}|{{.Git.CommitDate}}|{{.Git.CommitTimestamp}}|{{.Git.IsClean}}|{{.Git.TreeState}}";
     assert_eq!(render(text, &none).unwrap(), "|0001-01-01T00:00:00Z|-62135596800|true|clean");
 }
 
@@ -139,11 +140,69 @@ fn roots_are_what_can_be_asked_for() {
 
 /// Pieces that make templates which often get far.
 const PIECES: &[&str] = &[
-    "{{", "}}", "{{- ", " -}}", "if ", "else ", "else if ", "end", "range ", "with ", "define ", "template ",
-    "block ", "break", "continue", "$", "$x", " := ", " = ", ", ", ".", ".Env", ".Git", ".GOOS", ".Tag", "$.Env",
-    "(", ")", " | ", " ", "\n", "\"", "`", "'a'", "\"%5.2f %v %[1]q %*d\"", "\"s\"", "0x1f", "1.5", "9", "-3", "nil",
-    "true", "printf ", "print ", "index ", "slice ", "len ", "eq ", "lt ", "and ", "or ", "not ", "html ", "js ",
-    "urlquery ", "println ", "call ", "é", "\\xff", "{{/* */}}", "{{end}}", "{{if 1}}", "{{range 3}}",
+    "{{",
+    "}}",
+    "{{- ",
+    " -}}",
+    "if ",
+    "else ",
+    "else if ",
+    "end",
+    "range ",
+    "with ",
+    "define ",
+    "template ",
+    "block ",
+    "break",
+    "continue",
+    "$",
+    "$x",
+    " := ",
+    " = ",
+    ", ",
+    ".",
+    ".Env",
+    ".Git",
+    ".GOOS",
+    ".Tag",
+    "$.Env",
+    "(",
+    ")",
+    " | ",
+    " ",
+    "\n",
+    "\"",
+    "`",
+    "'a'",
+    "\"%5.2f %v %[1]q %*d\"",
+    "\"s\"",
+    "0x1f",
+    "1.5",
+    "9",
+    "-3",
+    "nil",
+    "true",
+    "printf ",
+    "print ",
+    "index ",
+    "slice ",
+    "len ",
+    "eq ",
+    "lt ",
+    "and ",
+    "or ",
+    "not ",
+    "html ",
+    "js ",
+    "urlquery ",
+    "println ",
+    "call ",
+    "é",
+    "\\xff",
+    "{{/* */}}",
+    "{{end}}",
+    "{{if 1}}",
+    "{{range 3}}",
 ];
 
 proptest! {
