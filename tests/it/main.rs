@@ -13,6 +13,7 @@ mod support;
 
 mod auth;
 mod build;
+mod config;
 mod conformance;
 mod errors;
 mod git;
