@@ -1,6 +1,7 @@
 //! `gimg build`: the product on one page.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -144,7 +145,7 @@ impl Run<'_> {
         let program = image.name.program.clone();
         self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
         let tree = contents::program(&compiled.file, &binary.path, binary.size)?;
-        let written = self.write(tree).await?;
+        let written = self.write(tree, crate::fs::open).await?;
         Scratch::remove(&binary.path);
         let layer =
             self.layer(written, image, &format!("go build output, at /ko-app/{}", compiled.file), None);
@@ -163,21 +164,25 @@ impl Run<'_> {
     async fn kodata(&self) -> Result<Vec<Option<Layer>>> {
         let epoch = self.settings.kodata_epoch;
         try_join_all(self.plan.images.iter().map(|image| async move {
-            let dir = image.dir.join("kodata");
-            let listing = blocking(move || crate::fs::list_kodata(&dir)).await?;
-            let Some(listing) = listing else { return Ok(None) };
-            let written = self.write(contents::kodata(&listing, epoch.unwrap_or(0))?).await?;
+            let (dir, root) = (image.dir.clone(), self.settings.kodata_root.clone());
+            let found = blocking(move || crate::fs::kodata(&dir, root.as_deref())).await?;
+            let Some((listing, boundary)) = found else { return Ok(None) };
+            let tree = contents::kodata(&listing, epoch.unwrap_or(0))?;
+            let written = self.write(tree, move |path| boundary.open(path)).await?;
             Ok(Some(self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch)))
         }))
         .await
     }
 
-    /// Writes a tree as a layer into the private directory.
-    async fn write(&self, tree: FileTree) -> Result<(Written, Arc<Path>)> {
+    /// Writes a tree, whose files `open` opens, as a layer into the private directory.
+    async fn write(
+        &self,
+        tree: FileTree,
+        open: impl Fn(&Path) -> std::io::Result<Box<dyn Read>> + Send + 'static,
+    ) -> Result<(Written, Arc<Path>)> {
         let (file, path) = self.cx.scratch.file()?;
         let (compression, threads) = (self.settings.compression, self.settings.jobs);
-        let written =
-            blocking(move || layer::write(&tree, compression, threads, &crate::fs::open, file)).await?;
+        let written = blocking(move || layer::write(&tree, compression, threads, &open, file)).await?;
         Ok((written, Arc::from(path)))
     }
 

@@ -18,6 +18,7 @@ mod errors;
 mod house;
 mod interop;
 mod interrupt;
+mod kodata;
 mod platforms;
 mod publish;
 mod push;
