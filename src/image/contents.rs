@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::image::{Data, FileTree, Meta};
+use crate::image::{Data, FileTree, Meta, caps};
 
 /// What `kodata` holds: directories and files by their names below it.
 #[derive(Clone, Debug, Default)]
@@ -28,15 +28,15 @@ pub struct ListedFile {
     pub executable: bool,
 }
 
-/// The layer of a program: `ko-app/` and `ko-app/<name>`.
+/// The layer of a program: `ko-app/` and `ko-app/<name>`, which has these file capabilities.
 ///
 /// # Errors
 /// A name that can't be in a layer.
-pub fn program(name: &str, path: &Path, size: u64) -> Result<FileTree> {
+pub fn program(name: &str, path: &Path, size: u64, capabilities: Option<&caps::Bytes>) -> Result<FileTree> {
     let mut tree = FileTree::new();
     tree.add_dir("ko-app", Meta::dir())?;
     let data = Data::File { path: path.to_owned(), size };
-    tree.add_file(&format!("ko-app/{name}"), data, Meta::binary())?;
+    tree.add_file(&format!("ko-app/{name}"), data, Meta::binary().with_capabilities(capabilities))?;
     Ok(tree)
 }
 

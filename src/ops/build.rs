@@ -144,7 +144,7 @@ impl Run<'_> {
         }
         let program = image.name.program.clone();
         self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
-        let tree = contents::program(&compiled.file, &binary.path, binary.size)?;
+        let tree = contents::program(&compiled.file, &binary.path, binary.size, None)?;
         let written = self.write(tree, crate::fs::open).await?;
         Scratch::remove(&binary.path);
         let layer =

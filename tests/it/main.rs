@@ -13,6 +13,7 @@ mod support;
 
 mod auth;
 mod build;
+mod caps;
 mod conformance;
 mod errors;
 mod house;
