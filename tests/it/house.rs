@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "settings", "store", "target",
         ],
     ),
-    ("plan", &["content", "oci", "settings"]),
+    ("plan", &["content", "image", "oci", "settings"]),
     ("process", &[]),
     ("registry", &["content", "event", "oci"]),
     ("report", &["oci"]),

@@ -13,6 +13,7 @@ mod support;
 
 mod auth;
 mod build;
+mod caps;
 mod config;
 mod conformance;
 mod errors;
@@ -20,6 +21,7 @@ mod git;
 mod house;
 mod interop;
 mod interrupt;
+mod kodata;
 mod platforms;
 mod publish;
 mod push;
