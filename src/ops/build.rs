@@ -35,9 +35,9 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     for warning in &settings.warnings {
         cx.observer.on(Event::Warning(warning.clone()));
     }
-    let Found { facts, go, bases } = lookup(cx, settings).await?;
+    let Found { facts, go, bases, engines } = lookup(cx, settings).await?;
     let plan = plan::plan(settings, &facts)?;
-    let copiers = targets::copiers(cx, settings)?;
+    let copiers = targets::copiers(cx, settings, &engines)?;
     let run = Run { cx, settings, plan: &plan, go: &go, bases: &bases, copiers: &copiers };
 
     let (layers, kodata) = tokio::try_join!(run.programs(), run.kodata())?;

@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::go::{self, Go};
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
+use crate::ops::engines::Engines;
 use crate::plan::command;
 use crate::plan::facts::{Facts, Package};
 use crate::plan::packages::{self, Modules, Query};
@@ -17,19 +18,26 @@ pub(super) struct Found {
     pub(super) facts: Facts,
     pub(super) go: Go,
     pub(super) bases: Bases,
+    pub(super) engines: Engines,
 }
 
-/// Looks everything up, toolchain and base side by side.
+/// Looks everything up, toolchain and base side by side. Engines come before the base: they decide the platforms
+/// that nobody named.
 pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
-    let (go, bases) = tokio::try_join!(
-        go::find(&settings.go.program, &settings.cwd, cx.env.all()),
-        base::lookup(cx, settings)
-    )?;
+    let bases = async {
+        let engines = Engines::connect(cx, settings).await?;
+        let platforms = engines.requested(&settings.platforms);
+        let bases = base::lookup(cx, &Settings { platforms, ..settings.clone() }).await?;
+        engines.check(cx, &bases.platforms())?;
+        Ok((bases, engines))
+    };
+    let (go, (bases, engines)) =
+        tokio::try_join!(go::find(&settings.go.program, &settings.cwd, cx.env.all()), bases)?;
     let packages = find_packages(&go, settings, &bases).await?;
     let platforms = bases.platforms();
     cx.observer.on(Event::Detail(format!("{} builds {} platforms", go.toolchain.version, platforms.len())));
     let facts = Facts { toolchain: go.toolchain.clone(), packages, platforms };
-    Ok(Found { facts, go, bases })
+    Ok(Found { facts, go, bases, engines })
 }
 
 /// The main packages of every argument.

@@ -2,6 +2,7 @@
 
 mod base;
 pub mod build;
+mod engines;
 mod lookup;
 pub mod push;
 mod targets;

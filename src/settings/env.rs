@@ -14,6 +14,8 @@ pub const KO_GO_PATH: &str = "KO_GO_PATH";
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Seconds since 1970 for the times of kodata, as in ko.
 pub const KO_DATA_DATE_EPOCH: &str = "KO_DATA_DATE_EPOCH";
+/// The kind cluster of `kind.local` and `kind:`, as in ko.
+pub const KIND_CLUSTER_NAME: &str = "KIND_CLUSTER_NAME";
 /// A file of CA certificates to trust besides the system's.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// Set by CI systems: no live progress.

@@ -13,7 +13,7 @@ use crate::oci::{Reference, Tag};
 use crate::plan::naming::{Naming, Prefix};
 use crate::plan::platforms::Requested;
 
-pub use destination::{Destination, place, split_layout, tags};
+pub use destination::{Destination, Engine, place, split_layout, tags};
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
 #[derive(Clone, Debug)]
@@ -107,6 +107,8 @@ pub struct Words {
     pub base: Option<String>,
     /// `--output`.
     pub outputs: Vec<String>,
+    /// `--local`.
+    pub local: bool,
     /// `--repo`.
     pub repo: Option<String>,
     /// The naming flags.
@@ -144,34 +146,16 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
     {
         return Err(Error::new(Kind::Usage, "read --platform", "Windows images are not supported yet"));
     }
-    let repository = match words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]))
-    {
-        Some(text)
-            if text == "ko.local" || text.starts_with("ko.local/") || text.starts_with("kind.local") =>
-        {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("use the repository {text}"),
-                "gimg can't load into a daemon yet",
-            )
-            .hint("write a file with --output docker-archive:FILE and docker load it"));
-        }
-        Some(text) => Some(text.parse()?),
-        None => None,
-    };
-    let destinations = destination::destinations(&words.outputs, repository.is_some(), &cwd)?;
-    let docker = destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_)));
-    let several = match &platforms {
-        Requested::All => true,
-        Requested::List(list) => list.len() > 1,
-    };
-    if docker && several {
+    let repository = words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]));
+    let said = destination::Said { outputs: &words.outputs, local: words.local, repository };
+    let (destinations, repository) = destination::destinations(&said, env, &cwd)?;
+    if platforms.several() && destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_))) {
         return Err(Error::new(Kind::Usage, "read --output", "a docker-archive holds one platform")
             .hint("name one platform, or use --output oci-archive:FILE"));
     }
     let compression: Compression = words.compression.as_deref().unwrap_or("gzip").parse()?;
-    if docker && matches!(compression, Compression::Zstd(_)) {
-        return Err(Error::new(Kind::Usage, "read --compression", "docker load reads no zstd layers")
+    if destinations.iter().any(Destination::is_dockers) && matches!(compression, Compression::Zstd(_)) {
+        return Err(Error::new(Kind::Usage, "read --compression", "docker reads no zstd layers")
             .hint("use --compression gzip or none"));
     }
     let mut tags = tags(&words.tags)?;
@@ -241,6 +225,11 @@ fn base(text: &str) -> Result<Base> {
                 }
                 let why = format!("this gimg has static@{}", crate::base::VERSION);
                 return Err(Error::new(Kind::Base, format!("use the base {text}"), why));
+            }
+            if text.starts_with("ko.local/") {
+                let why = "gimg takes no base out of a container engine";
+                return Err(Error::new(Kind::Base, format!("use the base {text}"), why)
+                    .hint("push it to a registry, or copy it to a layout and use --base oci:DIR"));
             }
             if let Some(dir) = text.strip_prefix("oci:") {
                 let (dir, name) = split_layout(dir);

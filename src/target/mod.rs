@@ -1,7 +1,9 @@
 //! Edge: destinations other than registries, and opening blobs for whoever stores them.
 
 pub mod archive;
+pub mod engine;
 pub mod layout;
 mod open;
+mod pack;
 
 pub use open::{open, save};
