@@ -14,6 +14,8 @@ mod support;
 mod auth;
 mod build;
 mod conformance;
+mod daemon;
+mod engines;
 mod errors;
 mod house;
 mod interop;
