@@ -3,6 +3,7 @@
 mod base;
 pub mod build;
 mod compile;
+mod engines;
 pub mod init;
 mod lookup;
 mod publish;

@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("report", &["oci"]),
     ("settings", &["base", "image", "oci", "plan"]),
     ("store", &["content", "oci"]),
-    ("target", &["content", "event", "fs", "image", "oci", "store"]),
+    ("target", &["content", "event", "fs", "image", "oci", "process", "store"]),
     ("ui", &["event", "oci", "report"]),
 ];
 
@@ -190,6 +190,10 @@ fn the_environment_document_is_fresh() {
     }
     text.push_str("| `PATH`, `TMPDIR`, `HOME` | as everywhere |\n");
     text.push_str("| `DOCKER_CONFIG`, `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`, `XDG_RUNTIME_DIR`, `XDG_CONFIG_HOME` | where credentials are, as for docker and podman |\n");
+    text.push_str("| `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_CONFIG`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`, `CONTAINER_HOST`, `XDG_RUNTIME_DIR`, `KIND_EXPERIMENTAL_PROVIDER` | where engines are, as for docker, podman and kind |\n");
+    text.push_str(
+        "| `CONTAINERD_ADDRESS`, `CONTAINERD_NAMESPACE` | read by containerd's `ctr`, which gimg runs |\n",
+    );
     text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | proxies; never used for this machine |\n");
     fresh("docs/env.md", &text);
 }

@@ -16,6 +16,8 @@ mod build;
 mod caps;
 mod config;
 mod conformance;
+mod daemon;
+mod engines;
 mod errors;
 mod git;
 mod house;

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod client;
+pub(crate) mod engine;
 mod image;
 pub(crate) mod registry;
 pub(crate) mod rootfs;
