@@ -21,6 +21,7 @@ use crate::ops::Context;
 use crate::ops::base::Bases;
 use crate::ops::lookup::{Found, lookup};
 use crate::ops::targets;
+use crate::plan::facts::Package;
 use crate::plan::{self, CompileGroup, Compiled, ImagePlan, Plan};
 use crate::report::{Published, PublishedPlatform, Report};
 use crate::settings::{Destination, Settings};
@@ -53,8 +54,10 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     }
     run.warn_about_stamps(&layers).await;
     run.say_where(&graphs);
-    let images = images.into_iter().map(|i| i.published(&copiers)).collect();
-    Ok(Report { images, elapsed: start.elapsed() })
+    let images: Vec<Published> = images.into_iter().map(|i| i.published(&copiers)).collect();
+    let of = |p: &Package| images.iter().position(|i| i.import_path == p.import_path);
+    let named = facts.packages.iter().map(|argument| argument.iter().filter_map(of).collect()).collect();
+    Ok(Report { images, named, elapsed: start.elapsed() })
 }
 
 /// One run's values, for the stages below.
@@ -323,6 +326,8 @@ fn published_platform(image: &Image, platform: String, binary_size: u64) -> Publ
 }
 
 /// Runs work that blocks on a thread of its own.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::new(Kind::Internal, "run a task", e))?
 }

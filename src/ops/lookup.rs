@@ -44,8 +44,12 @@ async fn find_packages(go: &Go, settings: &Settings, bases: &Bases) -> Result<Ve
         check_module(query, &main)?;
         let lists = go::list(go, query, &settings.go.flags, &target).await?;
         for (argument, packages) in query.arguments.iter().zip(lists) {
-            if let Some(place) = found.get_mut(*argument) {
-                *place = packages;
+            let packages = packages.map_err(|e| match settings.places.get(*argument) {
+                Some(place) => e.at(place),
+                None => e,
+            })?;
+            if let Some(slot) = found.get_mut(*argument) {
+                *slot = packages;
             }
         }
     }

@@ -2,8 +2,11 @@
 
 mod base;
 pub mod build;
+pub mod kubectl;
 mod lookup;
+mod manifests;
 pub mod push;
+pub mod resolve;
 mod targets;
 
 use std::sync::Arc;

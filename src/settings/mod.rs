@@ -23,6 +23,8 @@ pub struct Settings {
     pub cwd: PathBuf,
     /// The packages, without `ko://`.
     pub packages: Vec<String>,
+    /// Where each package was named (`file:line:column`); empty if on the command line.
+    pub places: Vec<String>,
     /// The platforms.
     pub platforms: Requested,
     /// The base.
@@ -207,6 +209,7 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
     Ok(Settings {
         cwd,
         packages,
+        places: Vec::new(),
         platforms,
         base,
         destinations,
