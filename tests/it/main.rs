@@ -23,5 +23,6 @@ mod publish;
 mod push;
 mod real;
 mod reproducible;
+mod resolve;
 mod run;
 mod soak;
