@@ -118,11 +118,15 @@ impl Child {
     }
 }
 
-/// The program `name` in the directories of `path` (the variable PATH), if there is one that may be run.
+/// The program `name` in the directories of `path` (the variable PATH), if there is one that may be run. A relative
+/// directory, such as an empty one that means here, is passed over: what runs must not depend on where one is.
 #[must_use]
 pub fn find(name: &str, path: &str) -> Option<PathBuf> {
     let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    std::env::split_paths(path).map(|dir| dir.join(&name)).find(|file| is_program(file))
+    std::env::split_paths(path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(&name))
+        .find(|file| is_program(file))
 }
 
 #[cfg(unix)]

@@ -85,7 +85,7 @@ pub fn scan(name: &str, bytes: &[u8], selector: Option<&Selector>) -> Result<Sca
             scan.remarks.push(Remark {
                 line: found.line,
                 column: found.column,
-                text: "the value ends in a line break, which Kubernetes takes for no image; write >- or |- before it"
+                text: "the value ends in a line break, so Kubernetes takes it for no image; write |- or >- in place of | or >"
                     .to_owned(),
             });
         }

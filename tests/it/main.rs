@@ -18,6 +18,8 @@ mod errors;
 mod house;
 mod interop;
 mod interrupt;
+mod knative;
+mod kube;
 mod platforms;
 mod publish;
 mod push;

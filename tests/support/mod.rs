@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod image;
+pub(crate) mod kube;
 pub(crate) mod registry;
 pub(crate) mod rootfs;
 mod sandbox;
