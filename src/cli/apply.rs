@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::cli::args::{BuildFlags, Common, FileFlags};
-use crate::cli::{context, cores, interruptible, working_directory};
+use crate::cli::build::prepare;
+use crate::cli::interruptible;
 use crate::error::Result;
 use crate::ops;
-use crate::settings;
 use crate::settings::env::Env;
 use crate::ui::Voice;
 
@@ -28,10 +28,7 @@ pub(super) struct ApplyArgs {
 
 /// Resolves, then feeds `kubectl VERB`.
 pub(super) fn run(verb: &str, args: ApplyArgs, env: Env, voice: Voice) -> Result<()> {
-    let cwd = working_directory(&env)?;
-    let insecure = args.flags.insecure_registry();
-    let settings = settings::resolve(args.flags.words(Vec::new()), &env, cwd, cores())?;
-    let cx = context(env, voice, insecure, settings.needs_registry())?;
+    let (settings, cx) = prepare(args.flags, Vec::new(), env, voice)?;
     let files = args.files.into();
     let kubectl = interruptible(ops::kubectl::feed(&cx, &settings, &files, verb, args.kubectl))?;
     // Its private directory goes before kubectl takes over.

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use crate::cli::args::{BuildFlags, Common, FileFlags, Format};
-use crate::cli::{context, cores, interruptible, working_directory};
+use crate::cli::build::prepare;
+use crate::cli::interruptible;
 use crate::error::{Error, Kind, Result};
 use crate::ops;
-use crate::settings;
 use crate::settings::env::Env;
 use crate::ui::Voice;
 
@@ -26,10 +26,7 @@ pub(super) fn run(args: ResolveArgs, env: Env, voice: Voice) -> Result<()> {
     if matches!(args.common.format, Format::Json) {
         return Err(Error::new(Kind::Usage, "read --format json", "resolve writes YAML, as it was written"));
     }
-    let cwd = working_directory(&env)?;
-    let insecure = args.flags.insecure_registry();
-    let settings = settings::resolve(args.flags.words(Vec::new()), &env, cwd, cores())?;
-    let cx = context(env, voice, insecure, settings.needs_registry())?;
+    let (settings, cx) = prepare(args.flags, Vec::new(), env, voice)?;
     let yaml = interruptible(ops::resolve::resolve(&cx, &settings, &args.files.into()))?;
     voice.bytes(&yaml)
 }

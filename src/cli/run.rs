@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::cli::args::{BuildFlags, Common};
-use crate::cli::{context, cores, interruptible, working_directory};
+use crate::cli::build::prepare;
+use crate::cli::interruptible;
 use crate::error::Result;
 use crate::ops;
-use crate::settings;
 use crate::settings::env::Env;
 use crate::ui::Voice;
 
@@ -30,10 +30,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: RunArgs, env: Env, voice: Voice) -> Result<()> {
-    let cwd = working_directory(&env)?;
-    let insecure = args.flags.insecure_registry();
-    let settings = settings::resolve(args.flags.words(vec![args.package]), &env, cwd, cores())?;
-    let cx = context(env, voice, insecure, settings.needs_registry())?;
+    let (settings, cx) = prepare(args.flags, vec![args.package], env, voice)?;
     let kubectl = interruptible(ops::kubectl::run(&cx, &settings, args.kubectl))?;
     // Its private directory goes before kubectl takes over.
     drop(cx);

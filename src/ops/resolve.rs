@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::ops::manifests::{Manifests, read};
-use crate::ops::{Context, build};
+use crate::ops::{Context, blocking, build};
 use crate::settings::{Destination, Settings};
 
 pub use crate::ops::manifests::Files;
@@ -21,7 +21,7 @@ const AFTER_EACH: &[u8] = b"\n---\n";
 /// first reference.
 pub async fn resolve(cx: &Context, settings: &Settings, files: &Files) -> Result<Vec<u8>> {
     let files = files.clone();
-    let manifests = build::blocking(move || read(&files)).await?;
+    let manifests = blocking(move || read(&files)).await?;
     for warning in &manifests.warnings {
         cx.observer.on(Event::Warning(warning.clone()));
     }
