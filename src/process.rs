@@ -160,6 +160,51 @@ async fn feed(
     Ok(())
 }
 
+/// The program `name` in the directories of `path` (the variable PATH), if there is one that may be run. A relative
+/// directory, such as an empty one that means here, is passed over: what runs must not depend on where one is.
+#[must_use]
+pub fn find(name: &str, path: &str) -> Option<PathBuf> {
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    std::env::split_paths(path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(&name))
+        .find(|file| is_program(file))
+}
+
+#[cfg(unix)]
+fn is_program(file: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    file.is_file() && access(file, Access::EXEC_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_program(file: &Path) -> bool {
+    file.is_file()
+}
+
+/// Lets `program` take this process's place, with its terminal, signals and exit code, and `stdin` (else ours) as its
+/// standard input. Where the system can't do that, waits for it and exits as it did. Returns only if it can't be
+/// started; whoever calls has cleaned up.
+#[must_use]
+pub fn replace(program: &Path, args: &[OsString], stdin: Option<std::fs::File>) -> Error {
+    let mut command = std::process::Command::new(program);
+    command.args(args);
+    if let Some(stdin) = stdin {
+        command.stdin(stdin);
+    }
+    #[cfg(unix)]
+    let error = {
+        use std::os::unix::process::CommandExt as _;
+        command.exec()
+    };
+    #[cfg(not(unix))]
+    let error = match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    };
+    Error::new(Kind::LocalIo, format!("run {}", program.display()), error)
+}
+
 /// Stops a process group when dropped.
 struct GroupGuard {
     #[cfg(unix)]

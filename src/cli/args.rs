@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::ops::resolve::Files;
 use crate::plan::naming::Naming;
 use crate::settings::Words;
 use crate::settings::env::{self, Env};
@@ -58,6 +59,32 @@ impl From<Color> for ui::Color {
     }
 }
 
+/// Which files of YAML to read: `resolve`, `apply` and `create`.
+#[derive(Debug, Args)]
+pub(super) struct FileFlags {
+    /// YAML or JSON files, directories of them, or - for standard input; comma lists or repeated
+    #[arg(short, long, value_name = "FILE", value_delimiter = ',')]
+    filename: Vec<String>,
+    /// Also read the directories in directories
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// Leave out Kubernetes objects that this label selector doesn't select
+    #[arg(short = 'l', long, value_name = "SELECTOR", allow_hyphen_values = true)]
+    selector: Option<String>,
+}
+
+impl From<FileFlags> for Files {
+    fn from(flags: FileFlags) -> Self {
+        Files { names: flags.filename, recursive: flags.recursive, selector: flags.selector }
+    }
+}
+
+/// How to speak to the user of a command that passes all its flags on.
+pub(super) fn plain_voice(env: &Env) -> Voice {
+    let surroundings = (env.first(&[env::CI]).is_some(), env.first(&[env::NO_COLOR]).is_some());
+    Voice { surroundings, ..Voice::default() }
+}
+
 impl Common {
     /// How to speak to the user.
     pub(super) fn voice(&self, env: &Env) -> Voice {
@@ -66,8 +93,7 @@ impl Common {
             (_, true) => ui::Volume::Verbose,
             _ => ui::Volume::Normal,
         };
-        let surroundings = (env.first(&[env::CI]).is_some(), env.first(&[env::NO_COLOR]).is_some());
-        Voice { volume, format: self.format.into(), color: self.color.into(), surroundings }
+        Voice { volume, format: self.format.into(), color: self.color.into(), ..plain_voice(env) }
     }
 }
 

@@ -4,6 +4,7 @@
 mod atomic;
 mod beneath;
 mod boundary;
+mod manifests;
 
 use std::fs::File;
 use std::io::Read;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use atomic::{Atomic, TEMPORARY_PREFIX, write_atomically};
 pub use boundary::{Boundary, kodata};
+pub use manifests::{list_manifests, read_manifest, unnamed};
 
 /// Opens a file of the run's private directory for reading.
 ///

@@ -34,11 +34,17 @@ struct ListError {
     err: String,
 }
 
+/// What one pattern of a query names.
+///
+/// # Errors
+/// No package, one that isn't `main`, or one that can't be loaded.
+pub type Matched = Result<Vec<Package>>;
+
 /// Lists the packages that `query` names, as `target` sees them, in the order of the query's patterns.
 ///
 /// # Errors
-/// A pattern that names no package, a package that isn't `main`, no module, or a failing `go list`.
-pub async fn list(go: &Go, query: &Query, flags: &[String], target: &Target) -> Result<Vec<Vec<Package>>> {
+/// No module, or a failing `go list`; a pattern's own errors are its own.
+pub async fn list(go: &Go, query: &Query, flags: &[String], target: &Target) -> Result<Vec<Matched>> {
     let mut child = go
         .child(&query.dir)
         .args(["list", "-e", "-json=ImportPath,Name,Dir,Match,Error"])
@@ -54,11 +60,11 @@ pub async fn list(go: &Go, query: &Query, flags: &[String], target: &Target) -> 
     for package in serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Listed>() {
         listed.push(package.map_err(|e| Error::new(Kind::GoBuild, "read the output of go list", e))?);
     }
-    query.patterns.iter().map(|pattern| matching(pattern, &listed, query, target)).collect()
+    Ok(query.patterns.iter().map(|pattern| matching(pattern, &listed, query, target)).collect())
 }
 
 /// The main packages that one pattern names.
-fn matching(pattern: &str, listed: &[Listed], query: &Query, target: &Target) -> Result<Vec<Package>> {
+fn matching(pattern: &str, listed: &[Listed], query: &Query, target: &Target) -> Matched {
     let wild = pattern.contains("...");
     let found: Vec<&Listed> = listed.iter().filter(|p| p.r#match.iter().any(|m| m == pattern)).collect();
     let mut packages = Vec::new();

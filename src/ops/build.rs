@@ -10,6 +10,7 @@ use crate::ops::lookup::{Found, lookup};
 use crate::ops::publish::Publisher;
 use crate::ops::targets;
 use crate::plan;
+use crate::plan::facts::Package;
 use crate::report::Report;
 use crate::settings::Settings;
 
@@ -30,5 +31,7 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     let (packed, data) = tokio::try_join!(compiler.run(), publisher.data())?;
     let images = publisher.publish(&packed, &data).await?;
     compiler.warn_about_stamps().await;
-    Ok(Report { images, elapsed: start.elapsed() })
+    let of = |p: &Package| images.iter().position(|i| i.import_path == p.import_path);
+    let named = facts.packages.iter().map(|argument| argument.iter().filter_map(of).collect()).collect();
+    Ok(Report { images, named, elapsed: start.elapsed() })
 }

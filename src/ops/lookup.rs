@@ -48,7 +48,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
             git,
         };
         let lister = Lister::new(&go, settings, &rules, &templates).await?;
-        let found = lister.list(&settings.packages).await?;
+        let found = lister.list(&settings.packages, &settings.places).await?;
         let with = lister.companions(&found).await?;
         Ok((go, templates, found, with))
     };
@@ -170,8 +170,8 @@ impl<'a> Lister<'a> {
         Ok(Lister { go, settings, rules, main, known, target, flags })
     }
 
-    /// The main packages of every argument.
-    async fn list(&self, arguments: &[String]) -> Result<Vec<Vec<Package>>> {
+    /// The main packages of every argument; a failure names the argument's place, if it has one.
+    async fn list(&self, arguments: &[String], places: &[String]) -> Result<Vec<Vec<Package>>> {
         let modules = Modules { nearest: &crate::fs::nearest_module, main: &self.main, known: &self.known };
         let queries = packages::queries(arguments, &self.settings.cwd, &modules);
         let mut found = vec![Vec::new(); arguments.len()];
@@ -179,8 +179,12 @@ impl<'a> Lister<'a> {
             self.check_module(query)?;
             let lists = go::list(self.go, query, &self.flags, &self.target).await?;
             for (argument, packages) in query.arguments.iter().zip(lists) {
-                if let Some(place) = found.get_mut(*argument) {
-                    *place = packages;
+                let packages = packages.map_err(|e| match places.get(*argument) {
+                    Some(place) => e.at(place),
+                    None => e,
+                })?;
+                if let Some(slot) = found.get_mut(*argument) {
+                    *slot = packages;
                 }
             }
         }
@@ -196,7 +200,7 @@ impl<'a> Lister<'a> {
                 continue;
             };
             let directories: Vec<String> = program.with.iter().map(|d| d.display().to_string()).collect();
-            let found = self.list(&directories).await.map_err(|e| {
+            let found = self.list(&directories, &[]).await.map_err(|e| {
                 let name = self.settings.rules.get(rule).map_or("builds", |r| r.name.as_str());
                 e.within(format!("use {name}"))
             })?;

@@ -5,9 +5,12 @@ pub mod build;
 mod compile;
 mod engines;
 pub mod init;
+pub mod kubectl;
 mod lookup;
+mod manifests;
 mod publish;
 pub mod push;
+pub mod resolve;
 mod targets;
 
 use std::sync::Arc;

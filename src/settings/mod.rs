@@ -30,6 +30,8 @@ pub struct Settings {
     pub cwd: PathBuf,
     /// The packages, without `ko://`.
     pub packages: Vec<String>,
+    /// Where each package was named (`file:line:column`); empty if on the command line.
+    pub places: Vec<String>,
     /// The platforms.
     pub platforms: Requested,
     /// Which program stands on what.
@@ -223,6 +225,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         kodata_root: env.first(&[env::KO_DATA_PATH_ALLOWED_ROOT]).map(|root| cwd.join(root)),
         cwd,
         packages,
+        places: Vec::new(),
         platforms,
         base: bases(words.base.as_deref(), &file)?,
         destinations,

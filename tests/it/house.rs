@@ -16,12 +16,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("git", &["plan", "process"]),
     ("go", &["binary", "plan", "process"]),
     ("image", &["content", "oci"]),
+    ("kube", &[]),
     ("oci", &[]),
     (
         "ops",
         &[
-            "base", "content", "event", "fs", "git", "go", "image", "oci", "plan", "registry", "report",
-            "settings", "store", "target",
+            "base", "content", "event", "fs", "git", "go", "image", "kube", "oci", "plan", "process",
+            "registry", "report", "settings", "store", "target",
         ],
     ),
     ("plan", &["content", "image", "oci", "settings"]),
@@ -164,7 +165,9 @@ fn dependencies_are_explained_and_their_licences_allowed() {
 fn the_command_line_document_is_fresh() {
     let sandbox = Sandbox::new();
     let mut text = String::from("# Command line\n\nWhat `--help` says. A test keeps this page fresh.\n");
-    for command in ["", "build", "push", "init", "schema", "version"] {
+    for command in
+        ["", "build", "resolve", "apply", "create", "delete", "run", "push", "init", "schema", "version"]
+    {
         let help = sandbox.run(&format!("gimg {command} --help")).ok().stdout;
         let title = format!("gimg {command}");
         text.push_str(&format!("\n## {}\n\n```\n{}\n```\n", title.trim(), help.trim_end()));

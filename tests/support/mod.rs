@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod engine;
 mod image;
+pub(crate) mod kube;
 pub(crate) mod registry;
 pub(crate) mod rootfs;
 mod sandbox;
