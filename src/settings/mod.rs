@@ -174,11 +174,7 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
     };
     let destinations = destinations(&words.outputs, repository.is_some(), &cwd)?;
     let docker = destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_)));
-    let several = match &platforms {
-        Requested::All => true,
-        Requested::List(list) => list.len() > 1,
-    };
-    if docker && several {
+    if docker && platforms.may_be_several() {
         return Err(Error::new(Kind::Usage, "read --output", "a docker-archive holds one platform")
             .hint("name one platform, or use --output oci-archive:FILE"));
     }

@@ -18,6 +18,7 @@ mod errors;
 mod house;
 mod interop;
 mod interrupt;
+mod parity;
 mod platforms;
 mod publish;
 mod push;
