@@ -8,8 +8,8 @@ use std::time::Instant;
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
 
+use crate::content::Graph;
 use crate::content::copy::Copier;
-use crate::content::{Graph, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
@@ -20,13 +20,11 @@ use crate::oci::{Descriptor, History};
 use crate::ops::Context;
 use crate::ops::base::Bases;
 use crate::ops::lookup::{Found, lookup};
+use crate::ops::targets;
 use crate::plan::{self, CompileGroup, Compiled, ImagePlan, Plan};
-use crate::registry::RegistryTarget;
 use crate::report::{Published, PublishedPlatform, Report};
 use crate::settings::{Destination, Settings};
 use crate::store::Scratch;
-use crate::target::archive::{Archive, Format};
-use crate::target::layout::{Layout, Place};
 
 /// Compiles, packs and publishes.
 ///
@@ -39,7 +37,7 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     }
     let Found { facts, go, bases } = lookup(cx, settings).await?;
     let plan = plan::plan(settings, &facts)?;
-    let copiers = copiers(cx, settings)?;
+    let copiers = targets::copiers(cx, settings)?;
     let run = Run { cx, settings, plan: &plan, go: &go, bases: &bases, copiers: &copiers };
 
     let (layers, kodata) = tokio::try_join!(run.programs(), run.kodata())?;
@@ -57,33 +55,6 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     run.say_where(&graphs);
     let images = images.into_iter().map(|i| i.published(&copiers)).collect();
     Ok(Report { images, elapsed: start.elapsed() })
-}
-
-/// A copier for each destination, in their order.
-///
-/// # Errors
-/// A local destination that can't be one; better said before anything is compiled.
-fn copiers(cx: &Context, settings: &Settings) -> Result<Vec<Copier>> {
-    let layout = |place| -> Result<Arc<dyn Target>> {
-        let layout = Layout::new(place, cx.origin());
-        layout.check()?;
-        Ok(Arc::new(layout))
-    };
-    let archive = |format, path: &Path| -> Result<Arc<dyn Target>> {
-        Ok(Arc::new(Archive::new(format, path.to_owned(), cx.origin(), Arc::clone(&cx.scratch))))
-    };
-    let mut copiers = Vec::new();
-    for destination in &settings.destinations {
-        let target = match destination {
-            Destination::Registry => Ok(Arc::new(RegistryTarget::new(cx.registry.clone(), cx.origin())) as _),
-            Destination::Layout(dir) => layout(Place::One(dir.clone())),
-            Destination::LayoutPerProgram(dir) => layout(Place::PerProgram(dir.clone())),
-            Destination::OciArchive(path) => archive(Format::Oci, path),
-            Destination::DockerArchive(path) => archive(Format::Docker, path),
-        }?;
-        copiers.push(Copier::new(target, Arc::clone(&cx.observer), settings.jobs));
-    }
-    Ok(copiers)
 }
 
 /// One run's values, for the stages below.

@@ -4,6 +4,7 @@ mod base;
 pub mod build;
 mod lookup;
 pub mod push;
+mod targets;
 
 use std::sync::Arc;
 

@@ -1,17 +1,20 @@
 //! What the user decided: flags over environment, resolved once. Pure.
 
+pub mod config;
 pub mod env;
 
+mod destination;
+
 use std::collections::BTreeMap;
-use std::mem::discriminant;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Compression;
-use crate::oci::{Reference, Repository, Tag};
+use crate::oci::{Reference, Tag};
 use crate::plan::naming::{Naming, Prefix};
-use crate::plan::packages::normalise;
 use crate::plan::platforms::Requested;
+
+pub use destination::{Destination, place, split_layout, tags};
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
 #[derive(Clone, Debug)]
@@ -94,21 +97,6 @@ impl Base {
     }
 }
 
-/// Where images go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// The repository's registry.
-    Registry,
-    /// One OCI layout for all images.
-    Layout(PathBuf),
-    /// An OCI layout for each program, below a directory.
-    LayoutPerProgram(PathBuf),
-    /// An OCI layout in one tar file.
-    OciArchive(PathBuf),
-    /// What `docker load` takes.
-    DockerArchive(PathBuf),
-}
-
 /// What the command line said, before the environment is asked.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
@@ -172,7 +160,7 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
         Some(text) => Some(text.parse()?),
         None => None,
     };
-    let destinations = destinations(&words.outputs, repository.is_some(), &cwd)?;
+    let destinations = destination::destinations(&words.outputs, repository.is_some(), &cwd)?;
     let docker = destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_)));
     if docker && platforms.may_be_several() {
         return Err(Error::new(Kind::Usage, "read --output", "a docker-archive holds one platform")
@@ -183,7 +171,7 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
         return Err(Error::new(Kind::Usage, "read --compression", "docker load reads no zstd layers")
             .hint("use --compression gzip or none"));
     }
-    let mut tags = self::tags(&words.tags)?;
+    let mut tags = tags(&words.tags)?;
     if tags.is_empty() {
         tags.push(Tag::latest());
     }
@@ -239,39 +227,6 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
     })
 }
 
-/// Tags from comma lists and repeats, each once.
-///
-/// # Errors
-/// A word that is no tag.
-pub fn tags(words: &[String]) -> Result<Vec<Tag>> {
-    let mut tags = Vec::new();
-    for text in words.iter().flat_map(|t| t.split(',')) {
-        let tag: Tag = text.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?;
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
-    }
-    Ok(tags)
-}
-
-/// A place to push one image to: a repository, perhaps with a tag, but no digest.
-///
-/// # Errors
-/// Anything that isn't one.
-pub fn place(text: &str) -> Result<(Repository, Option<Tag>)> {
-    if text.contains('@') {
-        return Err(Error::new(Kind::Usage, format!("push to {text}"), "can't push to a digest"));
-    }
-    let last = text.rfind('/').map_or(0, |i| i + 1);
-    match text[last..].split_once(':') {
-        Some((end, tag)) => Ok((
-            format!("{}{end}", &text[..last]).parse()?,
-            Some(tag.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?),
-        )),
-        None => Ok((text.parse()?, None)),
-    }
-}
-
 fn base(text: &str) -> Result<Base> {
     match text {
         "static" => Ok(Base::Static),
@@ -291,58 +246,6 @@ fn base(text: &str) -> Result<Base> {
             Ok(Base::Registry(text.parse().map_err(|e: Error| e.within("read --base"))?))
         }
     }
-}
-
-/// `DIR[:NAME]`, as skopeo writes layouts: the name is what follows the last slash's colon.
-#[must_use]
-pub fn split_layout(text: &str) -> (PathBuf, Option<String>) {
-    let last = text.rfind('/').map_or(0, |i| i + 1);
-    match text[last..].split_once(':') {
-        Some((end, name)) if !name.is_empty() => {
-            (PathBuf::from(format!("{}{end}", &text[..last])), Some(name.to_owned()))
-        }
-        _ => (PathBuf::from(text), None),
-    }
-}
-
-fn destinations(outputs: &[String], has_repository: bool, cwd: &Path) -> Result<Vec<Destination>> {
-    let (mut list, mut places) = (Vec::new(), Vec::new());
-    for text in outputs {
-        let bad = |why: &str| Error::new(Kind::Usage, format!("read --output {text}"), why.to_owned());
-        let (scheme, path) = text.split_once(':').map_or((text.as_str(), ""), |(s, p)| (s, p));
-        if scheme != "registry" && path.is_empty() {
-            return Err(bad("it takes registry, oci:DIR, oci-archive:FILE or docker-archive:FILE"));
-        }
-        let destination = match scheme {
-            "registry" if !path.is_empty() => return Err(bad("registry takes no path").hint("use --repo")),
-            "registry" if !has_repository => {
-                return Err(bad("no repository is set").hint("set --repo, GIMG_REPO or KO_DOCKER_REPO"));
-            }
-            "registry" => Destination::Registry,
-            "oci" => Destination::Layout(PathBuf::from(path)),
-            "oci-archive" => Destination::OciArchive(PathBuf::from(path)),
-            "docker-archive" => Destination::DockerArchive(PathBuf::from(path)),
-            _ => return Err(bad("it takes registry, oci:DIR, oci-archive:FILE or docker-archive:FILE")),
-        };
-        let place = if path.is_empty() { PathBuf::new() } else { normalise(&cwd.join(path)) };
-        match places.iter().position(|p| *p == place) {
-            // The same output twice, perhaps spelled in two ways.
-            Some(at) if list.get(at).map(discriminant) == Some(discriminant(&destination)) => {}
-            Some(_) => return Err(bad("another output has the same path")),
-            None => {
-                list.push(destination);
-                places.push(place);
-            }
-        }
-    }
-    if list.is_empty() {
-        list.push(if has_repository {
-            Destination::Registry
-        } else {
-            Destination::LayoutPerProgram(PathBuf::from("gimg-out"))
-        });
-    }
-    Ok(list)
 }
 
 /// `key=value` words; the value may hold anything, commas too.
