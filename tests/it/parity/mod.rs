@@ -42,7 +42,7 @@ impl Difference {
     }
 
     /// Whether ko has the first and gimg the second; an empty text is nothing.
-    fn from_to(&self, ko: &str, gimg: &str) -> bool {
+    fn is_pair(&self, ko: &str, gimg: &str) -> bool {
         self.ko.as_deref().unwrap_or_default() == ko && self.gimg.as_deref().unwrap_or_default() == gimg
     }
 }
