@@ -1,5 +1,7 @@
 //! The flags that several commands share.
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::plan::naming::Naming;
@@ -100,8 +102,24 @@ pub(super) struct BuildFlags {
     /// The user to run as [default: the base's]
     #[arg(long, value_name = "USER")]
     image_user: Option<String>,
+    /// The program's name, or with a slash its path in the image
+    #[arg(long, value_name = "NAME|PATH")]
+    binary: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     publish: PublishArgs,
+}
+
+/// Which configuration file, and how strictly.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// The configuration file [default: .gimg.yaml, else .ko.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Unknown keys of the configuration file are warnings
+    #[arg(long)]
+    pub(super) lenient: bool,
 }
 
 #[derive(Debug, Args)]
@@ -112,9 +130,25 @@ struct PublishArgs {
     /// The repository to push below [env: GIMG_REPO, KO_DOCKER_REPO]
     #[arg(long, value_name = "REPO")]
     repo: Option<String>,
+    /// --push=false publishes nothing, and prints the same
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true",
+        require_equals = true, hide_possible_values = true, hide_default_value = true, action = ArgAction::Set)]
+    push: bool,
+    /// As --output oci:DIR, beside a push
+    #[arg(long, value_name = "DIR", hide = true)]
+    oci_layout_path: Option<String>,
+    /// As --output docker-archive:FILE, beside a push
+    #[arg(long, value_name = "FILE", hide = true)]
+    tarball: Option<String>,
     /// Tags, comma lists or repeated [default: latest]
     #[arg(short, long, value_name = "TAG")]
     tags: Vec<String>,
+    /// Print the tag instead of the digest; takes one tag
+    #[arg(long)]
+    tag_only: bool,
+    /// Write the references of all that is published to a file
+    #[arg(long, value_name = "FILE")]
+    image_refs: Option<PathBuf>,
     /// Name images REPO itself
     #[arg(long, conflicts_with_all = ["base_import_paths", "preserve_import_paths"])]
     bare: bool,
@@ -138,23 +172,33 @@ impl BuildFlags {
         self.publish.insecure_registry
     }
 
+    /// Which configuration file to read.
+    pub(super) fn config(&self) -> &ConfigArgs {
+        &self.config
+    }
+
     /// What the command line said about building `packages`.
     pub(super) fn words(self, packages: Vec<String>) -> Words {
         let publish = self.publish;
         let naming = match (publish.bare, publish.base_import_paths, publish.preserve_import_paths) {
-            (true, _, _) => Naming::Bare,
-            (_, true, _) => Naming::Base,
-            (_, _, true) => Naming::Preserve,
-            _ => Naming::Md5,
+            (true, _, _) => Some(Naming::Bare),
+            (_, true, _) => Some(Naming::Base),
+            (_, _, true) => Some(Naming::Preserve),
+            _ => None,
         };
         Words {
             packages,
             platforms: self.platform,
             base: self.base,
             outputs: publish.output,
+            push: publish.push,
+            oci_layout_path: publish.oci_layout_path,
+            tarball: publish.tarball,
             repo: publish.repo,
             naming,
             tags: publish.tags,
+            tag_only: publish.tag_only,
+            image_refs: publish.image_refs,
             ldflags: self.ldflags,
             go_flags: self.go_flag,
             buildvcs: self.buildvcs,
@@ -163,6 +207,7 @@ impl BuildFlags {
             labels: self.image_label,
             annotations: self.image_annotation,
             user: self.image_user,
+            binary: self.binary,
         }
     }
 }

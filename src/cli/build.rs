@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::cli::args::{BuildFlags, Common};
-use crate::cli::{context, cores, interruptible, working_directory};
+use crate::cli::{config, context, cores, interruptible, working_directory};
 use crate::error::Result;
 use crate::ops;
 use crate::settings::env::Env;
@@ -25,7 +25,10 @@ pub(super) struct BuildArgs {
 pub(super) fn run(args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let insecure = args.flags.insecure_registry();
-    let settings: Settings = settings::resolve(args.flags.words(args.packages), &env, cwd, cores())?;
+    let (file, warnings) = config::read(args.flags.config(), &env, &cwd)?;
+    let mut settings: Settings =
+        settings::resolve(args.flags.words(args.packages), &env, file, cwd, cores())?;
+    settings.warnings.splice(0..0, warnings);
     let cx = context(env, voice, insecure, settings.needs_registry())?;
     let report = interruptible(ops::build::build(&cx, &settings))?;
     voice.report(&report)

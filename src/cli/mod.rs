@@ -3,6 +3,7 @@
 
 mod args;
 mod build;
+mod config;
 mod push;
 mod version;
 
@@ -114,7 +115,19 @@ fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Con
         ca,
         ..Options::default()
     };
-    Ok(Context { env, registry: Registry::new(options), scratch: Arc::new(Scratch::new()?), observer })
+    Ok(Context {
+        env,
+        registry: Registry::new(options),
+        scratch: Arc::new(Scratch::new()?),
+        now: now(),
+        observer,
+    })
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which stops its children.

@@ -11,6 +11,7 @@ use crate::registry::RegistryTarget;
 use crate::settings::{Destination, Settings};
 use crate::target::archive::{Archive, Format};
 use crate::target::layout::{Layout, Place};
+use crate::target::nowhere::Nowhere;
 
 /// A copier for each destination, in their order.
 ///
@@ -33,6 +34,7 @@ pub(super) fn copiers(cx: &Context, settings: &Settings) -> Result<Vec<Copier>> 
             Destination::LayoutPerProgram(dir) => layout(Place::PerProgram(dir.clone())),
             Destination::OciArchive(path) => archive(Format::Oci, path),
             Destination::DockerArchive(path) => archive(Format::Docker, path),
+            Destination::Nowhere => Ok(Arc::new(Nowhere) as _),
         }?;
         copiers.push(Copier::new(target, Arc::clone(&cx.observer), settings.jobs));
     }

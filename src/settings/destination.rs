@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind, Result};
 use crate::oci::{Repository, Tag};
 use crate::plan::packages::normalise;
+use crate::settings::Words;
 
 /// Where images go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Destination {
     OciArchive(PathBuf),
     /// What `docker load` takes.
     DockerArchive(PathBuf),
+    /// Nothing is published (`--push=false`), only named.
+    Nowhere,
 }
 
 /// The destinations that `--output` names, each once; without any the registry if a repository is set, else a layout
@@ -27,9 +30,9 @@ pub enum Destination {
 ///
 /// # Errors
 /// A word that names none, a registry without repository, two outputs with one path.
-pub(super) fn destinations(outputs: &[String], has_repository: bool, cwd: &Path) -> Result<Vec<Destination>> {
+pub(super) fn destinations(words: &Words, has_repository: bool, cwd: &Path) -> Result<Vec<Destination>> {
     let (mut list, mut places) = (Vec::new(), Vec::new());
-    for text in outputs {
+    for text in &outputs(words, has_repository) {
         let bad = |why: &str| Error::new(Kind::Usage, format!("read --output {text}"), why.to_owned());
         let (scheme, path) = text.split_once(':').map_or((text.as_str(), ""), |(s, p)| (s, p));
         if scheme != "registry" && path.is_empty() {
@@ -58,13 +61,29 @@ pub(super) fn destinations(outputs: &[String], has_repository: bool, cwd: &Path)
         }
     }
     if list.is_empty() {
-        list.push(if has_repository {
-            Destination::Registry
-        } else {
-            Destination::LayoutPerProgram(PathBuf::from("gimg-out"))
+        list.push(match (words.push, has_repository) {
+            (false, _) => Destination::Nowhere,
+            (true, true) => Destination::Registry,
+            (true, false) => Destination::LayoutPerProgram(PathBuf::from("gimg-out")),
         });
     }
     Ok(list)
+}
+
+/// `--output`, and ko's flags for the same: its layout and tarball are made beside the push.
+fn outputs(words: &Words, has_repository: bool) -> Vec<String> {
+    let mut outputs = words.outputs.clone();
+    let files = words.oci_layout_path.iter().map(|p| format!("oci:{p}"));
+    let files: Vec<String> =
+        files.chain(words.tarball.iter().map(|p| format!("docker-archive:{p}"))).collect();
+    if outputs.is_empty() && !files.is_empty() && has_repository {
+        outputs.push("registry".to_owned());
+    }
+    outputs.extend(files);
+    if !words.push {
+        outputs.retain(|o| o != "registry");
+    }
+    outputs
 }
 
 /// Tags from comma lists and repeats, each once.
@@ -72,11 +91,24 @@ pub(super) fn destinations(outputs: &[String], has_repository: bool, cwd: &Path)
 /// # Errors
 /// A word that is no tag.
 pub fn tags(words: &[String]) -> Result<Vec<Tag>> {
-    let mut tags = Vec::new();
-    for text in words.iter().flat_map(|t| t.split(',')) {
-        let tag: Tag = text.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?;
-        if !tags.contains(&tag) {
-            tags.push(tag);
+    tag_words(words)?.iter().map(|t| t.parse().map_err(|e: Error| e.as_kind(Kind::Usage))).collect()
+}
+
+/// The words of `--tags`, each once; a template is checked when it is evaluated.
+///
+/// # Errors
+/// A word that is neither tag nor template.
+pub(super) fn tag_words(words: &[String]) -> Result<Vec<String>> {
+    let mut tags: Vec<String> = Vec::new();
+    // A template may have a comma in it.
+    let pieces =
+        words.iter().flat_map(|t| if t.contains("{{") { vec![t.as_str()] } else { t.split(',').collect() });
+    for text in pieces {
+        if !text.contains("{{") {
+            text.parse::<Tag>().map_err(|e: Error| e.as_kind(Kind::Usage))?;
+        }
+        if !tags.iter().any(|t| t == text) {
+            tags.push(text.to_owned());
         }
     }
     Ok(tags)

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
     ("fs", &["image"]),
-    ("git", &["process"]),
+    ("git", &["plan", "process"]),
     ("go", &["binary", "plan", "process"]),
     ("image", &["content", "oci"]),
     ("oci", &[]),
