@@ -46,7 +46,7 @@ pub fn list_kodata(dir: &Path) -> Result<Option<Listing>> {
         Ok(root) if root.is_dir() => root,
         Ok(_) => return Err(Error::new(Kind::Input, what, "not a directory").at(dir.display())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && !dir.is_symlink() => return Ok(None),
-        Err(e) => return Err(Error::io(what, dir, &e)),
+        Err(e) => return Err(broken(dir, &e)),
     };
     let package = dir.parent().unwrap_or(dir);
     let package = std::fs::canonicalize(package).map_err(|e| Error::io(what, package, &e))?;
@@ -90,15 +90,33 @@ fn unreadable(error: &walkdir::Error, dir: &Path) -> Error {
         let why = format!("the link loops back to {}", ancestor.display());
         return Error::new(Kind::Input, "read kodata", why).at(path.display());
     }
-    let target = std::fs::read_link(path);
-    match (error.io_error(), target) {
-        (Some(e), Ok(target)) if e.kind() == std::io::ErrorKind::NotFound => {
-            let why = format!("the link points to {}, which isn't there", target.display());
-            Error::new(Kind::Input, "read kodata", why).at(path.display())
-        }
-        (Some(e), _) => Error::io("read kodata", path, e),
-        (None, _) => Error::new(Kind::Input, "read kodata", error).at(path.display()),
+    match error.io_error() {
+        Some(e) => broken(path, e),
+        None => Error::new(Kind::Input, "read kodata", error).at(path.display()),
     }
+}
+
+/// Something that can't be read: a link that leads nowhere is bad input, the rest is the disk's.
+fn broken(path: &Path, error: &std::io::Error) -> Error {
+    let Ok(target) = std::fs::read_link(path) else { return Error::io("read kodata", path, error) };
+    let why = if error.kind() == std::io::ErrorKind::NotFound {
+        format!("the link points to {}, which isn't there", target.display())
+    } else if is_loop(error) {
+        format!("the link to {} loops", target.display())
+    } else {
+        return Error::io("read kodata", path, error);
+    };
+    Error::new(Kind::Input, "read kodata", why).at(path.display())
+}
+
+#[cfg(unix)]
+fn is_loop(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+#[cfg(not(unix))]
+fn is_loop(_error: &std::io::Error) -> bool {
+    false
 }
 
 /// The path with `/` between its parts.
@@ -128,6 +146,23 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
+/// Checks, without writing, that a file can get this name. What is there and isn't a file (a directory, a device such
+/// as /dev/null, a pipe) is never replaced.
+///
+/// # Errors
+/// Something that isn't a file, at `path` or in place of one of its directories.
+pub fn replaceable(path: &Path) -> Result<()> {
+    let refuse = |why: &str, at: &Path| Err(Error::new(Kind::LocalIo, "write", why).at(at.display()));
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => refuse("it is a directory", path),
+        Ok(there) if !there.is_file() => refuse("it is there and not a file", path),
+        _ => match path.ancestors().skip(1).find(|dir| dir.exists()) {
+            Some(dir) if !dir.is_dir() => refuse("it is not a directory", dir),
+            _ => Ok(()),
+        },
+    }
+}
+
 /// A file being written beside its final name. Dropped without [`Atomic::commit`] it leaves nothing.
 #[derive(Debug)]
 pub struct Atomic {
@@ -139,11 +174,12 @@ impl Atomic {
     /// Starts a file that will be `path`.
     ///
     /// # Errors
-    /// A directory that can't be written, or `path` being a directory.
+    /// A directory that can't be written, or `path` being there as something else than a file.
     pub fn create(path: &Path) -> Result<Self> {
-        if path.is_dir() {
-            return Err(Error::new(Kind::LocalIo, "write", "it is a directory").at(path.display()));
-        }
+        replaceable(path)?;
+        // A link to a file stays a link: the file is replaced.
+        let real = if path.is_symlink() { std::fs::canonicalize(path).ok() } else { None };
+        let path = real.as_deref().unwrap_or(path);
         let dir = match path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
             _ => Path::new("."),

@@ -9,13 +9,11 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
 use crate::go::{self, Go};
-use crate::oci::Platform;
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
 use crate::plan::command;
 use crate::plan::facts::{Facts, GitState, Package, TemplateFacts};
 use crate::plan::packages::{self, Modules, Query};
-use crate::plan::platforms::Requested;
 use crate::plan::program_of;
 use crate::plan::templates::Templates;
 use crate::settings::{Base, Settings};
@@ -34,7 +32,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     let rules_have_their_own = settings.rules.iter().any(|r| r.program.base.is_some());
     let early = settings.base.of_all(rules_have_their_own);
     let programs = async {
-        let find = go::find(&settings.go, &settings.cwd, cx.env.all());
+        let find = go::find(&settings.go, &settings.cwd, cx.env.all(), cx.scratch.directory()?);
         let (go, git) = tokio::try_join!(find, git_state(settings))?;
         let templates = TemplateFacts {
             env: cx.env.all().clone(),
@@ -153,12 +151,7 @@ impl<'a> Lister<'a> {
         let with_path = settings.rules.iter().zip(rules);
         let known =
             with_path.filter_map(|(rule, path)| Some((path.clone()?, rule.package.clone()))).collect();
-        let first = match &settings.platforms {
-            Requested::List(list) => list.first().cloned(),
-            Requested::All => None,
-        };
-        let first = first.unwrap_or_else(|| Platform::new("linux", "amd64"));
-        let target = command::target(&first, &go.toolchain, &settings.program.env)?;
+        let target = command::target(&settings.platforms.first(), &go.toolchain, &settings.program.env)?;
         let templates = Templates::new(templates);
         let flags = settings.program.flags.iter().map(|f| templates.render_for("flags", f, &target));
         let flags = flags.collect::<Result<Vec<String>>>()?;

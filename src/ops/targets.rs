@@ -24,7 +24,9 @@ pub(super) fn copiers(cx: &Context, settings: &Settings) -> Result<Vec<Copier>> 
         Ok(Arc::new(layout))
     };
     let archive = |format, path: &Path| -> Result<Arc<dyn Target>> {
-        Ok(Arc::new(Archive::new(format, path.to_owned(), cx.origin(), Arc::clone(&cx.scratch))))
+        let archive = Archive::new(format, path.to_owned(), cx.origin(), Arc::clone(&cx.scratch));
+        archive.check()?;
+        Ok(Arc::new(archive))
     };
     let mut copiers = Vec::new();
     for destination in &settings.destinations {

@@ -76,6 +76,19 @@ impl Requested {
         Ok((Requested::List(list), twice))
     }
 
+    /// A platform that packages can be listed for: the first, or what stands for it.
+    #[must_use]
+    pub fn first(&self) -> Platform {
+        match self {
+            Requested::List(list) => match list.first() {
+                Some(first) if !names_system(first) => first.clone(),
+                Some(system) => Platform::new(&system.os, "amd64"),
+                None => Platform::new("linux", "amd64"),
+            },
+            Requested::All => Platform::new("linux", "amd64"),
+        }
+    }
+
     /// Whether it may come to more than one platform.
     #[must_use]
     pub fn may_be_several(&self) -> bool {
@@ -194,7 +207,6 @@ pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Re
         };
         if these.is_empty() {
             let has: Vec<String> = normal.iter().map(ToString::to_string).collect();
-            let wanted = if names_system(wanted) { wanted.os.clone() } else { wanted.to_string() };
             return Err(Error::new(
                 Kind::Base,
                 format!("use the base {base}"),
@@ -274,6 +286,7 @@ mod tests {
         assert_eq!(names("linux/amd64,linux").unwrap(), ["linux/amd64", "linux/arm64"]);
         let error = names("windows").unwrap_err();
         assert!(error.to_string().contains("it has no windows"), "{error}");
+        assert_eq!(parse("freebsd").unwrap().0.first().to_string(), "freebsd/amd64");
         assert_eq!(for_static(&parse("linux").unwrap().0).unwrap().len(), STATIC_ALL.len());
         assert_eq!(for_scratch(&parse("linux").unwrap().0).unwrap_err().kind(), Kind::Usage);
         let several = ["linux", "linux/amd64", "linux/amd64,linux/arm64", "all"];

@@ -38,6 +38,11 @@ pub(super) fn destinations(words: &Words, has_repository: bool, cwd: &Path) -> R
         if scheme != "registry" && path.is_empty() {
             return Err(bad("it takes registry, oci:DIR, oci-archive:FILE or docker-archive:FILE"));
         }
+        if scheme != "registry" && path == "-" {
+            return Err(
+                bad("gimg writes no image to standard output").hint("name a file, or ./- for that name")
+            );
+        }
         let destination = match scheme {
             "registry" if !path.is_empty() => return Err(bad("registry takes no path").hint("use --repo")),
             "registry" if !has_repository => {

@@ -74,6 +74,7 @@ pub(crate) fn publish(registry: &TestRegistry) {
             "vnd.docker.reference.digest": subject,
         });
     });
+    put("windows", &OCI).index(&["windows/amd64:10.0.17763.1234"], nothing);
     put("nested", &OCI).nested();
 }
 
