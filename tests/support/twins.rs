@@ -23,6 +23,7 @@ pub(crate) struct Case {
     ko: Vec<String>,
     gimg: Vec<String>,
     repo: bool,
+    git: bool,
     /// The differences, of those that aren't in every image, that must be seen.
     pub(crate) differs: Vec<&'static str>,
     /// Whether both must fail.
@@ -42,6 +43,7 @@ pub(crate) fn case(name: &'static str) -> Case {
         ko: Vec::new(),
         gimg: Vec::new(),
         repo: true,
+        git: false,
         differs: Vec::new(),
         fails: false,
     };
@@ -142,6 +144,12 @@ impl Case {
         self
     }
 
+    /// In a git repository with one commit, tagged v1.2.3.
+    pub(crate) fn git(mut self) -> Self {
+        self.git = true;
+        self
+    }
+
     /// Names a difference on purpose that must be seen.
     pub(crate) fn differs(mut self, id: &'static str) -> Self {
         self.differs.push(id);
@@ -155,10 +163,10 @@ impl Case {
     }
 
     /// Writes the tree.
-    fn sandbox(&self) -> Sandbox {
+    fn sandbox(&self, host: &str) -> Sandbox {
         let sandbox = Sandbox::new();
         for (path, text, mode) in &self.files {
-            sandbox.write(path, text);
+            sandbox.write(path, &text.replace("{host}", host));
             let path = sandbox.cwd().join(path);
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode)).unwrap();
         }
@@ -166,6 +174,16 @@ impl Case {
             let path = sandbox.cwd().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             symlink(target, path).unwrap();
+        }
+        if self.git {
+            let who =
+                "-c user.name=t -c user.email=t@example.com -c commit.gpgsign=false -c tag.gpgsign=false";
+            for line in ["init -q -b main", "add .", "commit -q -m all", "tag v1.2.3"] {
+                let mut git = sandbox.command(&format!("git {who} {line}"));
+                let date = "2021-02-03T04:05:06Z";
+                git.env("GIT_COMMITTER_DATE", date).env("GIT_AUTHOR_DATE", date);
+                assert!(git.status().unwrap().success());
+            }
         }
         sandbox
     }
@@ -182,6 +200,8 @@ pub(crate) struct Outcome {
 /// A registry with the bases, and a `go` that compiles each program once.
 pub(crate) struct Lab {
     registry: TestRegistry,
+    /// Their names and digests.
+    bases: Vec<(String, String)>,
     go: PathBuf,
     _dir: tempfile::TempDir,
 }
@@ -192,7 +212,9 @@ impl Lab {
         bases::publish(&registry);
         let dir = tempfile::tempdir().unwrap();
         let go = remembering_go(dir.path());
-        Lab { registry, go, _dir: dir }
+        let names = registry.repositories();
+        let bases = names.into_iter().map(|n| (n.clone(), registry.tags(&n)["v1"].clone())).collect();
+        Lab { registry, bases, go, _dir: dir }
     }
 
     /// Runs ko, then gimg, on fresh copies of the case's tree.
@@ -201,10 +223,10 @@ impl Lab {
     }
 
     fn tool(&self, tool: &str, case: &Case) -> Outcome {
-        let sandbox = case.sandbox();
         let words = case.name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty());
         let space = words.collect::<Vec<_>>().join("-");
         let host = self.registry.host();
+        let sandbox = case.sandbox(&host);
         let space = format!("{}/{tool}", space.to_lowercase());
         let (repo, out) = (format!("{host}/{space}"), "out");
         let filled =
@@ -215,18 +237,17 @@ impl Lab {
             name if name.contains('/') => Some(name.replace("{host}", &host)),
             name => Some(format!("{host}/base/{name}:v1")),
         };
-        let base_digest = self.registry.tags(&format!("base/{}", case.base)).remove("v1");
         let mut command = sandbox.command(&format!("{tool} build"));
         let cwd = sandbox.cwd().join(&case.dir);
         command.current_dir(&cwd).env("KO_GO_PATH", &self.go);
         if case.repo {
             command.env("KO_DOCKER_REPO", &repo);
         }
-        match tool {
+        command.envs(base.map(|b| ("KO_DEFAULTBASEIMAGE", b)));
+        if tool == "ko" {
             // Their documents aren't compared: gimg has none.
-            "ko" => command.arg("--sbom=none").envs(base.map(|b| ("KO_DEFAULTBASEIMAGE", b))),
-            _ => command.args(base.map(|b| format!("--base={b}"))),
-        };
+            command.arg("--sbom=none");
+        }
         command.envs(case.env.iter().map(|(k, v)| (k, filled(v))));
         command.args(own.iter().chain(&case.both).map(filled));
         let output = command.output().unwrap();
@@ -237,22 +258,31 @@ impl Lab {
             said: format!("$ {tool} {:?}\n{stdout}{stderr}", command.get_args().collect::<Vec<_>>()),
             facts: Facts::new(),
         };
-        let base_digest = base_digest.as_deref().unwrap_or("none");
         let mut roots = self.pushed(&space, &mut outcome.facts);
         roots.extend(self.written(&cwd.join(out), &mut outcome.facts));
         if tool == "gimg" && !outcome.success {
             assert!(outcome.facts.is_empty(), "{}: left behind: {:?}", case.name, outcome.facts);
         }
+        if let Ok(text) = std::fs::read_to_string(cwd.join("refs.txt")) {
+            say(&mut outcome.facts, "file of references", "", self.references(&text, &repo, &roots));
+        }
         let alike = |text: &str| {
-            let text = text.replace(&repo, "REPO");
-            roots.iter().fold(text, |text, root| text.replace(root, "DIGEST"))
+            let text = roots.iter().fold(text.to_owned(), |text, root| text.replace(root, "DIGEST"));
+            self.bases.iter().fold(text.replace(&repo, "REPO"), |text, (base, digest)| {
+                text.replace(digest, &format!("DIGEST OF {base}"))
+            })
         };
-        let mut lines: Vec<&str> = stdout.lines().collect();
+        // Of an image that wasn't published the digest is all there is.
+        let unseen = |line: &str| match line.split_once("@sha256:") {
+            Some((name, hex)) if roots.is_empty() && hex.len() == 64 => format!("{name}@DIGEST"),
+            _ => line.to_owned(),
+        };
+        let mut lines: Vec<String> = stdout.lines().map(unseen).collect();
         // ko's order is random.
         lines.sort_unstable();
         say(&mut outcome.facts, "standard output", "", lines.join("\n"));
         for value in outcome.facts.values_mut() {
-            *value = alike(value).replace(base_digest, "DIGEST OF THE BASE");
+            *value = alike(value);
         }
         outcome
     }
@@ -278,6 +308,21 @@ impl Lab {
             }
         }
         roots
+    }
+
+    /// What `--image-refs` wrote, with the digests of the images of an index by another word.
+    fn references(&self, text: &str, repo: &str, roots: &[String]) -> String {
+        let line = |line: &str| {
+            let (name, digest) = line.split_once('@').unwrap_or((line, ""));
+            if roots.iter().any(|r| r == digest) {
+                return line.to_owned();
+            }
+            // It must be there.
+            let path = name.split_once('/').unwrap().1;
+            assert!(!self.registry.bytes(path, digest).is_empty());
+            format!("{name}@CHILD")
+        };
+        text.lines().map(line).collect::<Vec<_>>().join("\n").replace(repo, "REPO")
     }
 
     /// Facts about a layout directory or a docker-archive; gives the digests of roots.

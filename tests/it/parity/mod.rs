@@ -3,6 +3,7 @@
 //! names have these words.
 
 mod cases;
+mod configured;
 mod on_purpose;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -87,7 +87,7 @@ pub(super) const ON_PURPOSE: &[OnPurpose] = &[
     always("base digest", "base digest annotation of an index", |d| {
         d.about("annotation", "org.opencontainers.image.base.digest")
             && d.key.platform.is_empty()
-            && d.gimg.as_deref() == Some("DIGEST OF THE BASE")
+            && d.gimg.as_ref().is_some_and(|g| g.starts_with("DIGEST OF base/"))
     }),
     always("times unknown", "author and history", |d| {
         d.about("config", "created") && d.is_pair("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z")
@@ -136,7 +136,7 @@ pub(super) const ON_PURPOSE: &[OnPurpose] = &[
         let other = "\"KO_DATA_PATH=/elsewhere\",";
         d.about("run config", "Env") && d.ko.as_ref().map(|e| e.replace(other, "")) == d.gimg
     }),
-    named("commas", "commas in labels, annotations and linker flags", |d| {
+    named("commas", "commas and quotes in values", |d| {
         d.about("run config", "Labels") && d.is_pair(r#"{"a":"b","c":"d"}"#, r#"{"a":"b,c=d"}"#)
             || gimg_can(d)
     }),
@@ -155,6 +155,17 @@ pub(super) const ON_PURPOSE: &[OnPurpose] = &[
     named("collision", "two programs of one name", gimg_refuses),
     named("patterns", "`./...`", gimg_can),
     named("no repository", "without a repository", gimg_can),
+    named("unknown keys", "unknown keys in `.ko.yaml`", gimg_refuses),
+    named("dry run of upper case", "`--push=false`", gimg_can),
+    named("dry run", "`--push=false`", |d| {
+        let ko = d.ko.as_deref().unwrap_or_default();
+        let untagged = ko.replace(":latest@", "@").replace(":v1@", "@");
+        let unnamed = ko.starts_with("tiny-") && ko.ends_with(":latest@DIGEST");
+        let gimg = d.gimg.as_deref().unwrap_or_default();
+        d.about("standard output", "")
+            && ko != untagged
+            && (gimg.to_lowercase() == untagged.to_lowercase() || unnamed && gimg == "tiny@DIGEST")
+    }),
     named("layout", "layouts", |d| {
         let name = r#"{"org.opencontainers.image.ref.name":"latest"}"#;
         match (d.key.item.as_str(), d.key.part.as_str()) {
