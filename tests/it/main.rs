@@ -12,6 +12,7 @@
 mod support;
 
 mod auth;
+mod bad_input;
 mod build;
 mod caps;
 mod config;
@@ -26,6 +27,7 @@ mod interrupt;
 mod knative;
 mod kodata;
 mod kube;
+mod parity;
 mod platforms;
 mod publish;
 mod push;
