@@ -22,6 +22,12 @@ pub fn nearest_module(dir: &Path) -> Option<PathBuf> {
     dir.ancestors().find(|d| d.join("go.mod").is_file()).map(Path::to_owned)
 }
 
+/// Whether `path` is a directory.
+#[must_use]
+pub fn is_directory(path: &Path) -> bool {
+    path.is_dir()
+}
+
 /// The directory below which kodata's links may point: the repository, else the module, else `dir`'s parent.
 fn boundary(dir: &Path) -> PathBuf {
     let repository = dir.ancestors().find(|d| d.join(".git").exists());

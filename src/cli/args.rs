@@ -1,40 +1,15 @@
-//! The flags of every command.
+//! The flags that several commands share.
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
 
 use crate::plan::naming::Naming;
 use crate::settings::Words;
-use crate::ui;
+use crate::settings::env::{self, Env};
+use crate::ui::{self, Voice};
 
-/// Put a Go program into a container image. No daemon, the same digest everywhere.
-#[derive(Debug, Parser)]
-#[command(name = "gimg", version, disable_help_subcommand = true, max_term_width = 100)]
-pub(super) struct Cli {
-    #[command(subcommand)]
-    pub(super) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Compile, pack and publish Go programs
-    #[command(visible_alias = "publish")]
-    Build(Box<BuildArgs>),
-    /// Push an image from an OCI layout to a registry
-    Push(PushArgs),
-    /// Print the version (with -v also of the built-in data)
-    Version(VersionArgs),
-}
-
-impl Command {
-    pub(super) fn common(&self) -> &Common {
-        match self {
-            Command::Build(args) => &args.common,
-            Command::Push(args) => &args.common,
-            Command::Version(args) => &args.common,
-        }
-    }
-}
-
+/// What every command takes.
 #[derive(Debug, Args)]
 pub(super) struct Common {
     /// Say only warnings and errors
@@ -83,12 +58,22 @@ impl From<Color> for ui::Color {
     }
 }
 
+impl Common {
+    /// How to speak to the user.
+    pub(super) fn voice(&self, env: &Env) -> Voice {
+        let volume = match (self.quiet, self.verbose) {
+            (true, _) => ui::Volume::Quiet,
+            (_, true) => ui::Volume::Verbose,
+            _ => ui::Volume::Normal,
+        };
+        let surroundings = (env.first(&[env::CI]).is_some(), env.first(&[env::NO_COLOR]).is_some());
+        Voice { volume, format: self.format.into(), color: self.color.into(), surroundings }
+    }
+}
+
+/// How programs are built and published: `build`, and every command that builds on the way.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: gimg build ./cmd/app --platform linux/amd64,linux/arm64 --repo ghcr.io/me")]
-pub(super) struct BuildArgs {
-    /// Local paths, patterns or import paths, with or without ko:// [default: .]
-    #[arg(value_name = "PACKAGE")]
-    packages: Vec<String>,
+pub(super) struct BuildFlags {
     /// os/arch[/variant], comma lists, or all [default: linux/amd64]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
@@ -117,23 +102,53 @@ pub(super) struct BuildArgs {
     /// The user to run as [default: the base's]
     #[arg(long, value_name = "USER")]
     image_user: Option<String>,
+    /// The program's name, or with a slash its path in the image
+    #[arg(long, value_name = "NAME|PATH")]
+    binary: Option<String>,
     #[command(flatten)]
-    pub(super) publish: PublishArgs,
+    config: ConfigArgs,
     #[command(flatten)]
-    common: Common,
+    publish: PublishArgs,
+}
+
+/// Which configuration file, and how strictly.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// The configuration file [default: .gimg.yaml, else .ko.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Unknown keys of the configuration file are warnings
+    #[arg(long)]
+    pub(super) lenient: bool,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PublishArgs {
+struct PublishArgs {
     /// registry, oci:DIR, oci-archive:FILE or docker-archive:FILE; repeatable
     #[arg(short, long, value_name = "DEST")]
     output: Vec<String>,
     /// The repository to push below [env: GIMG_REPO, KO_DOCKER_REPO]
     #[arg(long, value_name = "REPO")]
     repo: Option<String>,
+    /// --push=false publishes nothing, and prints the same
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true",
+        require_equals = true, hide_possible_values = true, hide_default_value = true, action = ArgAction::Set)]
+    push: bool,
+    /// As --output oci:DIR, beside a push
+    #[arg(long, value_name = "DIR", hide = true)]
+    oci_layout_path: Option<String>,
+    /// As --output docker-archive:FILE, beside a push
+    #[arg(long, value_name = "FILE", hide = true)]
+    tarball: Option<String>,
     /// Tags, comma lists or repeated [default: latest]
     #[arg(short, long, value_name = "TAG")]
     tags: Vec<String>,
+    /// Print the tag instead of the digest; takes one tag
+    #[arg(long)]
+    tag_only: bool,
+    /// Write the references of all that is published to a file
+    #[arg(long, value_name = "FILE")]
+    image_refs: Option<PathBuf>,
     /// Name images REPO itself
     #[arg(long, conflicts_with_all = ["base_import_paths", "preserve_import_paths"])]
     bare: bool,
@@ -148,63 +163,51 @@ pub(super) struct PublishArgs {
     jobs: usize,
     /// Also speak plain HTTP or unverified TLS to registries
     #[arg(long)]
-    pub(super) insecure_registry: bool,
+    insecure_registry: bool,
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "Example: gimg push gimg-out/app ghcr.io/me/app -t v1")]
-pub(super) struct PushArgs {
-    /// The layout's directory; DIR:NAME picks one of several images
-    #[arg(value_name = "LAYOUT")]
-    pub(super) layout: String,
-    /// Where to: the full repository of this image, perhaps with a tag
-    #[arg(value_name = "REPOSITORY")]
-    pub(super) repository: String,
-    /// Tags, comma lists or repeated [default: those in the layout]
-    #[arg(short, long, value_name = "TAG")]
-    pub(super) tags: Vec<String>,
-    /// Transfers at a time [default: cores]
-    #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub(super) jobs: usize,
-    /// Also speak plain HTTP or unverified TLS
-    #[arg(long)]
-    pub(super) insecure_registry: bool,
-    #[command(flatten)]
-    common: Common,
-}
+impl BuildFlags {
+    /// Whether to speak plain HTTP or unverified TLS to registries.
+    pub(super) fn insecure_registry(&self) -> bool {
+        self.publish.insecure_registry
+    }
 
-#[derive(Debug, Args)]
-#[command(after_help = "Example: gimg version -v")]
-pub(super) struct VersionArgs {
-    #[command(flatten)]
-    pub(super) common: Common,
-}
+    /// Which configuration file to read.
+    pub(super) fn config(&self) -> &ConfigArgs {
+        &self.config
+    }
 
-impl From<BuildArgs> for Words {
-    fn from(args: BuildArgs) -> Self {
-        let publish = args.publish;
+    /// What the command line said about building `packages`.
+    pub(super) fn words(self, packages: Vec<String>) -> Words {
+        let publish = self.publish;
         let naming = match (publish.bare, publish.base_import_paths, publish.preserve_import_paths) {
-            (true, _, _) => Naming::Bare,
-            (_, true, _) => Naming::Base,
-            (_, _, true) => Naming::Preserve,
-            _ => Naming::Md5,
+            (true, _, _) => Some(Naming::Bare),
+            (_, true, _) => Some(Naming::Base),
+            (_, _, true) => Some(Naming::Preserve),
+            _ => None,
         };
         Words {
-            packages: args.packages,
-            platforms: args.platform,
-            base: args.base,
+            packages,
+            platforms: self.platform,
+            base: self.base,
             outputs: publish.output,
+            push: publish.push,
+            oci_layout_path: publish.oci_layout_path,
+            tarball: publish.tarball,
             repo: publish.repo,
             naming,
             tags: publish.tags,
-            ldflags: args.ldflags,
-            go_flags: args.go_flag,
-            buildvcs: args.buildvcs,
+            tag_only: publish.tag_only,
+            image_refs: publish.image_refs,
+            ldflags: self.ldflags,
+            go_flags: self.go_flag,
+            buildvcs: self.buildvcs,
             jobs: publish.jobs,
-            compression: args.compression,
-            labels: args.image_label,
-            annotations: args.image_annotation,
-            user: args.image_user,
+            compression: self.compression,
+            labels: self.image_label,
+            annotations: self.image_annotation,
+            user: self.image_user,
+            binary: self.binary,
         }
     }
 }

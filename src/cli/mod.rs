@@ -2,23 +2,55 @@
 #![expect(clippy::disallowed_methods, reason = "edge: argv, environment, working directory")]
 
 mod args;
+mod build;
+mod config;
+mod push;
+mod version;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::{Error, Kind, Result};
-use crate::ops::{self, Context};
+use crate::ops::Context;
 use crate::registry::{Insecure, Keychain, Options, Registry};
 use crate::settings::env::{self, Env};
-use crate::settings::{self, Settings};
 use crate::store::Scratch;
 use crate::ui::{self, Voice};
 
-use args::{BuildArgs, Cli, Command, Common, PushArgs};
+use args::Common;
+
+/// Put a Go program into a container image. No daemon, the same digest everywhere.
+#[derive(Debug, Parser)]
+#[command(name = "gimg", version, disable_help_subcommand = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compile, pack and publish Go programs
+    #[command(visible_alias = "publish")]
+    Build(Box<build::BuildArgs>),
+    /// Push an image from an OCI layout to a registry
+    Push(push::PushArgs),
+    /// Print the version (with -v also of the built-in data)
+    Version(version::VersionArgs),
+}
+
+impl Command {
+    fn common(&self) -> &Common {
+        match self {
+            Command::Build(args) => &args.common,
+            Command::Push(args) => &args.common,
+            Command::Version(args) => &args.common,
+        }
+    }
+}
 
 /// Runs the command line `argv` and gives the exit code.
 pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
@@ -45,45 +77,14 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
 
 fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
     match command {
-        Command::Build(args) => build(*args, env, voice),
-        Command::Push(args) => push(args, env, voice),
-        Command::Version(_) => version(voice),
+        Command::Build(args) => build::run(*args, env, voice),
+        Command::Push(args) => push::run(args, env, voice),
+        Command::Version(_) => version::run(voice),
     }
-}
-
-fn version(voice: Voice) -> Result<()> {
-    let built_in = crate::base::VERSION.to_string();
-    let mut data = vec![("static", built_in.as_str())];
-    data.extend(crate::base::data_versions());
-    voice.version(env!("CARGO_PKG_VERSION"), &data)
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn build(args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
-    let cwd = working_directory(&env)?;
-    let insecure = args.publish.insecure_registry;
-    let settings: Settings = settings::resolve(args.into(), &env, cwd, cores())?;
-    let cx = context(env, voice, insecure, settings.needs_registry())?;
-    let report = interruptible(ops::build::build(&cx, &settings))?;
-    voice.report(&report)
-}
-
-fn push(args: PushArgs, env: Env, voice: Voice) -> Result<()> {
-    let layout = args.layout.strip_prefix("oci:").unwrap_or(&args.layout);
-    let (dir, name) = settings::split_layout(layout);
-    let (repository, tag) = settings::place(&args.repository)?;
-    let mut tags = settings::tags(&args.tags)?;
-    if let Some(tag) = tag.filter(|t| !tags.contains(t)) {
-        tags.insert(0, tag);
-    }
-    let jobs = if args.jobs == 0 { cores() } else { args.jobs };
-    let cx = context(env, voice, args.insecure_registry, true)?;
-    let pushing = ops::push::push(&cx, &dir, name.as_deref(), &repository, tags, jobs);
-    let report = interruptible(pushing)?;
-    voice.report(&report)
 }
 
 /// Where the user is, by the name that the shell knows: links stay links, as in `go`.
@@ -114,7 +115,19 @@ fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Con
         ca,
         ..Options::default()
     };
-    Ok(Context { env, registry: Registry::new(options), scratch: Arc::new(Scratch::new()?), observer })
+    Ok(Context {
+        env,
+        registry: Registry::new(options),
+        scratch: Arc::new(Scratch::new()?),
+        now: now(),
+        observer,
+    })
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which stops its children.
@@ -155,17 +168,5 @@ async fn signal() -> Kind {
     match tokio::signal::ctrl_c().await {
         Ok(()) => Kind::Interrupted,
         Err(_) => std::future::pending().await,
-    }
-}
-
-impl Common {
-    fn voice(&self, env: &Env) -> Voice {
-        let volume = match (self.quiet, self.verbose) {
-            (true, _) => ui::Volume::Quiet,
-            (_, true) => ui::Volume::Verbose,
-            _ => ui::Volume::Normal,
-        };
-        let surroundings = (env.first(&[env::CI]).is_some(), env.first(&[env::NO_COLOR]).is_some());
-        Voice { volume, format: self.format.into(), color: self.color.into(), surroundings }
     }
 }

@@ -30,6 +30,16 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// How a registry's image is written that is called `name`: with its tag only if that says something, as in ko.
+    #[must_use]
+    pub fn reference(&self, name: &str) -> String {
+        let digest = self.root.descriptor.digest;
+        match self.tags.as_slice() {
+            [tag] if *tag != Tag::latest() => format!("{name}:{tag}@{digest}"),
+            _ => format!("{name}@{digest}"),
+        }
+    }
+
     /// A graph of `root` over `children` and `blobs`; repeated digests are dropped.
     #[must_use]
     pub fn new(name: ImageName, blobs: Vec<Blob>, children: Vec<Blob>, root: Blob, tags: Vec<Tag>) -> Self {

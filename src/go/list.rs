@@ -1,4 +1,5 @@
 //! `go list`: which main packages the arguments name.
+#![expect(clippy::disallowed_methods, reason = "edge: reads go.mod")]
 
 use std::path::{Path, PathBuf};
 
@@ -140,6 +141,16 @@ fn refused(stderr: &str, dir: &Path) -> Error {
             .hint("install that Go, or set GOTOOLCHAIN=auto to let go fetch it");
     }
     error
+}
+
+/// The path that the go.mod in `dir` says its module has (go.dev/ref/mod, "go.mod files").
+#[must_use]
+pub fn module_path(dir: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(dir.join("go.mod")).ok()?;
+    let line =
+        text.lines().find_map(|l| l.trim().strip_prefix("module").filter(|r| r.starts_with([' ', '\t'])))?;
+    let path = line.split("//").next().unwrap_or(line).trim().trim_matches(['"', '`']);
+    (!path.is_empty()).then(|| path.to_owned())
 }
 
 /// The error of a directory with no go.mod in it or above.

@@ -5,5 +5,5 @@ mod list;
 mod toolchain;
 
 pub use build::{Binary, build};
-pub use list::{list, main_modules, no_module};
+pub use list::{list, main_modules, module_path, no_module};
 pub use toolchain::{Go, find};

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
+
 use crate::content::Blob;
 use crate::error::{Error, Kind, Result};
 use crate::oci::{
     Descriptor, Digest, History, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, annotation,
 };
 
-/// Where the programs are.
-pub const APP_DIR: &str = "/ko-app";
 /// Where kodata is; KO_DATA_PATH says so to the program.
 pub const DATA_DIR: &str = "/var/run/ko";
 
@@ -42,10 +42,22 @@ pub struct Inherited {
 pub struct Spec<'a> {
     /// The platform.
     pub platform: &'a Platform,
-    /// The program's name.
+    /// The directory of the programs: an absolute path.
+    pub dir: &'a str,
+    /// The name of the program that runs.
     pub program: &'a str,
     /// `created`, if the user fixed it: RFC 3339.
     pub created: Option<String>,
+    /// A command to put before the program.
+    pub wrapper: &'a [String],
+    /// Arguments that the program gets if none are given.
+    pub cmd: Option<&'a [String]>,
+    /// Environment to set.
+    pub env: &'a BTreeMap<String, String>,
+    /// Where the program starts, if not where the base says.
+    pub working_dir: Option<&'a str>,
+    /// Further fields of the config's `config`.
+    pub extra: &'a Map<String, Value>,
     /// Labels to add.
     pub labels: &'a BTreeMap<String, String>,
     /// Annotations to add.
@@ -84,10 +96,18 @@ pub fn image(base: &Inherited, layers: &[Layer], spec: &Spec<'_>) -> Result<Imag
     config.variant.clone_from(&spec.platform.variant);
     config.created = spec.created.clone().or(config.created).or_else(|| Some(EPOCH.to_owned()));
     let run = &mut config.config;
-    run.entrypoint = vec![format!("{APP_DIR}/{}", spec.program)];
-    run.cmd = Vec::new();
-    extend_path(&mut run.env);
+    run.entrypoint = spec.wrapper.to_vec();
+    run.entrypoint.push(format!("{}/{}", spec.dir.trim_end_matches('/'), spec.program));
+    run.cmd = spec.cmd.unwrap_or_default().to_vec();
+    extend_path(&mut run.env, spec.dir);
     set(&mut run.env, "KO_DATA_PATH", DATA_DIR);
+    for (key, value) in spec.env {
+        set(&mut run.env, key, value);
+    }
+    if let Some(dir) = spec.working_dir {
+        dir.clone_into(&mut run.working_dir);
+    }
+    run.extra.extend(spec.extra.clone());
     run.labels.extend(spec.labels.clone());
     if let Some(user) = spec.user {
         user.clone_into(&mut run.user);
@@ -147,14 +167,14 @@ fn as_oci(descriptor: &Descriptor) -> Descriptor {
 }
 
 /// Programs are found without their path, as in ko.
-fn extend_path(env: &mut Vec<String>) {
+fn extend_path(env: &mut Vec<String>, dir: &str) {
     match env.iter_mut().find(|v| v.starts_with("PATH=")) {
-        Some(path) if path.split(['=', ':']).any(|p| p == APP_DIR) => {}
+        Some(path) if path.split(['=', ':']).any(|p| p == dir) => {}
         Some(path) => {
             path.push(':');
-            path.push_str(APP_DIR);
+            path.push_str(dir);
         }
-        None => env.push(format!("PATH={APP_DIR}")),
+        None => env.push(format!("PATH={dir}")),
     }
 }
 
@@ -197,8 +217,23 @@ mod tests {
         }
     }
 
+    static NO_EXTRA: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+
     fn spec<'a>(platform: &'a Platform, none: &'a BTreeMap<String, String>) -> Spec<'a> {
-        Spec { platform, program: "app", created: None, labels: none, annotations: none, user: None }
+        Spec {
+            platform,
+            dir: "/ko-app",
+            program: "app",
+            created: None,
+            wrapper: &[],
+            cmd: None,
+            env: none,
+            working_dir: None,
+            extra: &NO_EXTRA,
+            labels: none,
+            annotations: none,
+            user: None,
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::oci::Platform;
+use crate::settings::Base;
 
 /// Everything looked up.
 #[derive(Clone, Debug)]
@@ -12,8 +13,25 @@ pub struct Facts {
     pub toolchain: Toolchain,
     /// The main packages of each argument, in order.
     pub packages: Vec<Vec<Package>>,
-    /// The platforms to build for, in order, each once.
-    pub platforms: Vec<Platform>,
+    /// For each entry of the file the import path of its program, if its directory is in a module.
+    pub rules: Vec<Option<String>>,
+    /// The further programs of an entry's image.
+    pub with: BTreeMap<usize, Vec<Package>>,
+    /// The bases that programs stand on, each with the platforms to build for, in order, each once.
+    pub bases: Vec<(Base, Vec<Platform>)>,
+    /// What templates are evaluated with.
+    pub templates: TemplateFacts,
+}
+
+/// What templates are evaluated with (ko, `createTemplateData`). Empty where no template asks.
+#[derive(Clone, Debug, Default)]
+pub struct TemplateFacts {
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// What `go env` says.
+    pub go_env: BTreeMap<String, String>,
+    /// SOURCE_DATE_EPOCH, else now: seconds since 1970.
+    pub time: u64,
 }
 
 /// The Go toolchain.
@@ -23,6 +41,8 @@ pub struct Toolchain {
     pub version: String,
     /// Go's settings as the user has them: environment over Go's env file. GOOS and GOARCH are never here.
     pub settings: BTreeMap<String, String>,
+    /// All that `go env` says where the user is.
+    pub env: BTreeMap<String, String>,
 }
 
 /// A main package.

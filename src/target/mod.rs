@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod layout;
+pub mod nowhere;
 mod open;
 
 pub use open::{open, save};

@@ -32,7 +32,7 @@ fn one_platform_is_an_image_and_several_are_an_index_in_the_order_asked_for() {
 fn the_image_is_what_ko_users_expect() {
     let sandbox = Sandbox::go("hello");
     sandbox
-        .run("gimg build ./cmd/hello --image-label a=b,c=d --image-annotation x=y --image-user 1000:1000")
+        .run("gimg build ./cmd/hello --image-label a=b,c=d,e --image-annotation x=y --image-user 1000:1000")
         .ok();
     let layout = Layout::at(sandbox.path("src/gimg-out/hello"));
     let manifest = layout.root();
@@ -41,7 +41,8 @@ fn the_image_is_what_ko_users_expect() {
     let run = &config["config"];
     assert_eq!(run["Entrypoint"], serde_json::json!(["/ko-app/hello"]));
     assert_eq!(run["User"], "1000:1000");
-    assert_eq!(run["Labels"]["a"], "b,c=d");
+    assert_eq!(run["Labels"]["a"], "b");
+    assert_eq!(run["Labels"]["c"], "d,e", "a comma in a value stays");
     assert_eq!(run["WorkingDir"], "/home/nonroot");
     let env = run["Env"].as_array().unwrap();
     assert!(env.iter().any(|v| v.as_str().unwrap().ends_with(":/ko-app")), "{env:?}");

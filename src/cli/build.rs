@@ -1,0 +1,35 @@
+//! `gimg build`.
+
+use clap::Args;
+
+use crate::cli::args::{BuildFlags, Common};
+use crate::cli::{config, context, cores, interruptible, working_directory};
+use crate::error::Result;
+use crate::ops;
+use crate::settings::env::Env;
+use crate::settings::{self, Settings};
+use crate::ui::Voice;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: gimg build ./cmd/app --platform linux/amd64,linux/arm64 --repo ghcr.io/me")]
+pub(super) struct BuildArgs {
+    /// Local paths, patterns or import paths, with or without ko:// [default: .]
+    #[arg(value_name = "PACKAGE")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    flags: BuildFlags,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+pub(super) fn run(args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
+    let cwd = working_directory(&env)?;
+    let insecure = args.flags.insecure_registry();
+    let (file, warnings) = config::read(args.flags.config(), &env, &cwd)?;
+    let mut settings: Settings =
+        settings::resolve(args.flags.words(args.packages), &env, file, cwd, cores())?;
+    settings.warnings.splice(0..0, warnings);
+    let cx = context(env, voice, insecure, settings.needs_registry())?;
+    let report = interruptible(ops::build::build(&cx, &settings))?;
+    voice.report(&report)
+}
