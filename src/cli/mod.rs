@@ -4,6 +4,8 @@
 mod args;
 mod build;
 mod config;
+mod documents;
+mod login;
 mod push;
 mod version;
 
@@ -38,6 +40,15 @@ enum Command {
     Build(Box<build::BuildArgs>),
     /// Push an image from an OCI layout to a registry
     Push(push::PushArgs),
+    /// Check a user name and password with a registry and save them where docker does
+    Login(login::LoginArgs),
+    /// Forget the user name and password for a registry
+    Logout(login::LogoutArgs),
+    /// Print a completion script for a shell
+    Completion(documents::CompletionArgs),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(documents::ManArgs),
     /// Print the version (with -v also of the built-in data)
     Version(version::VersionArgs),
 }
@@ -47,6 +58,10 @@ impl Command {
         match self {
             Command::Build(args) => &args.common,
             Command::Push(args) => &args.common,
+            Command::Login(args) => &args.common,
+            Command::Logout(args) => &args.common,
+            Command::Completion(args) => &args.common,
+            Command::Man(args) => &args.common,
             Command::Version(args) => &args.common,
         }
     }
@@ -79,6 +94,10 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
     match command {
         Command::Build(args) => build::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
+        Command::Login(args) => login::login(args, env, voice),
+        Command::Logout(args) => login::logout(args, env, voice),
+        Command::Completion(args) => documents::completion(&args, voice),
+        Command::Man(args) => documents::man(&args),
         Command::Version(_) => version::run(voice),
     }
 }
@@ -100,6 +119,17 @@ fn working_directory(env: &Env) -> Result<PathBuf> {
 /// What every verb is given. Credentials are read only if a registry will be asked: a broken file elsewhere is no
 /// reason not to write a local layout.
 fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Context> {
+    let keychain = if registry { Keychain::load(env.all())? } else { Keychain::empty() };
+    context_with(env, voice, insecure, registry, keychain)
+}
+
+fn context_with(
+    env: Env,
+    voice: Voice,
+    insecure: bool,
+    registry: bool,
+    keychain: Keychain,
+) -> Result<Context> {
     let observer = voice.observer();
     let ca = match env.first(&[env::SSL_CERT_FILE]) {
         Some(path) if registry => {
@@ -110,7 +140,7 @@ fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Con
     };
     let options = Options {
         insecure: if insecure { Insecure::All } else { Insecure::Loopback },
-        keychain: if registry { Keychain::load(env.all())? } else { Keychain::empty() },
+        keychain,
         observer: Arc::clone(&observer),
         ca,
         ..Options::default()

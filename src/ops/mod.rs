@@ -3,7 +3,9 @@
 mod base;
 pub mod build;
 mod compile;
+pub mod login;
 mod lookup;
+pub mod man;
 mod publish;
 pub mod push;
 mod targets;

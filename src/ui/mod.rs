@@ -108,6 +108,14 @@ impl Voice {
         }
     }
 
+    /// Prints a text that was asked for, as it is.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn text(&self, text: &str) -> Result<()> {
+        print(text)
+    }
+
     /// Prints an error: what a child wrote, the message, the hint.
     pub fn failure(&self, error: &Error) {
         if let Some(output) = error.output_text().filter(|o| !o.is_empty()) {

@@ -164,7 +164,7 @@ fn dependencies_are_explained_and_their_licences_allowed() {
 fn the_command_line_document_is_fresh() {
     let sandbox = Sandbox::new();
     let mut text = String::from("# Command line\n\nWhat `--help` says. A test keeps this page fresh.\n");
-    for command in ["", "build", "push", "version"] {
+    for command in ["", "build", "push", "login", "logout", "completion", "man", "version"] {
         let help = sandbox.run(&format!("gimg {command} --help")).ok().stdout;
         let title = format!("gimg {command}");
         text.push_str(&format!("\n## {}\n\n```\n{}\n```\n", title.trim(), help.trim_end()));
