@@ -5,6 +5,7 @@ mod args;
 mod build;
 mod config;
 mod documents;
+mod init;
 mod login;
 mod push;
 mod version;
@@ -40,6 +41,10 @@ enum Command {
     Build(Box<build::BuildArgs>),
     /// Push an image from an OCI layout to a registry
     Push(push::PushArgs),
+    /// Write a configuration file from what is there
+    Init(init::InitArgs),
+    /// Print the JSON Schema of the configuration file
+    Schema(init::SchemaArgs),
     /// Check a user name and password with a registry and save them where docker does
     Login(login::LoginArgs),
     /// Forget the user name and password for a registry
@@ -58,6 +63,8 @@ impl Command {
         match self {
             Command::Build(args) => &args.common,
             Command::Push(args) => &args.common,
+            Command::Init(args) => &args.common,
+            Command::Schema(args) => &args.common,
             Command::Login(args) => &args.common,
             Command::Logout(args) => &args.common,
             Command::Completion(args) => &args.common,
@@ -94,6 +101,8 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
     match command {
         Command::Build(args) => build::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
+        Command::Init(args) => init::init(&args, &env, voice),
+        Command::Schema(_) => init::schema(voice),
         Command::Login(args) => login::login(args, env, voice),
         Command::Logout(args) => login::logout(args, env, voice),
         Command::Completion(args) => documents::completion(&args, voice),

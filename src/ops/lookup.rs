@@ -7,15 +7,17 @@ use futures_util::future::try_join_all;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
+use crate::git;
 use crate::go::{self, Go};
 use crate::oci::Platform;
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
+use crate::ops::engines::Engines;
 use crate::plan::command;
-use crate::plan::facts::{Facts, Package, TemplateFacts};
+use crate::plan::facts::{Facts, GitState, Package, TemplateFacts};
 use crate::plan::packages::{self, Modules, Query};
-use crate::plan::platforms::Requested;
 use crate::plan::program_of;
+use crate::plan::templates::Templates;
 use crate::settings::{Base, Settings};
 
 /// What was looked up: facts for the plan, and what later stages take from the bases.
@@ -24,19 +26,31 @@ pub(super) struct Found {
     pub(super) go: Go,
     /// As the facts' bases.
     pub(super) bases: Vec<Bases>,
+    pub(super) engines: Engines,
 }
 
 /// Looks everything up; toolchain and packages beside the base, if all programs have the same.
+/// Engines come first: they decide the platforms that nobody named.
 pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
+    let engines = Engines::connect(cx, settings).await?;
+    let platforms = engines.requested(&settings.platforms);
+    let settings = &Settings { platforms, ..settings.clone() };
     let rules = rules(settings)?;
     let rules_have_their_own = settings.rules.iter().any(|r| r.program.base.is_some());
     let early = settings.base.of_all(rules_have_their_own);
     let programs = async {
-        let go = go::find(&settings.go, &settings.cwd, cx.env.all()).await?;
-        let lister = Lister::new(&go, settings, &rules).await?;
+        let find = go::find(&settings.go, &settings.cwd, cx.env.all());
+        let (go, git) = tokio::try_join!(find, git_state(settings))?;
+        let templates = TemplateFacts {
+            env: cx.env.all().clone(),
+            go_env: go.toolchain.env.clone(),
+            time: settings.epoch.unwrap_or(cx.now),
+            git,
+        };
+        let lister = Lister::new(&go, settings, &rules, &templates).await?;
         let found = lister.list(&settings.packages).await?;
         let with = lister.companions(&found).await?;
-        Ok((go, found, with))
+        Ok((go, templates, found, with))
     };
     let early_base = async {
         match early {
@@ -44,26 +58,29 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
             None => Ok(None),
         }
     };
-    let ((go, packages, with), early_base) = tokio::try_join!(programs, early_base)?;
+    let ((go, templates, packages, with), early_base) = tokio::try_join!(programs, early_base)?;
     warn_about_unmatched(cx, settings, &rules, &packages);
     let (chosen, bases) = match (early, early_base) {
         (Some(base), Some(found)) => (vec![base.clone()], vec![found]),
         _ => bases(cx, settings, &rules, &packages).await?,
     };
+    for found in &bases {
+        engines.check(cx, &found.platforms())?;
+    }
     let bases_facts = chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect();
     cx.observer.on(Event::Detail(format!(
         "{} builds {} programs",
         go.toolchain.version,
         packages.iter().flatten().count()
     )));
-    let templates = TemplateFacts {
-        env: cx.env.all().clone(),
-        go_env: go.toolchain.env.clone(),
-        time: settings.epoch.unwrap_or(cx.now),
-    };
     let facts =
         Facts { toolchain: go.toolchain.clone(), packages, rules, with, bases: bases_facts, templates };
-    Ok(Found { facts, go, bases })
+    Ok(Found { facts, go, bases, engines })
+}
+
+/// Git's state, if a template asks for it.
+async fn git_state(settings: &Settings) -> Result<Option<GitState>> {
+    if settings.template_roots()?.uses("Git") { git::state(&settings.cwd).await } else { Ok(None) }
 }
 
 /// The import path of each entry of the file: its module's path and where it lies in it.
@@ -130,21 +147,27 @@ struct Lister<'a> {
     main: Vec<PathBuf>,
     known: BTreeMap<String, PathBuf>,
     target: command::Target,
+    flags: Vec<String>,
 }
 
 impl<'a> Lister<'a> {
-    async fn new(go: &'a Go, settings: &'a Settings, rules: &'a [Option<String>]) -> Result<Self> {
+    async fn new(
+        go: &'a Go,
+        settings: &'a Settings,
+        rules: &'a [Option<String>],
+        templates: &TemplateFacts,
+    ) -> Result<Self> {
         let main = go::main_modules(go, &settings.cwd).await?;
         let with_path = settings.rules.iter().zip(rules);
         let known =
             with_path.filter_map(|(rule, path)| Some((path.clone()?, rule.package.clone()))).collect();
-        let first = match &settings.platforms {
-            Requested::List(list) => list.first().cloned(),
-            Requested::All => None,
-        };
+        let first = settings.platforms.named().and_then(|list| list.into_iter().next());
         let first = first.unwrap_or_else(|| Platform::new("linux", "amd64"));
         let target = command::target(&first, &go.toolchain, &settings.program.env)?;
-        Ok(Lister { go, settings, rules, main, known, target })
+        let templates = Templates::new(templates);
+        let flags = settings.program.flags.iter().map(|f| templates.render_for("flags", f, &target));
+        let flags = flags.collect::<Result<Vec<String>>>()?;
+        Ok(Lister { go, settings, rules, main, known, target, flags })
     }
 
     /// The main packages of every argument.
@@ -154,7 +177,7 @@ impl<'a> Lister<'a> {
         let mut found = vec![Vec::new(); arguments.len()];
         for query in &queries {
             self.check_module(query)?;
-            let lists = go::list(self.go, query, &self.settings.program.flags, &self.target).await?;
+            let lists = go::list(self.go, query, &self.flags, &self.target).await?;
             for (argument, packages) in query.arguments.iter().zip(lists) {
                 if let Some(place) = found.get_mut(*argument) {
                     *place = packages;

@@ -32,6 +32,8 @@ pub struct TemplateFacts {
     pub go_env: BTreeMap<String, String>,
     /// SOURCE_DATE_EPOCH, else now: seconds since 1970.
     pub time: u64,
+    /// Git's state where the user is, if a template asks for it and there is a repository.
+    pub git: Option<GitState>,
 }
 
 /// The Go toolchain.

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::plan::command::Target;
 use crate::plan::facts::TemplateFacts;
+use crate::settings::template::{self, Data, Value};
 
 /// Evaluates templates.
 pub struct Templates<'f> {
@@ -21,11 +22,21 @@ impl<'f> Templates<'f> {
     /// # Errors
     /// A template that can't be read, or asks for what isn't there.
     pub fn render(&self, what: &str, text: &str, env: &[(String, String)]) -> Result<String> {
-        let _ = (what, env, self.facts);
-        Ok(text.to_owned())
+        if !template::has_template(text) {
+            return Ok(text.to_owned());
+        }
+        let mut all = self.facts.env.clone();
+        all.extend(env.iter().cloned());
+        let data = Data {
+            env: all,
+            go_env: self.facts.go_env.clone(),
+            epoch: self.facts.time,
+            git: self.facts.git.as_ref(),
+        };
+        template::render(text, &Value::from(data)).map_err(|e| e.within(format!("read {what}")))
     }
 
-    /// A text for one target.
+    /// A text for one target, whose GOOS and GOARCH it may ask for.
     ///
     /// # Errors
     /// As [`Templates::render`].

@@ -37,6 +37,19 @@ pub struct Program {
     pub files: Vec<Files>,
 }
 
+impl Program {
+    /// Every text that may be a template.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        let maps = [&self.image.env, &self.image.labels, &self.image.annotations];
+        let texts = maps.into_iter().flat_map(|m| m.values()).filter_map(|t| match t {
+            Text::Template(text) => Some(text),
+            Text::Literal(_) => None,
+        });
+        let lists = self.flags.iter().chain(self.ldflags.iter().flatten()).chain(&self.tags);
+        lists.chain(&self.repository).chain(texts).map(String::as_str)
+    }
+}
+
 /// The entry of one program in the file's `builds`.
 #[derive(Clone, Debug)]
 pub struct Rule {

@@ -13,12 +13,17 @@ mod support;
 
 mod auth;
 mod build;
+mod caps;
+mod config;
 mod conformance;
+mod daemon;
+mod engines;
 mod errors;
 mod git;
 mod house;
 mod interop;
 mod interrupt;
+mod kodata;
 mod login;
 mod platforms;
 mod publish;
