@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod config;
+mod init;
 mod push;
 mod version;
 
@@ -38,6 +39,10 @@ enum Command {
     Build(Box<build::BuildArgs>),
     /// Push an image from an OCI layout to a registry
     Push(push::PushArgs),
+    /// Write a configuration file from what is there
+    Init(init::InitArgs),
+    /// Print the JSON Schema of the configuration file
+    Schema(init::SchemaArgs),
     /// Print the version (with -v also of the built-in data)
     Version(version::VersionArgs),
 }
@@ -47,6 +52,8 @@ impl Command {
         match self {
             Command::Build(args) => &args.common,
             Command::Push(args) => &args.common,
+            Command::Init(args) => &args.common,
+            Command::Schema(args) => &args.common,
             Command::Version(args) => &args.common,
         }
     }
@@ -79,6 +86,8 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
     match command {
         Command::Build(args) => build::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
+        Command::Init(args) => init::init(&args, &env, voice),
+        Command::Schema(_) => init::schema(voice),
         Command::Version(_) => version::run(voice),
     }
 }

@@ -11,6 +11,7 @@ use crate::git;
 use crate::go::{self, Go};
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
+use crate::ops::engines::Engines;
 use crate::plan::command;
 use crate::plan::facts::{Facts, GitState, Package, TemplateFacts};
 use crate::plan::packages::{self, Modules, Query};
@@ -24,10 +25,15 @@ pub(super) struct Found {
     pub(super) go: Go,
     /// As the facts' bases.
     pub(super) bases: Vec<Bases>,
+    pub(super) engines: Engines,
 }
 
 /// Looks everything up; toolchain and packages beside the base, if all programs have the same.
+/// Engines come first: they decide the platforms that nobody named.
 pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
+    let engines = Engines::connect(cx, settings).await?;
+    let platforms = engines.requested(&settings.platforms);
+    let settings = &Settings { platforms, ..settings.clone() };
     let rules = rules(settings)?;
     let rules_have_their_own = settings.rules.iter().any(|r| r.program.base.is_some());
     let early = settings.base.of_all(rules_have_their_own);
@@ -57,6 +63,9 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
         (Some(base), Some(found)) => (vec![base.clone()], vec![found]),
         _ => bases(cx, settings, &rules, &packages).await?,
     };
+    for found in &bases {
+        engines.check(cx, &found.platforms())?;
+    }
     let bases_facts = chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect();
     cx.observer.on(Event::Detail(format!(
         "{} builds {} programs",
@@ -65,7 +74,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     )));
     let facts =
         Facts { toolchain: go.toolchain.clone(), packages, rules, with, bases: bases_facts, templates };
-    Ok(Found { facts, go, bases })
+    Ok(Found { facts, go, bases, engines })
 }
 
 /// Git's state, if a template asks for it.

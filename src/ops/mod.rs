@@ -3,6 +3,8 @@
 mod base;
 pub mod build;
 mod compile;
+mod engines;
+pub mod init;
 mod lookup;
 mod publish;
 pub mod push;

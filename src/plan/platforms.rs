@@ -31,6 +31,8 @@ const STATIC_ALL: &[&str] =
 /// Which platforms the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requested {
+    /// Nothing was said: what the engines run that images are loaded into, else linux/amd64 as in ko.
+    Default,
     /// `all`.
     All,
     /// These, in order. One without architecture means all of its system that the base has.
@@ -45,7 +47,7 @@ impl Requested {
     pub fn parse(values: &[String]) -> Result<(Self, Vec<Platform>)> {
         let words: Vec<&str> = values.iter().flat_map(|v| v.split(',')).map(str::trim).collect();
         if words.is_empty() {
-            return Ok((Requested::List(vec![Platform::new("linux", "amd64")]), Vec::new()));
+            return Ok((Requested::Default, Vec::new()));
         }
         if words.iter().all(|w| w.is_empty()) {
             return Err(Error::new(Kind::Usage, "read --platform", "the list of platforms is empty"));
@@ -79,23 +81,27 @@ impl Requested {
     /// A platform that packages can be listed for: the first, or what stands for it.
     #[must_use]
     pub fn first(&self) -> Platform {
-        match self {
-            Requested::List(list) => match list.first() {
-                Some(first) if !names_system(first) => first.clone(),
-                Some(system) => Platform::new(&system.os, "amd64"),
-                None => Platform::new("linux", "amd64"),
-            },
-            Requested::All => Platform::new("linux", "amd64"),
+        match self.named().and_then(|list| list.into_iter().next()) {
+            Some(system) if names_system(&system) => Platform::new(&system.os, "amd64"),
+            Some(first) => first,
+            None => Platform::new("linux", "amd64"),
         }
     }
 
-    /// Whether it may come to more than one platform.
+    /// The platforms by name; none for `all`.
     #[must_use]
-    pub fn may_be_several(&self) -> bool {
+    pub fn named(&self) -> Option<Vec<Platform>> {
         match self {
-            Requested::All => true,
-            Requested::List(list) => list.len() > 1 || list.iter().any(names_system),
+            Requested::Default => Some(vec![Platform::new("linux", "amd64")]),
+            Requested::All => None,
+            Requested::List(list) => Some(list.clone()),
         }
+    }
+
+    /// Whether there may be more than one platform.
+    #[must_use]
+    pub fn several(&self) -> bool {
+        self.named().is_none_or(|list| list.len() > 1 || list.iter().any(names_system))
     }
 }
 
@@ -127,9 +133,9 @@ fn check_port(platform: &Platform) -> Result<()> {
 /// # Errors
 /// A platform that isn't linux.
 pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
-    match requested {
-        Requested::All => STATIC_ALL.iter().map(|p| p.parse()).collect(),
-        Requested::List(list) => match list.iter().find(|p| p.os != "linux") {
+    match requested.named() {
+        None => STATIC_ALL.iter().map(|p| p.parse()).collect(),
+        Some(list) => match list.iter().find(|p| p.os != "linux") {
             Some(other) => {
                 let why = format!("it has linux only, not {other}");
                 Err(Error::new(Kind::Base, "use the base static", why)
@@ -137,7 +143,7 @@ pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
             }
             None => {
                 let mut platforms = Vec::new();
-                for wanted in list {
+                for wanted in &list {
                     let these = if names_system(wanted) {
                         STATIC_ALL.iter().map(|p| p.parse()).collect::<Result<_>>()?
                     } else {
@@ -165,12 +171,10 @@ fn add_new<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
 /// # Errors
 /// `all`, which says nothing here, or Windows, whose images need a base.
 pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
-    match requested {
-        Requested::All => {
-            Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
-                .hint("name the platforms, such as linux/amd64,linux/arm64"))
-        }
-        Requested::List(list) => {
+    match requested.named() {
+        None => Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
+            .hint("name the platforms, such as linux/amd64,linux/arm64")),
+        Some(list) => {
             if list.iter().any(|p| p.os == "windows") {
                 return Err(Error::new(Kind::Base, "use the base scratch", "a Windows image needs a base"));
             }
@@ -179,7 +183,7 @@ pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
                 return Err(Error::new(Kind::Usage, "read --platform", why)
                     .hint("name the platforms, such as linux/amd64,linux/arm64"));
             }
-            Ok(list.clone())
+            Ok(list)
         }
     }
 }
@@ -190,20 +194,17 @@ pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
 /// A platform that the base lacks; the error lists what it has.
 pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Result<Vec<(Platform, usize)>> {
     let normal: Vec<Platform> = available.iter().cloned().map(Platform::normalised).collect();
-    let list = match requested {
-        Requested::All => {
-            let all = normal.into_iter().enumerate().filter(|(_, p)| buildable(p)).map(|(i, p)| (p, i));
-            return Ok(all.collect());
-        }
-        Requested::List(list) => list,
+    let Some(list) = requested.named() else {
+        let all = normal.into_iter().enumerate().filter(|(_, p)| buildable(p)).map(|(i, p)| (p, i));
+        return Ok(all.collect());
     };
     let mut chosen = Vec::new();
     for wanted in list {
-        let these: Vec<(Platform, usize)> = if names_system(wanted) {
+        let these: Vec<(Platform, usize)> = if names_system(&wanted) {
             let all = normal.iter().cloned().enumerate().filter(|(_, p)| p.os == wanted.os && buildable(p));
             all.map(|(i, p)| (p, i)).collect()
         } else {
-            best(wanted, &normal).map(|index| (wanted.clone(), index)).into_iter().collect()
+            best(&wanted, &normal).map(|index| (wanted.clone(), index)).into_iter().collect()
         };
         if these.is_empty() {
             let has: Vec<String> = normal.iter().map(ToString::to_string).collect();
@@ -290,7 +291,7 @@ mod tests {
         assert_eq!(for_static(&parse("linux").unwrap().0).unwrap().len(), STATIC_ALL.len());
         assert_eq!(for_scratch(&parse("linux").unwrap().0).unwrap_err().kind(), Kind::Usage);
         let several = ["linux", "linux/amd64", "linux/amd64,linux/arm64", "all"];
-        assert_eq!(several.map(|t| parse(t).unwrap().0.may_be_several()), [true, false, true, true]);
+        assert_eq!(several.map(|t| parse(t).unwrap().0.several()), [true, false, true, true]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod bases;
 pub(crate) mod client;
+pub(crate) mod engine;
 pub(crate) mod facts;
 mod image;
 pub(crate) mod registry;
@@ -13,4 +14,4 @@ pub(crate) mod twins;
 
 pub(crate) use image::{Entry, Layout, read_tar, read_tar_bytes, sha256};
 pub(crate) use sandbox::{Ran, Sandbox, copy_tree, root, tool};
-pub(crate) use stub_go::go_log;
+pub(crate) use stub_go::{GoLog, go_log};
