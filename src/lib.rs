@@ -14,7 +14,7 @@
 //! | what was made, words out | [`report`], [`ui`] |
 //!
 //! Files on disk: [`store`] owns one private temporary directory a run; [`target`] owns what it writes
-//! (layouts and archives, replaced as a whole). Nothing else is written.
+//! (layouts and archives, replaced as a whole). Nothing else is written; engines keep what is loaded into them.
 
 pub mod base;
 pub mod binary;

@@ -95,6 +95,9 @@ impl Daemon {
 
     /// Ends it as a service manager would, so that it unmounts what it has mounted.
     fn stop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end {
@@ -235,12 +238,11 @@ fn integration_docker_loads_and_runs_images() {
     let path = sandbox.path("src/reference/blobs").join(layer);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    sandbox.run("gimg build ./cmd/other -L -B --base oci:reference").fails(9, &["it changed while"]);
+    sandbox.run("gimg build ./cmd/other -L -B --base oci:reference").fails(8, &["the content is sha256:"]);
     let mut wrong = bytes;
     wrong.reverse();
     std::fs::write(&path, &wrong).unwrap();
-    let ran = sandbox.run("gimg build ./cmd/other -L -B --base oci:reference");
-    assert!([8, 10].contains(&ran.code), "{}: {}", ran.code, ran.stderr);
+    sandbox.run("gimg build ./cmd/other -L -B --base oci:reference").fails(8, &["the content is sha256:"]);
     assert_eq!(ids(), before);
 
     daemon.stop();

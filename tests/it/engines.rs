@@ -249,7 +249,15 @@ fn a_layer_that_changes_on_the_way_is_never_loaded() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 10]).unwrap();
     let ran = sandbox.run("gimg build ./cmd/other -L --base oci:base");
-    ran.fails(9, &["it changed while it was read"]);
+    ran.fails(8, &["the content is sha256:"]);
+    let mut wrong = bytes;
+    wrong.reverse();
+    std::fs::write(&path, &wrong).unwrap();
+    for output in ["docker:", "docker-archive:f.tar", "oci-archive:f.tar"] {
+        let ran = sandbox.run(&format!("gimg build ./cmd/other -o {output} --base oci:base"));
+        ran.fails(8, &["the content is sha256:"]);
+    }
+    assert!(!sandbox.path("src/f.tar").exists());
     assert!(engine.names().is_empty());
 }
 

@@ -199,12 +199,12 @@ impl EngineTarget {
     /// The image as a stream for `place`; what goes by is reported as of `total` bytes.
     fn stream(&self, image: &Graph, wanted: &Wanted, place: &Place, total: u64) -> Result<ByteStream> {
         let images = std::slice::from_ref(image);
-        let tree = match place.format() {
+        let packed = match place.format() {
             Format::Docker => pack::docker(images, |_| vec![wanted.reference.clone()], &self.kept)?,
             Format::Oci => pack::oci(images, index_json(image, wanted)?, &self.kept)?,
         };
         let (observer, digest) = (Arc::clone(&self.observer), wanted.manifest);
-        Ok(Box::pin(pack::stream(tree).inspect(move |piece| {
+        Ok(Box::pin(pack::stream(packed).inspect(move |piece| {
             if let Ok(bytes) = piece {
                 observer.on(Event::Sent { digest, bytes: bytes.len() as u64, total });
             }
