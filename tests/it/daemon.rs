@@ -231,7 +231,10 @@ fn integration_docker_loads_and_runs_images() {
     assert_eq!(inspect("example.com/r:latest", "{{.Id}}"), config);
 
     // Nothing of an image that isn't whole stays.
-    let ids = || sandbox.run("docker images --all --quiet --no-trunc").ok().stdout;
+    let ids = || {
+        let listed = sandbox.run("docker images --all --quiet --no-trunc").ok();
+        listed.lines().into_iter().map(str::to_owned).collect::<std::collections::BTreeSet<String>>()
+    };
     let before = ids();
     let layout = Layout::at(sandbox.path("src/reference"));
     let layer = layout.root()["layers"][2]["digest"].as_str().unwrap().replace(':', "/");
