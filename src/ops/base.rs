@@ -16,7 +16,7 @@ use crate::oci::{
     Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Reference, Repository,
     json,
 };
-use crate::ops::Context;
+use crate::ops::{Context, base_engine};
 use crate::plan::platforms;
 use crate::settings::{Base, Settings};
 use crate::target::layout::Reader;
@@ -57,6 +57,9 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Bases> {
             Ok(Bases { list: list.into_iter().map(|p| (p, scratch.clone())).collect(), origin: None })
         }
         Base::Registry(reference) => from_registry(cx, settings, reference).await,
+        Base::Docker(reference) => {
+            Ok(Bases { list: base_engine::lookup(cx, settings, reference).await?, origin: None })
+        }
         Base::Layout(dir, name) => {
             let reader = Reader::open(dir).map_err(|e| e.as_kind(Kind::Base))?;
             let (root, _) = reader.root(name.as_deref()).map_err(|e| e.as_kind(Kind::Base))?;

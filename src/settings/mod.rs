@@ -84,6 +84,8 @@ pub enum Base {
     Scratch,
     /// An image of a registry.
     Registry(Reference),
+    /// An image of the local Docker, as in ko.
+    Docker(Reference),
     /// An OCI layout, with the name of one of its entries if it has several.
     Layout(PathBuf, Option<String>),
 }
@@ -227,9 +229,7 @@ fn base(text: &str) -> Result<Base> {
                 return Err(Error::new(Kind::Base, format!("use the base {text}"), why));
             }
             if text.starts_with("ko.local/") {
-                let why = "gimg takes no base out of a container engine";
-                return Err(Error::new(Kind::Base, format!("use the base {text}"), why)
-                    .hint("push it to a registry, or copy it to a layout and use --base oci:DIR"));
+                return Ok(Base::Docker(text.parse().map_err(|e: Error| e.within("read --base"))?));
             }
             if let Some(dir) = text.strip_prefix("oci:") {
                 let (dir, name) = split_layout(dir);

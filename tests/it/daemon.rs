@@ -230,6 +230,15 @@ fn integration_docker_loads_and_runs_images() {
     sandbox.run(&format!("gimg build ./cmd/hello {both} --bare")).ok();
     assert_eq!(inspect("example.com/r:latest", "{{.Id}}"), config);
 
+    // A base out of the engine: what it gives back is what was loaded.
+    sandbox.run(&format!("gimg build ./cmd/other -o oci:based --base {name}:v1 --platform linux/{own}")).ok();
+    let layers = |layout: &str| Layout::at(sandbox.path(layout)).root()["layers"].as_array().unwrap().clone();
+    let (below, all) = (layers("src/reference"), layers("src/based"));
+    assert_eq!((all.len(), &all[..below.len()]), (below.len() + 1, &below[..]));
+    sandbox
+        .run("gimg build ./cmd/other --base ko.local/none")
+        .fails(5, &["docker has no image of this name"]);
+
     // Nothing of an image that isn't whole stays.
     let ids = || {
         let listed = sandbox.run("docker images --all --quiet --no-trunc").ok();
