@@ -14,7 +14,7 @@ demo: ## build a sample program into an image and run it, without any container 
 test: tools ## unit and integration tests against local registries
 	cargo test --locked
 
-test-integrations: ## also dockerd, podman, runc, containerd, oras and regctl (installs them; root on Debian)
+test-integrations: ## also podman, runc, containerd, oras and regctl (installs them; root on Debian)
 	tests/tools/install integration
 	cargo test --locked --test it -- --ignored integration
 
