@@ -103,7 +103,7 @@ pub(super) struct BuildFlags {
     /// os[/arch[/variant]], comma lists, or all [default: linux/amd64]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
-    /// static, scratch, a registry reference or oci:DIR [default: static]
+    /// static, scratch, a registry reference, oci:DIR or ko.local/NAME (from Docker) [default: static]
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
     /// Flags of go build's linker; replaces those in GOFLAGS

@@ -16,7 +16,7 @@ use crate::oci::{
     Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Reference, Repository,
     json,
 };
-use crate::ops::Context;
+use crate::ops::{Context, base_engine};
 use crate::plan::platforms;
 use crate::settings::{Base, Settings};
 use crate::target::layout::Reader;
@@ -67,6 +67,7 @@ async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inherit
             Ok((list.into_iter().map(|p| (p, scratch.clone())).collect(), None))
         }
         Base::Registry(reference) => from_registry(cx, settings, reference).await,
+        Base::Docker(reference) => Ok((base_engine::lookup(cx, settings, reference).await?, None)),
         Base::Layout(dir, name) => {
             let reader = Reader::open(dir).map_err(|e| e.as_kind(Kind::Base))?;
             let (root, _) = reader.root(name.as_deref()).map_err(|e| e.as_kind(Kind::Base))?;

@@ -1,6 +1,7 @@
 //! Verbs: one file each, the story told in calls of the stages. The only place where stages meet.
 
 mod base;
+mod base_engine;
 pub mod build;
 mod compile;
 mod engines;
