@@ -6,6 +6,7 @@ mod args;
 mod build;
 mod config;
 mod delete;
+mod init;
 mod push;
 mod resolve;
 mod run;
@@ -52,6 +53,10 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Push an image from an OCI layout to a registry
     Push(push::PushArgs),
+    /// Write a configuration file from what is there
+    Init(init::InitArgs),
+    /// Print the JSON Schema of the configuration file
+    Schema(init::SchemaArgs),
     /// Print the version (with -v also of the built-in data)
     Version(version::VersionArgs),
 }
@@ -66,6 +71,8 @@ impl Command {
             Command::Delete(_) => None,
             Command::Run(args) => Some(&args.common),
             Command::Push(args) => Some(&args.common),
+            Command::Init(args) => Some(&args.common),
+            Command::Schema(args) => Some(&args.common),
             Command::Version(args) => Some(&args.common),
         }
     }
@@ -103,6 +110,8 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Delete(args) => delete::run(args, &env),
         Command::Run(args) => run::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
+        Command::Init(args) => init::init(&args, &env, voice),
+        Command::Schema(_) => init::schema(voice),
         Command::Version(_) => version::run(voice),
     }
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::image::{Data, FileTree, Meta};
+use crate::image::{Data, FileTree, Meta, caps};
 
 /// What `kodata` holds: directories and files by their names below it.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,8 @@ pub struct ProgramFile {
     pub path: PathBuf,
     /// Its size in bytes.
     pub size: u64,
+    /// Its file capabilities.
+    pub capabilities: Option<caps::Bytes>,
 }
 
 /// The layer of an image's programs in `dir`, an absolute path. A directory has an entry only if it is ours: another,
@@ -53,7 +55,7 @@ pub fn programs(dir: &str, programs: &[ProgramFile]) -> Result<FileTree> {
     for program in programs {
         let data = Data::File { path: program.path.clone(), size: program.size };
         let name = if dir.is_empty() { program.name.clone() } else { format!("{dir}/{}", program.name) };
-        tree.add_file(&name, data, Meta::binary())?;
+        tree.add_file(&name, data, Meta::binary().with_capabilities(program.capabilities.as_ref()))?;
     }
     Ok(tree)
 }

@@ -1,6 +1,7 @@
 //! Making layers: a tree of files, its tar, its compression. Pure: disk is reached through a given [`Opener`].
 
 pub mod assemble;
+pub mod caps;
 pub mod compress;
 pub mod contents;
 pub mod layer;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::error::{Error, Kind, Result};
+use crate::image::caps;
 
 /// Where the bytes of a file are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +111,15 @@ impl Meta {
     pub fn with_xattr(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.pax.insert(format!("SCHILY.xattr.{name}"), value.into());
         self
+    }
+
+    /// The same, with these file capabilities, if there are some.
+    #[must_use]
+    pub fn with_capabilities(self, capabilities: Option<&caps::Bytes>) -> Self {
+        match capabilities {
+            Some(bytes) => self.with_xattr(caps::XATTR, *bytes),
+            None => self,
+        }
     }
 }
 

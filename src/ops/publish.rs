@@ -1,6 +1,7 @@
 //! Binaries become layers, images and graphs, and go where they shall: what `build` and `pack` share.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,13 +52,17 @@ impl Publisher<'_> {
         let program = image.name.program.clone();
         self.check_loaders(image, binaries)?;
         self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
-        let files = image.programs.iter().zip(binaries).map(|(p, b)| ProgramFile {
+        let capabilities = image.capabilities;
+        let files = image.programs.iter().zip(binaries).enumerate().map(|(number, (p, b))| ProgramFile {
             name: p.file(&platform.os),
             path: b.path.clone(),
             size: b.size,
+            // They are the main program's.
+            capabilities: capabilities.filter(|_| number == 0),
         });
         let files: Vec<ProgramFile> = files.collect();
-        let written = self.write(contents::programs(&image.programs_dir, &files)?).await?;
+        let tree = contents::programs(&image.programs_dir, &files)?;
+        let written = self.write(tree, crate::fs::open).await?;
         for binary in binaries {
             Scratch::remove(&binary.path);
         }
@@ -93,9 +98,12 @@ impl Publisher<'_> {
         let epoch = self.settings.kodata_epoch;
         try_join_all(self.images.iter().map(|image| async move {
             let mut layers = Vec::new();
-            let dir = image.dir.join("kodata");
-            if let Some(listing) = blocking(move || crate::fs::list_kodata(&dir)).await? {
-                let written = self.write(contents::kodata(&listing, epoch.unwrap_or(0))?).await?;
+            let (dir, root) = (image.dir.clone(), self.settings.kodata_root.clone());
+            if let Some((listing, boundary)) =
+                blocking(move || crate::fs::kodata(&dir, root.as_deref())).await?
+            {
+                let tree = contents::kodata(&listing, epoch.unwrap_or(0))?;
+                let written = self.write(tree, move |path| boundary.open(path)).await?;
                 layers.push(self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch));
             }
             Ok(layers)
@@ -103,12 +111,15 @@ impl Publisher<'_> {
         .await
     }
 
-    /// Writes a tree as a layer into the private directory.
-    async fn write(&self, tree: FileTree) -> Result<(Written, Arc<Path>)> {
+    /// Writes a tree, whose files `open` opens, as a layer into the private directory.
+    async fn write(
+        &self,
+        tree: FileTree,
+        open: impl Fn(&Path) -> std::io::Result<Box<dyn Read>> + Send + 'static,
+    ) -> Result<(Written, Arc<Path>)> {
         let (file, path) = self.cx.scratch.file()?;
         let (compression, threads) = (self.settings.compression, self.settings.jobs);
-        let written =
-            blocking(move || layer::write(&tree, compression, threads, &crate::fs::open, file)).await?;
+        let written = blocking(move || layer::write(&tree, compression, threads, &open, file)).await?;
         Ok((written, Arc::from(path)))
     }
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
+use crate::image::caps;
 use crate::oci::{Platform, Tag};
 use crate::plan::command::Target;
 use crate::plan::facts::{Facts, Package};
@@ -77,8 +78,8 @@ pub struct ImagePlan {
     pub programs: Vec<ImageProgram>,
     /// The directory of the programs in the image, absolute.
     pub programs_dir: String,
-    /// File capabilities of the first program, in ko's words.
-    pub capabilities: Vec<String>,
+    /// File capabilities of the first program.
+    pub capabilities: Option<caps::Bytes>,
     /// What its config says.
     pub config: ConfigPlan,
     /// Annotations to add to manifests and index.
@@ -227,7 +228,8 @@ fn image(
         platforms: facts.bases[base].1.clone(),
         programs,
         programs_dir: program.place.dir.clone().unwrap_or_else(|| PROGRAMS_DIR.to_owned()),
-        capabilities: program.capabilities.clone(),
+        capabilities: caps::parse(&program.capabilities)
+            .map_err(|e| e.within(format!("plan the image of {}", package.import_path)))?,
         config: ConfigPlan {
             user: config.user.clone(),
             working_dir: config.working_dir.clone(),

@@ -28,6 +28,8 @@ pub const KO_DEFAULTLDFLAGS: &str = "KO_DEFAULTLDFLAGS";
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Seconds since 1970 for the times of kodata, as in ko.
 pub const KO_DATA_DATE_EPOCH: &str = "KO_DATA_DATE_EPOCH";
+/// The directory that links in kodata must stay below, instead of the repository or module, as in ko.
+pub const KO_DATA_PATH_ALLOWED_ROOT: &str = "KO_DATA_PATH_ALLOWED_ROOT";
 /// A file of CA certificates to trust besides the system's.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// Set by CI systems: no live progress.

@@ -61,6 +61,8 @@ pub struct Settings {
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
     pub kodata_epoch: Option<u64>,
+    /// KO_DATA_PATH_ALLOWED_ROOT: what links in kodata must stay below.
+    pub kodata_root: Option<PathBuf>,
     /// Things to warn about before anything is done.
     pub warnings: Vec<String>,
 }
@@ -212,6 +214,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         ));
     }
     Ok(Settings {
+        kodata_root: env.first(&[env::KO_DATA_PATH_ALLOWED_ROOT]).map(|root| cwd.join(root)),
         cwd,
         packages,
         places: Vec::new(),

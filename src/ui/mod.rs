@@ -88,6 +88,22 @@ impl Voice {
         }
     }
 
+    /// Prints one line of result.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn line(&self, text: &str) -> Result<()> {
+        print(&format!("{text}\n"))
+    }
+
+    /// Prints a JSON document.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn document(&self, document: &serde_json::Value) -> Result<()> {
+        json(document)
+    }
+
     /// Prints the program's version, and with `-v` or as JSON also those of its built-in data.
     ///
     /// # Errors

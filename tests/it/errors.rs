@@ -117,28 +117,6 @@ fn flags_that_run_other_programs_are_refused() {
 }
 
 #[test]
-fn kodata_stays_within_its_boundary() {
-    use std::os::unix::fs::symlink;
-    let with = |link: &str, target: &str| {
-        let sandbox = module(MAIN).file("kodata/a", "a");
-        symlink(target, sandbox.path("src/kodata").join(link)).unwrap();
-        sandbox
-    };
-    with("x", "/etc/passwd").run("gimg build").fails(3, &["kodata/x", "/etc/passwd", "must stay below"]);
-    with("x", "missing").run("gimg build").fails(3, &["kodata/x", "missing, which isn't there"]);
-    with("loop", ".").run("gimg build").fails(3, &["kodata/loop", "loops"]);
-    with(".wh.a", "a").run("gimg build").fails(3, &[".wh."]);
-    let fifo = module(MAIN).file("kodata/a", "a");
-    assert!(
-        std::process::Command::new("mkfifo").arg(fifo.path("src/kodata/pipe")).status().unwrap().success()
-    );
-    fifo.run("gimg build").fails(3, &["kodata/pipe", "not a regular file"]);
-    // Links inside the module are followed, as in ko.
-    let inside = with("b", "../main.go").run("gimg build").ok();
-    assert!(inside.stdout.starts_with("oci:gimg-out/m@"));
-}
-
-#[test]
 fn outputs_that_can_not_be_written_are_local_errors() {
     let sandbox = module(MAIN).file("full/file", "mine");
     sandbox.run("gimg build --output oci:full").fails(9, &["holds other files", "full"]);

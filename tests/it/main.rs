@@ -13,6 +13,8 @@ mod support;
 
 mod auth;
 mod build;
+mod caps;
+mod config;
 mod conformance;
 mod errors;
 mod git;
@@ -20,6 +22,7 @@ mod house;
 mod interop;
 mod interrupt;
 mod knative;
+mod kodata;
 mod kube;
 mod platforms;
 mod publish;

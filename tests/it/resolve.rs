@@ -253,6 +253,15 @@ fn a_build_that_fails_writes_no_yaml() {
     assert_eq!(registry.asked("PUT", "/manifests/"), 0);
 }
 
+#[test]
+fn without_pushing_references_are_made_all_the_same() {
+    let sandbox = Sandbox::go("hello").env("KO_DOCKER_REPO", "registry.invalid/x");
+    let sandbox = sandbox.file("a.yaml", &format!("- ko://{HELLO}\n"));
+    let ran = sandbox.run("gimg resolve -f a.yaml --push=false -B").ok();
+    assert!(ran.stdout.starts_with("- registry.invalid/x/hello"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("@sha256:"), "{}", ran.stdout);
+}
+
 // ---- kubectl ----
 
 /// A `kubectl` that writes down its arguments, its input and its process, and exits with a code.

@@ -11,4 +11,4 @@ mod stub_go;
 
 pub(crate) use image::{Entry, Layout, read_tar, sha256};
 pub(crate) use sandbox::{Ran, Sandbox, copy_tree, root, tool};
-pub(crate) use stub_go::go_log;
+pub(crate) use stub_go::{GoLog, go_log};

@@ -3,6 +3,8 @@
 //! Unlike in ko an unknown key is an error, which names file, line, column and the nearest key there is.
 
 mod check;
+mod goreleaser;
+pub mod init;
 mod node;
 mod types;
 

@@ -1,0 +1,35 @@
+//! Edge: local files. What layers take is read within a boundary; what gimg writes appears whole.
+#![expect(clippy::disallowed_methods, reason = "edge: disk")]
+
+mod atomic;
+mod beneath;
+mod boundary;
+mod manifests;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub use atomic::{Atomic, TEMPORARY_PREFIX, write_atomically};
+pub use boundary::{Boundary, kodata};
+pub use manifests::{list_manifests, read_manifest, unnamed};
+
+/// Opens a file of the run's private directory for reading.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
+    Ok(Box::new(File::open(path)?))
+}
+
+/// The directory of the nearest go.mod at or above `dir`.
+#[must_use]
+pub fn nearest_module(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().find(|d| d.join("go.mod").is_file()).map(Path::to_owned)
+}
+
+/// Whether `path` is a directory.
+#[must_use]
+pub fn is_directory(path: &Path) -> bool {
+    path.is_dir()
+}
