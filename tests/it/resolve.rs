@@ -318,6 +318,9 @@ fn kubectl_gets_what_is_read_from_standard_input_too() {
     let (stub, sandbox) = Stub::new(Sandbox::new(), 0);
     fed(&sandbox, "gimg apply -f -", b"a: 1\n").ok();
     assert_eq!(stub.read("stdin"), "a: 1\n\n---\n");
+    // kubectl must not take what follows for JSON too.
+    fed(&sandbox, "gimg apply -f -", b" {}").ok();
+    assert_eq!(stub.read("stdin"), "---\n {}\n---\n");
     // More than a pipe holds.
     let large = "# ten bytes\n".repeat(100_000);
     fed(&sandbox, "gimg create -f -", large.as_bytes()).ok();
