@@ -93,7 +93,7 @@ impl Voice {
     /// # Errors
     /// A standard output that can't be written.
     pub fn line(&self, text: &str) -> Result<()> {
-        print(&format!("{text}\n"))
+        print(format!("{text}\n"))
     }
 
     /// Prints a JSON document.
