@@ -100,7 +100,7 @@ impl Common {
 /// How programs are built and published: `build`, and every command that builds on the way.
 #[derive(Debug, Args)]
 pub(super) struct BuildFlags {
-    /// os/arch[/variant], comma lists, or all [default: linux/amd64]
+    /// os[/arch[/variant]], comma lists, or all [default: linux/amd64]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
     /// static, scratch, a registry reference or oci:DIR [default: static]
@@ -150,9 +150,13 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Args)]
 struct PublishArgs {
-    /// registry, oci:DIR, oci-archive:FILE or docker-archive:FILE; repeatable
+    /// registry, oci:DIR, oci-archive:FILE, docker-archive:FILE, docker:, podman:, containerd: or kind:CLUSTER;
+    /// repeatable
     #[arg(short, long, value_name = "DEST")]
     output: Vec<String>,
+    /// Load into Docker, as --output docker:
+    #[arg(short = 'L', long)]
+    local: bool,
     /// The repository to push below [env: GIMG_REPO, KO_DOCKER_REPO]
     #[arg(long, value_name = "REPO")]
     repo: Option<String>,
@@ -220,6 +224,7 @@ impl BuildFlags {
             push: publish.push,
             oci_layout_path: publish.oci_layout_path,
             tarball: publish.tarball,
+            local: publish.local,
             repo: publish.repo,
             naming,
             tags: publish.tags,

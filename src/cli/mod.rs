@@ -71,9 +71,9 @@ impl Command {
             Command::Delete(_) => None,
             Command::Run(args) => Some(&args.common),
             Command::Push(args) => Some(&args.common),
+            Command::Version(args) => Some(&args.common),
             Command::Init(args) => Some(&args.common),
             Command::Schema(args) => Some(&args.common),
-            Command::Version(args) => Some(&args.common),
         }
     }
 }

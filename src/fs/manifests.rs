@@ -1,8 +1,7 @@
-//! Files of YAML: which there are, what is in them, and a nameless one for kubectl to read.
-#![expect(clippy::disallowed_methods, reason = "edge: disk, standard input")]
+//! Kubernetes YAML as it lies in files and directories, and a file without a name for whoever reads on.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{Read, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};

@@ -23,9 +23,9 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     for warning in &settings.warnings {
         cx.observer.on(Event::Warning(warning.clone()));
     }
-    let Found { facts, go, bases } = lookup(cx, settings).await?;
+    let Found { facts, go, bases, engines } = lookup(cx, settings).await?;
     let plan = plan::plan(settings, &facts)?;
-    let copiers = targets::copiers(cx, settings)?;
+    let copiers = targets::copiers(cx, settings, &engines)?;
     let publisher = Publisher { cx, settings, images: &plan.images, bases: &bases, copiers: &copiers };
     let compiler = Compiler::new(&go, &plan, &publisher);
     let (packed, data) = tokio::try_join!(compiler.run(), publisher.data())?;

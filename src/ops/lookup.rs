@@ -9,13 +9,12 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
 use crate::go::{self, Go};
-use crate::oci::Platform;
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
+use crate::ops::engines::Engines;
 use crate::plan::command;
 use crate::plan::facts::{Facts, GitState, Package, TemplateFacts};
 use crate::plan::packages::{self, Modules, Query};
-use crate::plan::platforms::Requested;
 use crate::plan::program_of;
 use crate::plan::templates::Templates;
 use crate::settings::{Base, Settings};
@@ -26,15 +25,20 @@ pub(super) struct Found {
     pub(super) go: Go,
     /// As the facts' bases.
     pub(super) bases: Vec<Bases>,
+    pub(super) engines: Engines,
 }
 
 /// Looks everything up; toolchain and packages beside the base, if all programs have the same.
+/// Engines come first: they decide the platforms that nobody named.
 pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
+    let engines = Engines::connect(cx, settings).await?;
+    let platforms = engines.requested(&settings.platforms);
+    let settings = &Settings { platforms, ..settings.clone() };
     let rules = rules(settings)?;
     let rules_have_their_own = settings.rules.iter().any(|r| r.program.base.is_some());
     let early = settings.base.of_all(rules_have_their_own);
     let programs = async {
-        let find = go::find(&settings.go, &settings.cwd, cx.env.all());
+        let find = go::find(&settings.go, &settings.cwd, cx.env.all(), cx.scratch.directory()?);
         let (go, git) = tokio::try_join!(find, git_state(settings))?;
         let templates = TemplateFacts {
             env: cx.env.all().clone(),
@@ -59,6 +63,9 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
         (Some(base), Some(found)) => (vec![base.clone()], vec![found]),
         _ => bases(cx, settings, &rules, &packages).await?,
     };
+    for found in &bases {
+        engines.check(cx, &found.platforms())?;
+    }
     let bases_facts = chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect();
     cx.observer.on(Event::Detail(format!(
         "{} builds {} programs",
@@ -67,7 +74,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     )));
     let facts =
         Facts { toolchain: go.toolchain.clone(), packages, rules, with, bases: bases_facts, templates };
-    Ok(Found { facts, go, bases })
+    Ok(Found { facts, go, bases, engines })
 }
 
 /// Git's state, if a template asks for it.
@@ -153,12 +160,7 @@ impl<'a> Lister<'a> {
         let with_path = settings.rules.iter().zip(rules);
         let known =
             with_path.filter_map(|(rule, path)| Some((path.clone()?, rule.package.clone()))).collect();
-        let first = match &settings.platforms {
-            Requested::List(list) => list.first().cloned(),
-            Requested::All => None,
-        };
-        let first = first.unwrap_or_else(|| Platform::new("linux", "amd64"));
-        let target = command::target(&first, &go.toolchain, &settings.program.env)?;
+        let target = command::target(&settings.platforms.first(), &go.toolchain, &settings.program.env)?;
         let templates = Templates::new(templates);
         let flags = settings.program.flags.iter().map(|f| templates.render_for("flags", f, &target));
         let flags = flags.collect::<Result<Vec<String>>>()?;

@@ -3,6 +3,7 @@
 mod base;
 pub mod build;
 mod compile;
+mod engines;
 pub mod init;
 pub mod kubectl;
 mod lookup;

@@ -1,6 +1,7 @@
 //! Settings and facts become a plan. Pure: every name, platform and command is decided here, and nowhere later.
 
 pub mod command;
+pub mod engines;
 pub mod facts;
 pub mod naming;
 pub mod packages;

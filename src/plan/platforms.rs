@@ -31,9 +31,11 @@ const STATIC_ALL: &[&str] =
 /// Which platforms the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requested {
+    /// Nothing was said: what the engines run that images are loaded into, else linux/amd64 as in ko.
+    Default,
     /// `all`.
     All,
-    /// These, in order.
+    /// These, in order. One without architecture means all of its system that the base has.
     List(Vec<Platform>),
 }
 
@@ -45,7 +47,7 @@ impl Requested {
     pub fn parse(values: &[String]) -> Result<(Self, Vec<Platform>)> {
         let words: Vec<&str> = values.iter().flat_map(|v| v.split(',')).map(str::trim).collect();
         if words.is_empty() {
-            return Ok((Requested::List(vec![Platform::new("linux", "amd64")]), Vec::new()));
+            return Ok((Requested::Default, Vec::new()));
         }
         if words.iter().all(|w| w.is_empty()) {
             return Err(Error::new(Kind::Usage, "read --platform", "the list of platforms is empty"));
@@ -62,7 +64,10 @@ impl Requested {
         }
         let (mut list, mut twice) = (Vec::new(), Vec::new());
         for word in words {
-            let platform: Platform = word.parse()?;
+            let platform: Platform = match PORTS.iter().any(|(os, _)| *os == word) {
+                true => Platform::new(word, ""),
+                false => word.parse()?,
+            };
             check_port(&platform)?;
             if list.contains(&platform) {
                 twice.push(platform);
@@ -72,6 +77,37 @@ impl Requested {
         }
         Ok((Requested::List(list), twice))
     }
+
+    /// The platforms by name; none for `all`.
+    #[must_use]
+    pub fn named(&self) -> Option<Vec<Platform>> {
+        match self {
+            Requested::Default => Some(vec![Platform::new("linux", "amd64")]),
+            Requested::All => None,
+            Requested::List(list) => Some(list.clone()),
+        }
+    }
+
+    /// Whether there may be more than one platform.
+    #[must_use]
+    pub fn several(&self) -> bool {
+        self.named().is_none_or(|list| list.len() > 1 || list.iter().any(names_system))
+    }
+
+    /// A platform that packages can be listed for: the first, or what stands for it.
+    #[must_use]
+    pub fn first(&self) -> Platform {
+        match self.named().and_then(|list| list.into_iter().next()) {
+            Some(first) if !names_system(&first) => first,
+            Some(system) => Platform::new(&system.os, "amd64"),
+            None => Platform::new("linux", "amd64"),
+        }
+    }
+}
+
+/// Whether it is an operating system alone.
+fn names_system(platform: &Platform) -> bool {
+    platform.architecture.is_empty()
 }
 
 fn check_port(platform: &Platform) -> Result<()> {
@@ -81,6 +117,9 @@ fn check_port(platform: &Platform) -> Result<()> {
         return Err(Error::new(Kind::Usage, what, format!("unknown operating system \"{}\"", platform.os))
             .hint(format!("Go builds for {}", known.join(", "))));
     };
+    if names_system(platform) {
+        return Ok(());
+    }
     if !architectures.contains(&platform.architecture.as_str()) {
         let why = format!("unknown architecture \"{}\" for {}", platform.architecture, platform.os);
         return Err(Error::new(Kind::Usage, what, why).hint(format!("Go has {}", architectures.join(", "))));
@@ -94,16 +133,36 @@ fn check_port(platform: &Platform) -> Result<()> {
 /// # Errors
 /// A platform that isn't linux.
 pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
-    match requested {
-        Requested::All => STATIC_ALL.iter().map(|p| p.parse()).collect(),
-        Requested::List(list) => match list.iter().find(|p| p.os != "linux") {
+    match requested.named() {
+        None => STATIC_ALL.iter().map(|p| p.parse()).collect(),
+        Some(list) => match list.iter().find(|p| p.os != "linux") {
             Some(other) => {
                 let why = format!("it has linux only, not {other}");
                 Err(Error::new(Kind::Base, "use the base static", why)
                     .hint("name a base that has it with --base, or use --base scratch"))
             }
-            None => Ok(list.clone()),
+            None => {
+                let mut platforms = Vec::new();
+                for wanted in &list {
+                    let these = if names_system(wanted) {
+                        STATIC_ALL.iter().map(|p| p.parse()).collect::<Result<_>>()?
+                    } else {
+                        vec![wanted.clone()]
+                    };
+                    add_new(&mut platforms, these);
+                }
+                Ok(platforms)
+            }
         },
+    }
+}
+
+/// Adds what isn't there.
+fn add_new<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
+    for one in more {
+        if !list.contains(&one) {
+            list.push(one);
+        }
     }
 }
 
@@ -112,16 +171,19 @@ pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
 /// # Errors
 /// `all`, which says nothing here, or Windows, whose images need a base.
 pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
-    match requested {
-        Requested::All => {
-            Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
-                .hint("name the platforms, such as linux/amd64,linux/arm64"))
-        }
-        Requested::List(list) => {
+    match requested.named() {
+        None => Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
+            .hint("name the platforms, such as linux/amd64,linux/arm64")),
+        Some(list) => {
             if list.iter().any(|p| p.os == "windows") {
                 return Err(Error::new(Kind::Base, "use the base scratch", "a Windows image needs a base"));
             }
-            Ok(list.clone())
+            if let Some(system) = list.iter().find(|p| names_system(p)) {
+                let why = format!("{} alone means nothing with --base scratch", system.os);
+                return Err(Error::new(Kind::Usage, "read --platform", why)
+                    .hint("name the platforms, such as linux/amd64,linux/arm64"));
+            }
+            Ok(list)
         }
     }
 }
@@ -132,23 +194,30 @@ pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
 /// A platform that the base lacks; the error lists what it has.
 pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Result<Vec<(Platform, usize)>> {
     let normal: Vec<Platform> = available.iter().cloned().map(Platform::normalised).collect();
-    let list = match requested {
-        Requested::All => {
-            let all = normal.into_iter().enumerate().filter(|(_, p)| buildable(p)).map(|(i, p)| (p, i));
-            return Ok(all.collect());
-        }
-        Requested::List(list) => list,
+    let Some(list) = requested.named() else {
+        let all = normal.into_iter().enumerate().filter(|(_, p)| buildable(p)).map(|(i, p)| (p, i));
+        return Ok(all.collect());
     };
-    list.iter()
-        .map(|wanted| match best(wanted, &normal) {
-            Some(index) => Ok((wanted.clone(), index)),
-            None => {
-                let has: Vec<String> = normal.iter().map(ToString::to_string).collect();
-                Err(Error::new(Kind::Base, format!("use the base {base}"), format!("it has no {wanted}"))
-                    .hint(format!("it has {}", has.join(", "))))
-            }
-        })
-        .collect()
+    let mut chosen = Vec::new();
+    for wanted in &list {
+        let these: Vec<(Platform, usize)> = if names_system(wanted) {
+            let all = normal.iter().cloned().enumerate().filter(|(_, p)| p.os == wanted.os && buildable(p));
+            all.map(|(i, p)| (p, i)).collect()
+        } else {
+            best(wanted, &normal).map(|index| (wanted.clone(), index)).into_iter().collect()
+        };
+        if these.is_empty() {
+            let has: Vec<String> = normal.iter().map(ToString::to_string).collect();
+            return Err(Error::new(
+                Kind::Base,
+                format!("use the base {base}"),
+                format!("it has no {wanted}"),
+            )
+            .hint(format!("it has {}", has.join(", "))));
+        }
+        add_new(&mut chosen, these);
+    }
+    Ok(chosen)
 }
 
 /// Whether gimg makes images of this platform.
@@ -156,15 +225,21 @@ fn buildable(platform: &Platform) -> bool {
     platform.os == "linux" && check_port(platform).is_ok()
 }
 
+/// Whether an entry's version of the system is the wanted one: the same, or of Windows the wanted X.Y.Z with any
+/// build number, as in ko.
+fn same_version(wanted: &Platform, entry: &Platform) -> bool {
+    let (Some(want), have) = (&wanted.os_version, entry.os_version.as_deref().unwrap_or_default()) else {
+        return true;
+    };
+    let parts = |v: &str| v.split('.').count();
+    let build = |h: &str| h.rsplit_once('.').is_some_and(|(start, _)| start == want);
+    have == want || wanted.os == "windows" && parts(want) == 3 && parts(have) == 4 && build(have)
+}
+
 /// The entry for `wanted`: the same variant, else the best one that `wanted` can run.
 fn best(wanted: &Platform, available: &[Platform]) -> Option<usize> {
-    let same = |p: &Platform| {
-        p.os == wanted.os
-            && p.architecture == wanted.architecture
-            && wanted.os_version.as_deref().is_none_or(|v| {
-                p.os_version.as_deref().is_some_and(|have| have == v || have.starts_with(&format!("{v}.")))
-            })
-    };
+    let same =
+        |p: &Platform| p.os == wanted.os && p.architecture == wanted.architecture && same_version(wanted, p);
     let exact = available.iter().position(|p| same(p) && p.variant == wanted.variant);
     exact.or_else(|| {
         // A CPU runs code for the lower variants: arm/v7 takes arm/v6, amd64/v3 takes plain amd64.
@@ -197,6 +272,44 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.to_string().contains(why), "{text}: {error}");
             assert_eq!(error.kind(), Kind::Usage);
+        }
+    }
+
+    #[test]
+    fn a_system_alone_means_all_that_the_base_has_of_it() {
+        let available: Vec<Platform> =
+            ["linux/arm64", "linux/amd64", "freebsd/amd64"].iter().map(|p| p.parse().unwrap()).collect();
+        let names = |text: &str| -> Result<Vec<String>> {
+            let list = for_base(&parse(text)?.0, &available, "b")?;
+            Ok(list.iter().map(|(p, _)| p.to_string()).collect())
+        };
+        assert_eq!(names("linux").unwrap(), ["linux/arm64", "linux/amd64"]);
+        assert_eq!(names("linux/amd64,linux").unwrap(), ["linux/amd64", "linux/arm64"]);
+        let error = names("windows").unwrap_err();
+        assert!(error.to_string().contains("it has no windows"), "{error}");
+        assert_eq!(parse("freebsd").unwrap().0.first().to_string(), "freebsd/amd64");
+        assert_eq!(for_static(&parse("linux").unwrap().0).unwrap().len(), STATIC_ALL.len());
+        assert_eq!(for_scratch(&parse("linux").unwrap().0).unwrap_err().kind(), Kind::Usage);
+        let several = ["linux", "linux/amd64", "linux/amd64,linux/arm64", "all"];
+        assert_eq!(several.map(|t| parse(t).unwrap().0.several()), [true, false, true, true]);
+    }
+
+    #[test]
+    fn versions_match_as_in_ko() {
+        for (wanted, entry, same) in [
+            ("windows/amd64", "windows/amd64:10.0.17763.1234", true),
+            ("windows/amd64:10.0.17763.1234", "windows/amd64:10.0.17763.1234", true),
+            ("windows/amd64:10.0.17763", "windows/amd64:10.0.17763.1234", true),
+            ("windows/amd64:10.0.1776", "windows/amd64:10.0.17763.1234", false),
+            ("windows/amd64:10", "windows/amd64:10.0.17763.1234", false),
+            ("windows/amd64:10.0.17763.1234", "windows/amd64:10.0.17763", false),
+            ("windows/amd64:10.0.17763.1234", "windows/amd64:10.0.17763.1234.5678", false),
+            ("windows/amd64:10.0.17763", "windows/amd64", false),
+            ("linux/amd64:10.0.17763", "linux/amd64:10.0.17763.1234", false),
+            ("linux/amd64:1.2", "linux/amd64:1.2", true),
+        ] {
+            let (wanted, entry): (Platform, Platform) = (wanted.parse().unwrap(), entry.parse().unwrap());
+            assert_eq!(same_version(&wanted, &entry), same, "{wanted} of {entry}");
         }
     }
 

@@ -37,6 +37,11 @@ impl Base {
                     let why = format!("this gimg has static@{}", crate::base::VERSION);
                     return Err(Error::new(Kind::Base, format!("use the base {text}"), why));
                 }
+                if text.starts_with("ko.local/") {
+                    let why = "gimg takes no base out of a container engine";
+                    return Err(Error::new(Kind::Base, format!("use the base {text}"), why)
+                        .hint("push it to a registry, or copy it to a layout and use --base oci:DIR"));
+                }
                 if let Some(dir) = text.strip_prefix("oci:") {
                     let (dir, name) = split_layout(dir);
                     return Ok(Base::Layout(dir, name));

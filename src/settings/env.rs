@@ -30,6 +30,8 @@ pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 pub const KO_DATA_DATE_EPOCH: &str = "KO_DATA_DATE_EPOCH";
 /// The directory that links in kodata must stay below, instead of the repository or module, as in ko.
 pub const KO_DATA_PATH_ALLOWED_ROOT: &str = "KO_DATA_PATH_ALLOWED_ROOT";
+/// The kind cluster of `kind.local` and `kind:`, as in ko.
+pub const KIND_CLUSTER_NAME: &str = "KIND_CLUSTER_NAME";
 /// A file of CA certificates to trust besides the system's.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// Set by CI systems: no live progress.

@@ -13,14 +13,15 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Compression;
-use crate::plan::naming::{Naming, Prefix};
+use crate::plan::naming::Naming;
 use crate::plan::platforms::Requested;
 use crate::settings::config::Config;
 use crate::settings::program::{Flags, Program, Rule};
 use crate::settings::template::Roots;
 
 pub use base::{Base, BaseChoice};
-pub use destination::{Destination, place, split_layout, tags};
+use destination::Said;
+pub use destination::{Destination, Engine, place, split_layout, tags};
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
 #[derive(Clone, Debug)]
@@ -110,6 +111,8 @@ pub struct Words {
     pub base: Option<String>,
     /// `--output`.
     pub outputs: Vec<String>,
+    /// `--local`.
+    pub local: bool,
     /// `--push`.
     pub push: bool,
     /// `--oci-layout-path`: a layout beside the registry, as in ko.
@@ -160,22 +163,27 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     {
         return Err(Error::new(Kind::Usage, "read --platform", "Windows images are not supported yet"));
     }
-    let repository = repository(&words, env, &file)?;
-    let own = file.builds.iter().any(|b| b.repo.is_some());
-    let destinations = destination::destinations(&words, repository.is_some() || own, &cwd)?;
-    let docker = destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_)));
-    let several = match &platforms {
-        Requested::All => true,
-        Requested::List(list) => list.len() > 1,
+    let repository = words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]));
+    let layout = words.oci_layout_path.iter().map(|p| format!("oci:{p}"));
+    let beside: Vec<String> =
+        layout.chain(words.tarball.iter().map(|p| format!("docker-archive:{p}"))).collect();
+    let said = Said {
+        outputs: &words.outputs,
+        beside: &beside,
+        local: words.local,
+        push: words.push,
+        repository: repository.or(file.repo.as_deref()),
+        own_repositories: file.builds.iter().any(|b| b.repo.is_some()),
     };
-    if docker && several {
+    let (destinations, repository) = destination::destinations(&said, env, &cwd)?;
+    if platforms.several() && destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_))) {
         return Err(Error::new(Kind::Usage, "read --output", "a docker-archive holds one platform")
             .hint("name one platform, or use --output oci-archive:FILE"));
     }
     let compression =
         words.compression.as_deref().or(file.compression.as_deref()).unwrap_or("gzip").parse()?;
-    if docker && matches!(compression, Compression::Zstd(_)) {
-        return Err(Error::new(Kind::Usage, "read --compression", "docker load reads no zstd layers")
+    if destinations.iter().any(Destination::is_dockers) && matches!(compression, Compression::Zstd(_)) {
+        return Err(Error::new(Kind::Usage, "read --compression", "docker reads no zstd layers")
             .hint("use --compression gzip or none"));
     }
     let flag_tags = destination::tag_words(&words.tags)?;
@@ -275,24 +283,6 @@ fn platforms(words: &[String], file: &Config) -> Result<(Requested, Vec<crate::o
             .map_err(|e| e.within("read defaultPlatforms").as_kind(Kind::Input));
     }
     Requested::parse(words)
-}
-
-/// `--repo`, else the variables, else the file's.
-fn repository(words: &Words, env: &env::Env, file: &Config) -> Result<Option<String>> {
-    let text = words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]));
-    let Some(text) = text.or(file.repo.as_deref()) else { return Ok(None) };
-    if text == "ko.local" || text.starts_with("ko.local/") || text.starts_with("kind.local") {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("use the repository {text}"),
-            "gimg can't load into a daemon yet",
-        )
-        .hint("write a file with --output docker-archive:FILE and docker load it"));
-    }
-    if !text.contains("{{") {
-        text.parse::<Prefix>()?;
-    }
-    Ok(Some(text.to_owned()))
 }
 
 fn bases(flag: Option<&str>, file: &Config) -> Result<BaseChoice> {

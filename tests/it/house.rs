@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("report", &["oci"]),
     ("settings", &["base", "image", "oci", "plan"]),
     ("store", &["content", "oci"]),
-    ("target", &["content", "event", "fs", "image", "oci", "store"]),
+    ("target", &["content", "event", "fs", "image", "oci", "process", "store"]),
     ("ui", &["event", "oci", "report"]),
 ];
 
@@ -165,9 +165,9 @@ fn dependencies_are_explained_and_their_licences_allowed() {
 fn the_command_line_document_is_fresh() {
     let sandbox = Sandbox::new();
     let mut text = String::from("# Command line\n\nWhat `--help` says. A test keeps this page fresh.\n");
-    let verbs =
-        ["", "build", "resolve", "apply", "create", "delete", "run", "push", "init", "schema", "version"];
-    for command in verbs {
+    for command in
+        ["", "build", "resolve", "apply", "create", "delete", "run", "push", "init", "schema", "version"]
+    {
         let help = sandbox.run(&format!("gimg {command} --help")).ok().stdout;
         let title = format!("gimg {command}");
         text.push_str(&format!("\n## {}\n\n```\n{}\n```\n", title.trim(), help.trim_end()));
@@ -193,6 +193,10 @@ fn the_environment_document_is_fresh() {
     }
     text.push_str("| `PATH`, `TMPDIR`, `HOME` | as everywhere |\n");
     text.push_str("| `DOCKER_CONFIG`, `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`, `XDG_RUNTIME_DIR`, `XDG_CONFIG_HOME` | where credentials are, as for docker and podman |\n");
+    text.push_str("| `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_CONFIG`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`, `CONTAINER_HOST`, `XDG_RUNTIME_DIR`, `KIND_EXPERIMENTAL_PROVIDER` | where engines are, as for docker, podman and kind |\n");
+    text.push_str(
+        "| `CONTAINERD_ADDRESS`, `CONTAINERD_NAMESPACE` | read by containerd's `ctr`, which gimg runs |\n",
+    );
     text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | proxies; never used for this machine |\n");
     fresh("docs/env.md", &text);
 }

@@ -12,10 +12,13 @@
 mod support;
 
 mod auth;
+mod bad_input;
 mod build;
 mod caps;
 mod config;
 mod conformance;
+mod daemon;
+mod engines;
 mod errors;
 mod git;
 mod house;
@@ -24,6 +27,7 @@ mod interrupt;
 mod knative;
 mod kodata;
 mod kube;
+mod parity;
 mod platforms;
 mod publish;
 mod push;
