@@ -78,6 +78,16 @@ impl Requested {
         Ok((Requested::List(list), twice))
     }
 
+    /// A platform that packages can be listed for: the first, or what stands for it.
+    #[must_use]
+    pub fn first(&self) -> Platform {
+        match self.named().and_then(|list| list.into_iter().next()) {
+            Some(system) if names_system(&system) => Platform::new(&system.os, "amd64"),
+            Some(first) => first,
+            None => Platform::new("linux", "amd64"),
+        }
+    }
+
     /// The platforms by name; none for `all`.
     #[must_use]
     pub fn named(&self) -> Option<Vec<Platform>> {
@@ -92,16 +102,6 @@ impl Requested {
     #[must_use]
     pub fn several(&self) -> bool {
         self.named().is_none_or(|list| list.len() > 1 || list.iter().any(names_system))
-    }
-
-    /// A platform that packages can be listed for: the first, or what stands for it.
-    #[must_use]
-    pub fn first(&self) -> Platform {
-        match self.named().and_then(|list| list.into_iter().next()) {
-            Some(first) if !names_system(&first) => first,
-            Some(system) => Platform::new(&system.os, "amd64"),
-            None => Platform::new("linux", "amd64"),
-        }
     }
 }
 
@@ -199,12 +199,12 @@ pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Re
         return Ok(all.collect());
     };
     let mut chosen = Vec::new();
-    for wanted in &list {
-        let these: Vec<(Platform, usize)> = if names_system(wanted) {
+    for wanted in list {
+        let these: Vec<(Platform, usize)> = if names_system(&wanted) {
             let all = normal.iter().cloned().enumerate().filter(|(_, p)| p.os == wanted.os && buildable(p));
             all.map(|(i, p)| (p, i)).collect()
         } else {
-            best(wanted, &normal).map(|index| (wanted.clone(), index)).into_iter().collect()
+            best(&wanted, &normal).map(|index| (wanted.clone(), index)).into_iter().collect()
         };
         if these.is_empty() {
             let has: Vec<String> = normal.iter().map(ToString::to_string).collect();

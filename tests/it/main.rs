@@ -27,6 +27,7 @@ mod interrupt;
 mod knative;
 mod kodata;
 mod kube;
+mod login;
 mod parity;
 mod platforms;
 mod publish;

@@ -4,7 +4,7 @@ use crate::support::twins::{Case, case};
 
 /// All of them.
 pub(super) fn all() -> Vec<Case> {
-    [file(), variables(), templates(), publishing()].concat()
+    [file(), variables(), templates(), publishing(), capabilities()].concat()
 }
 
 /// `.ko.yaml`, over the base that it names or the one in the environment.
@@ -134,14 +134,23 @@ fn publishing() -> Vec<Case> {
         case("dry run: tag").run("--push=false -t v1 -B"),
         case("dry run: tags").run("--push=false -t v1,v2 -B").differs("dry run"),
         case("dry run: no repository").no_repo().run("--push=false").differs("dry run"),
-        case("dry run: mixed case")
+        case("dry run: mixed case, last part")
             .module("example.com/Mixed/Case")
             .run("--push=false -B")
-            .differs("dry run"),
+            .differs("dry run of upper case"),
         case("dry run: mixed case, import path")
             .module("example.com/Mixed/Case")
             .run("--push=false -P")
             .differs("dry run of upper case"),
+        case("dry run: mixed case, md5")
+            .module("example.com/Mixed/app")
+            .run("--push=false -t v1")
+            .differs("md5 of upper case"),
+        case("layout: in gimg's words")
+            .ko("--push=false --oci-layout-path {out}")
+            .gimg("--output oci:{out}")
+            .differs("layout")
+            .differs("references of files"),
         case("tag only").run("--tag-only -t v1 -B"),
         case("tag only: no tag").run("--tag-only").fails(),
         case("tag only: two tags").run("--tag-only -t v1,v2").fails(),
@@ -151,5 +160,26 @@ fn publishing() -> Vec<Case> {
         case("references: tag").run("--image-refs refs.txt -t v1"),
         case("tarball and registry").run("--tarball {out}"),
         case("plain HTTP").run("--insecure-registry"),
+    ]
+}
+
+/// File capabilities, to the byte.
+fn capabilities() -> Vec<Case> {
+    let of =
+        |name, words: &str| case(name).file(".ko.yaml", &format!("builds:\n- linux_capabilities: {words}\n"));
+    vec![
+        of("capabilities: one", "net_bind_service"),
+        of("capabilities: effective", "net_bind_service=ep"),
+        of("capabilities: several", "[cap_net_raw, NET_ADMIN]"),
+        of("capabilities: several in one line", "net_raw chown"),
+        of("capabilities: inheritable", "[\"net_raw,chown=i\", net_bind_service+p]"),
+        of("capabilities: beyond 32", "[bpf, checkpoint_restore]"),
+        of("capabilities: number", "\"13\""),
+        of("capabilities: all", "all=ep"),
+        of("capabilities: unknown", "fly").fails(),
+        of("capabilities: of two platforms", "net_raw+ep")
+            .base("two")
+            .run("--platform all")
+            .file("kodata/a", "a"),
     ]
 }

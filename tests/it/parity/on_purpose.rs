@@ -156,6 +156,13 @@ pub(super) const ON_PURPOSE: &[OnPurpose] = &[
     named("patterns", "`./...`", gimg_can),
     named("no repository", "without a repository", gimg_can),
     named("unknown keys", "unknown keys in `.ko.yaml`", gimg_refuses),
+    named("md5 of upper case", "`--push=false`", |d| {
+        let md5 = |s: &Option<String>| {
+            let hex = s.as_deref().and_then(|s| s.strip_prefix("REPO/app-")?.strip_suffix(":v1@DIGEST"));
+            hex.is_some_and(|hex| hex.len() == 32)
+        };
+        d.about("standard output", "") && md5(&d.ko) && md5(&d.gimg)
+    }),
     named("dry run of upper case", "`--push=false`", gimg_can),
     named("dry run", "`--push=false`", |d| {
         let ko = d.ko.as_deref().unwrap_or_default();
