@@ -125,9 +125,15 @@ pub(super) struct BuildFlags {
     /// An annotation of manifests and index: key=value; repeatable
     #[arg(long, value_name = "ANNOTATION")]
     image_annotation: Vec<String>,
+    /// Annotate with git's revision, origin, tag and commit date
+    #[arg(long)]
+    annotate_vcs: bool,
     /// The user to run as [default: the base's]
     #[arg(long, value_name = "USER")]
     image_user: Option<String>,
+    /// `--all`, which `build` alone has.
+    #[arg(skip)]
+    pub(super) all: bool,
     /// The program's name, or with a slash its path in the image
     #[arg(long, value_name = "NAME|PATH")]
     binary: Option<String>,
@@ -233,6 +239,8 @@ impl BuildFlags {
             ldflags: self.ldflags,
             go_flags: self.go_flag,
             buildvcs: self.buildvcs,
+            annotate_vcs: self.annotate_vcs,
+            all: self.all,
             jobs: publish.jobs,
             compression: self.compression,
             labels: self.image_label,

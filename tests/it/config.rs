@@ -340,3 +340,59 @@ fn init_reads_goreleasers_file() {
         assert!(text.contains(line), "no {line} in:\n{text}");
     }
 }
+
+#[test]
+fn all_programs_of_the_file_are_built_by_one_word() {
+    let (sandbox, log) = logged();
+    sandbox.write(
+        ".ko.yaml",
+        "builds:\n- main: ./cmd/app\n- main: ./cmd/tool\n- dir: sub\n  main: ./cmd/deep\n",
+    );
+    let ran = sandbox.run("gimg build --all --push=false").ok();
+    let names: Vec<&str> = ran.lines().iter().map(|l| l.split('@').next().unwrap()).collect();
+    assert_eq!(names, ["app", "tool", "deep"]);
+    assert_eq!(log.count("build"), 2, "one for each module");
+    let both = sandbox.run("gimg build --all ./cmd/app");
+    assert!(both.code == 2 && both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    sandbox.write(".ko.yaml", "");
+    sandbox.run("gimg build --all").fails(2, &["has no builds"]);
+}
+
+#[test]
+fn git_s_state_goes_into_annotations_when_asked_for() {
+    let sandbox = module();
+    sandbox.run("gimg build ./cmd/app --annotate-vcs --push=false").fails(3, &["no git repository"]);
+    for line in [
+        "git init -q -b trunk",
+        "git add .",
+        "git -c user.name=a -c user.email=a@b -c commit.gpgsign=false commit -q -m first",
+        "git tag v1.2.3",
+        "git remote add origin https://me:secret@example.com/me/m.git",
+    ] {
+        sandbox.run(line).ok();
+    }
+    let annotations = |flags: &str| {
+        sandbox.run(&format!("gimg build ./cmd/app --buildvcs=false -o oci:../out {flags}")).ok();
+        Layout::at(sandbox.path("out")).root()["annotations"].clone()
+    };
+    let found = annotations("--annotate-vcs --image-annotation org.opencontainers.image.version=mine");
+    assert_eq!(found["org.opencontainers.image.revision"].as_str().unwrap().len(), 40);
+    assert_eq!(found["org.opencontainers.image.source"], "https://example.com/me/m");
+    assert_eq!(found["org.opencontainers.image.version"], "mine");
+    assert!(found["org.opencontainers.image.created"].as_str().unwrap().ends_with('Z'));
+    sandbox.write(".gimg.yaml", "annotateVcs: true\n");
+    assert_eq!(annotations("")["org.opencontainers.image.version"], "v1.2.3-dirty");
+}
+
+#[test]
+fn capabilities_of_an_entry_are_its_program_s() {
+    let sandbox =
+        module().file(".ko.yaml", "builds:\n- main: ./cmd/app\n  linux_capabilities: net_bind_service=ep\n");
+    sandbox.run("gimg build ./cmd/app -o oci:../out --compression none").ok();
+    let layout = Layout::at(sandbox.path("out"));
+    let layer = layout.blob(layout.root()["layers"][1]["digest"].as_str().unwrap());
+    let text = String::from_utf8_lossy(&layer);
+    assert!(text.contains("SCHILY.xattr.security.capability="), "no attribute in the layer");
+    sandbox.write(".ko.yaml", "builds:\n- main: ./cmd/app\n  linux_capabilities: [net_bind_servise]\n");
+    sandbox.run("gimg build ./cmd/app").fails(3, &["net_bind_servise", "net_bind_service"]);
+}
