@@ -47,7 +47,7 @@ pub fn write(
 /// Writes the tar that `source` writes as a layer to `out`: of an image that came without compression.
 ///
 /// # Errors
-/// Those of `source`, and as [`write`].
+/// Those of `source`, and as [`write()`].
 pub fn from(
     source: impl FnOnce(&mut dyn Write) -> Result<()>,
     compression: Compression,

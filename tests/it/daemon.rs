@@ -50,8 +50,8 @@ impl Daemon {
         )
     }
 
-    fn podman(settings: &Sandbox) -> Self {
-        let environment = podman_environment(settings);
+    fn podman(storage: &Storage) -> Self {
+        let environment = storage.environment();
         Self::start(
             |dir| {
                 let mut command = Command::new(tool("podman"));
@@ -114,6 +114,49 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.stop();
+        unmount(self.dir.path());
+    }
+}
+
+/// Unmounts what engines leave mounted below a folder, the innermost first, so that it can be removed.
+fn unmount(dir: &Path) {
+    let table = std::fs::read_to_string("/proc/mounts").unwrap();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(1));
+    let mut below: Vec<&str> = points.filter(|point| Path::new(point).starts_with(dir)).collect();
+    below.sort_by_key(|point| std::cmp::Reverse(point.len()));
+    for point in below {
+        let _ = Command::new("umount").arg(point).stderr(Stdio::null()).status();
+    }
+}
+
+/// Podman's storage and settings, in a folder of their own: it outlives the service.
+struct Storage(tempfile::TempDir);
+
+impl Storage {
+    fn new() -> Self {
+        Storage(tempfile::Builder::new().prefix("podman-").tempdir().unwrap())
+    }
+
+    /// Variables under which podman keeps everything here and runs in any container: see containers.conf(5).
+    fn environment(&self) -> Vec<(String, String)> {
+        let at = |name: &str| self.0.path().join(name).to_str().unwrap().to_owned();
+        let (storage, containers) = (at("storage.conf"), at("containers.conf"));
+        let text = format!(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
+            at("graph"),
+            at("run")
+        );
+        std::fs::write(&storage, text).unwrap();
+        let limits = "default_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]";
+        let text = format!("[containers]\n{limits}\nnetns = \"host\"\n[engine]\nruntime = \"runc\"\n");
+        std::fs::write(&containers, text).unwrap();
+        vec![("CONTAINERS_STORAGE_CONF".to_owned(), storage), ("CONTAINERS_CONF".to_owned(), containers)]
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        unmount(self.0.path());
     }
 }
 
@@ -122,29 +165,6 @@ fn sandbox() -> Sandbox {
     let tools = tool("ctr").parent().unwrap().to_owned();
     let path = format!("{}:{}:/usr/sbin:/sbin", tools.display(), std::env::var("PATH").unwrap());
     Sandbox::go("hello").env("PATH", &path)
-}
-
-/// Settings of podman that keep everything in the sandbox and run in any container: see containers.conf(5).
-fn podman_environment(sandbox: &Sandbox) -> Vec<(String, String)> {
-    let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
-    let (storage, containers) = (at("storage.conf"), at("containers.conf"));
-    let text = format!(
-        "[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
-        at("graph"),
-        at("run")
-    );
-    std::fs::write(&storage, text).unwrap();
-    let limits = "default_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]";
-    let text = format!("[containers]\n{limits}\nnetns = \"host\"\n[engine]\nruntime = \"runc\"\n");
-    std::fs::write(&containers, text).unwrap();
-    vec![("CONTAINERS_STORAGE_CONF".to_owned(), storage), ("CONTAINERS_CONF".to_owned(), containers)]
-}
-
-fn with_podman_settings(mut sandbox: Sandbox) -> Sandbox {
-    for (key, value) in podman_environment(&sandbox) {
-        sandbox = sandbox.env(&key, &value);
-    }
-    sandbox
 }
 
 /// This machine's platform, and another that it may emulate.
@@ -305,8 +325,10 @@ fn integration_docker_is_reached_over_tls() {
 #[test]
 #[ignore = "integration: needs podman and root"]
 fn integration_podman_loads_and_runs_images() {
-    let sandbox = with_podman_settings(sandbox());
-    let mut daemon = Daemon::podman(&sandbox);
+    let storage = Storage::new();
+    let sandbox =
+        storage.environment().iter().fold(sandbox(), |sandbox, (key, value)| sandbox.env(key, value));
+    let mut daemon = Daemon::podman(&storage);
     let sandbox = sandbox.env("CONTAINER_HOST", &daemon.host());
     let (own, other) = architectures();
     // The same storage without the service in between.
