@@ -78,6 +78,9 @@ pub(super) struct BuildFlags {
     /// static, scratch, a registry reference or oci:DIR [default: static]
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
+    /// Take bases with layers that are kept elsewhere (urls), as old Windows bases have
+    #[arg(long)]
+    allow_nondistributable: bool,
     /// Flags of go build's linker; replaces those in GOFLAGS
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
     ldflags: Vec<String>,
@@ -163,6 +166,7 @@ impl BuildFlags {
             labels: self.image_label,
             annotations: self.image_annotation,
             user: self.image_user,
+            allow_nondistributable: self.allow_nondistributable,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::content::Blob;
 use crate::error::{Error, Kind, Result};
+use crate::image::Filesystem;
 use crate::oci::{
     Descriptor, Digest, History, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, annotation,
 };
@@ -82,12 +83,16 @@ pub fn image(base: &Inherited, layers: &[Layer], spec: &Spec<'_>) -> Result<Imag
     config.os.clone_from(&spec.platform.os);
     config.architecture.clone_from(&spec.platform.architecture);
     config.variant.clone_from(&spec.platform.variant);
+    if config.os_version.is_none() {
+        config.os_version.clone_from(&spec.platform.os_version);
+    }
     config.created = spec.created.clone().or(config.created).or_else(|| Some(EPOCH.to_owned()));
     let run = &mut config.config;
-    run.entrypoint = vec![format!("{APP_DIR}/{}", spec.program)];
+    let filesystem = Filesystem::of(spec.platform);
+    run.entrypoint = vec![filesystem.path(&format!("{APP_DIR}/{}", spec.program))];
     run.cmd = Vec::new();
-    extend_path(&mut run.env);
-    set(&mut run.env, "KO_DATA_PATH", DATA_DIR);
+    filesystem.extend_path(&mut run.env, APP_DIR);
+    filesystem.set(&mut run.env, "KO_DATA_PATH", &filesystem.path(DATA_DIR));
     run.labels.extend(spec.labels.clone());
     if let Some(user) = spec.user {
         user.clone_into(&mut run.user);
@@ -144,24 +149,6 @@ fn origin_annotations(origin: Option<&(String, Digest)>) -> BTreeMap<String, Str
 /// A layer's descriptor in an OCI manifest: Docker's types are converted, the blob stays as it is.
 fn as_oci(descriptor: &Descriptor) -> Descriptor {
     Descriptor { media_type: descriptor.media_type.to_oci(), ..descriptor.clone() }
-}
-
-/// Programs are found without their path, as in ko.
-fn extend_path(env: &mut Vec<String>) {
-    match env.iter_mut().find(|v| v.starts_with("PATH=")) {
-        Some(path) if path.split(['=', ':']).any(|p| p == APP_DIR) => {}
-        Some(path) => {
-            path.push(':');
-            path.push_str(APP_DIR);
-        }
-        None => env.push(format!("PATH={APP_DIR}")),
-    }
-}
-
-fn set(env: &mut Vec<String>, key: &str, value: &str) {
-    let prefix = format!("{key}=");
-    env.retain(|v| !v.starts_with(&prefix));
-    env.push(format!("{prefix}{value}"));
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC (proleptic Gregorian; days by Hinnant's civil-from-days).

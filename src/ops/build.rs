@@ -1,6 +1,6 @@
 //! `gimg build`: the product on one page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
 use crate::go::{self, Binary, Go};
-use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
-use crate::image::{FileTree, Written, contents, layer};
+use crate::image::assemble::{self, APP_DIR, EPOCH, Image, Layer, Spec, rfc3339};
+use crate::image::{FileTree, Filesystem, Written, contents, layer};
 use crate::oci::{Descriptor, History};
 use crate::ops::Context;
 use crate::ops::base::Bases;
@@ -44,7 +44,7 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     let (layers, kodata) = tokio::try_join!(run.programs(), run.kodata())?;
     let mut images = Vec::new();
     for (index, image) in plan.images.iter().enumerate() {
-        images.push(run.assemble(index, image, &layers, kodata[index].as_ref())?);
+        images.push(run.assemble(index, image, &layers, &kodata[index])?);
     }
     let graphs: Vec<Graph> = images.iter().map(|i| i.graph.clone()).collect();
     try_join_all(copiers.iter().flat_map(|c| graphs.iter().map(move |g| c.content(g)))).await?;
@@ -144,11 +144,13 @@ impl Run<'_> {
         }
         let program = image.name.program.clone();
         self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
+        let filesystem = Filesystem::of(platform);
         let tree = contents::program(&compiled.file, &binary.path, binary.size, None)?;
+        let tree = filesystem.arrange(tree)?;
         let written = self.write(tree, crate::fs::open).await?;
         Scratch::remove(&binary.path);
-        let layer =
-            self.layer(written, image, &format!("go build output, at /ko-app/{}", compiled.file), None);
+        let place = filesystem.path(&format!("{APP_DIR}/{}", compiled.file));
+        let layer = self.layer(written, image, &format!("go build output, at {place}"), None);
         let descriptor = layer.blob.descriptor.clone();
         self.cx.observer.on(Event::LayerReady { program, platform: platform.clone(), descriptor });
         let registries = self.copiers.iter().zip(&self.settings.destinations);
@@ -160,16 +162,26 @@ impl Run<'_> {
         ))
     }
 
-    /// The kodata layer of each image that has kodata.
-    async fn kodata(&self) -> Result<Vec<Option<Layer>>> {
+    /// The kodata layers of each image that has kodata, one for each way of naming files that its platforms have.
+    async fn kodata(&self) -> Result<Vec<BTreeMap<Filesystem, Layer>>> {
+        let filesystems: BTreeSet<Filesystem> =
+            self.bases.list.iter().map(|(p, _)| Filesystem::of(p)).collect();
+        let filesystems = &filesystems;
         let epoch = self.settings.kodata_epoch;
         try_join_all(self.plan.images.iter().map(|image| async move {
             let (dir, root) = (image.dir.clone(), self.settings.kodata_root.clone());
             let found = blocking(move || crate::fs::kodata(&dir, root.as_deref())).await?;
-            let Some((listing, boundary)) = found else { return Ok(None) };
+            let mut layers = BTreeMap::new();
+            let Some((listing, boundary)) = found else { return Ok(layers) };
             let tree = contents::kodata(&listing, epoch.unwrap_or(0))?;
-            let written = self.write(tree, move |path| boundary.open(path)).await?;
-            Ok(Some(self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch)))
+            let boundary = Arc::new(boundary);
+            for filesystem in filesystems {
+                let (tree, boundary) = (filesystem.arrange(tree.clone())?, Arc::clone(&boundary));
+                let written = self.write(tree, move |path| boundary.open(path)).await?;
+                let layer = self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch);
+                layers.insert(*filesystem, layer);
+            }
+            Ok(layers)
         }))
         .await
     }
@@ -214,7 +226,7 @@ impl Run<'_> {
         index: usize,
         plan: &ImagePlan,
         programs: &ProgramLayers,
-        kodata: Option<&Layer>,
+        kodata: &BTreeMap<Filesystem, Layer>,
     ) -> Result<Assembled> {
         let settings = self.settings;
         let mut images: Vec<Image> = Vec::new();
@@ -223,7 +235,7 @@ impl Run<'_> {
             let program = programs
                 .get(&(index, number))
                 .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
-            let mut layers: Vec<Layer> = kodata.cloned().into_iter().collect();
+            let mut layers: Vec<Layer> = kodata.get(&Filesystem::of(platform)).cloned().into_iter().collect();
             layers.push(program.layer.clone());
             let spec = Spec {
                 platform,

@@ -99,8 +99,9 @@ pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
         Requested::List(list) => match list.iter().find(|p| p.os != "linux") {
             Some(other) => {
                 let why = format!("it has linux only, not {other}");
-                Err(Error::new(Kind::Base, "use the base static", why)
-                    .hint("name a base that has it with --base, or use --base scratch"))
+                let kind = if other.os == "windows" { "Windows base" } else { "base that has it" };
+                Err(Error::new(Kind::Usage, "use the base static", why)
+                    .hint(format!("name a {kind} with --base, or use --base scratch")))
             }
             None => Ok(list.clone()),
         },
@@ -110,23 +111,19 @@ pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
 /// The platforms to build with no base.
 ///
 /// # Errors
-/// `all`, which says nothing here, or Windows, whose images need a base.
+/// `all`, which says nothing here.
 pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
     match requested {
         Requested::All => {
             Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
                 .hint("name the platforms, such as linux/amd64,linux/arm64"))
         }
-        Requested::List(list) => {
-            if list.iter().any(|p| p.os == "windows") {
-                return Err(Error::new(Kind::Base, "use the base scratch", "a Windows image needs a base"));
-            }
-            Ok(list.clone())
-        }
+        Requested::List(list) => Ok(list.clone()),
     }
 }
 
-/// For each requested platform its place in `available`, which is what a base has, in the base's order.
+/// The requested platforms with their places in `available`, which is what a base has. A Windows platform without
+/// version, or without its last part, stands for every version that the base has: Windows runs only images of its own.
 ///
 /// # Errors
 /// A platform that the base lacks; the error lists what it has.
@@ -139,21 +136,36 @@ pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Re
         }
         Requested::List(list) => list,
     };
-    list.iter()
-        .map(|wanted| match best(wanted, &normal) {
-            Some(index) => Ok((wanted.clone(), index)),
-            None => {
-                let has: Vec<String> = normal.iter().map(ToString::to_string).collect();
-                Err(Error::new(Kind::Base, format!("use the base {base}"), format!("it has no {wanted}"))
-                    .hint(format!("it has {}", has.join(", "))))
+    let mut chosen: Vec<(Platform, usize)> = Vec::new();
+    for wanted in list {
+        let places = match wanted.os.as_str() {
+            "windows" => (0..normal.len()).filter(|i| best(wanted, &normal[*i..=*i]).is_some()).collect(),
+            _ => Vec::from_iter(best(wanted, &normal)),
+        };
+        if places.is_empty() {
+            let has: Vec<String> = normal.iter().map(ToString::to_string).collect();
+            return Err(Error::new(
+                Kind::Base,
+                format!("use the base {base}"),
+                format!("it has no {wanted}"),
+            )
+            .hint(format!("it has {}", has.join(", "))));
+        }
+        for index in places {
+            let (os_version, os_features) =
+                (normal[index].os_version.clone(), normal[index].os_features.clone());
+            let platform = Platform { os_version, os_features, ..wanted.clone() };
+            if chosen.iter().all(|(p, _)| *p != platform) {
+                chosen.push((platform, index));
             }
-        })
-        .collect()
+        }
+    }
+    Ok(chosen)
 }
 
 /// Whether gimg makes images of this platform.
 fn buildable(platform: &Platform) -> bool {
-    platform.os == "linux" && check_port(platform).is_ok()
+    matches!(platform.os.as_str(), "linux" | "windows") && check_port(platform).is_ok()
 }
 
 /// The entry for `wanted`: the same variant, else the best one that `wanted` can run.
@@ -162,7 +174,9 @@ fn best(wanted: &Platform, available: &[Platform]) -> Option<usize> {
         p.os == wanted.os
             && p.architecture == wanted.architecture
             && wanted.os_version.as_deref().is_none_or(|v| {
-                p.os_version.as_deref().is_some_and(|have| have == v || have.starts_with(&format!("{v}.")))
+                p.os_version
+                    .as_deref()
+                    .is_some_and(|have| have == v || (p.os == "windows" && is_version_of(v, have)))
             })
     };
     let exact = available.iter().position(|p| same(p) && p.variant == wanted.variant);
@@ -171,6 +185,13 @@ fn best(wanted: &Platform, available: &[Platform]) -> Option<usize> {
         let lower = available.iter().enumerate().filter(|(_, p)| same(p) && p.variant < wanted.variant);
         lower.max_by_key(|(_, p)| &p.variant).map(|(index, _)| index)
     })
+}
+
+/// Whether `wanted` is major, minor and build of the four parts of `have`, as in ko: Windows runs every revision of a
+/// build.
+fn is_version_of(wanted: &str, have: &str) -> bool {
+    let parts = |version: &str| version.split('.').count();
+    parts(wanted) == 3 && parts(have) == 4 && have.rsplit_once('.').is_some_and(|(build, _)| build == wanted)
 }
 
 #[cfg(test)]
@@ -198,6 +219,39 @@ mod tests {
             assert!(error.to_string().contains(why), "{text}: {error}");
             assert_eq!(error.kind(), Kind::Usage);
         }
+    }
+
+    #[test]
+    fn windows_versions_match_as_in_ko() {
+        let base = ["linux/amd64", "windows/amd64:10.0.17763.1234", "windows/amd64:10.0.20348.2113"];
+        let base: Vec<Platform> = base.iter().map(|p| p.parse().unwrap()).collect();
+        let found = |text: &str| {
+            let (requested, _) = parse(text).unwrap();
+            for_base(&requested, &base, "b")
+                .map(|list| list.into_iter().map(|(p, i)| format!("{i} {p}")).collect())
+        };
+        let (old, new) = ("1 windows/amd64:10.0.17763.1234", "2 windows/amd64:10.0.20348.2113");
+        for (text, expected) in [
+            ("windows/amd64", &[old, new][..]),
+            ("windows/amd64:10.0.20348", &[new]),
+            ("windows/amd64:10.0.17763.1234", &[old]),
+            ("windows/amd64:10.0.20348,windows/amd64", &[new, old]),
+            ("all", &["0 linux/amd64", old, new]),
+        ] {
+            let list: Vec<String> = found(text).unwrap();
+            assert_eq!(list, expected, "{text}");
+        }
+        // Any other part of a version is none, and an unsaid one never matches what is said.
+        for none in ["10.0", "10", "10.0.1776", "10.0.17763.12", "10.0.17763.1234.1", "10.0.99999"] {
+            let error = found(&format!("windows/amd64:{none}")).map(|l: Vec<String>| l).unwrap_err();
+            assert_eq!(error.kind(), Kind::Base, "{none}");
+            assert!(error.hint_text().unwrap().contains("windows/amd64:10.0.17763.1234"));
+        }
+        assert!(found("windows/arm64").map(|l: Vec<String>| l).is_err());
+        assert!(found("linux/amd64:10.0.1").map(|l: Vec<String>| l).is_err());
+        let unsaid = ["windows/amd64".parse().unwrap()];
+        let (requested, _) = parse("windows/amd64:10.0.20348").unwrap();
+        assert!(for_base(&requested, &unsaid, "b").is_err());
     }
 
     #[test]

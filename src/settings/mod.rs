@@ -50,6 +50,8 @@ pub struct Settings {
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
     pub kodata_epoch: Option<u64>,
+    /// Whether a base may have layers that are kept elsewhere.
+    pub allow_nondistributable: bool,
     /// KO_DATA_PATH_ALLOWED_ROOT: what links in kodata must stay below.
     pub kodata_root: Option<PathBuf>,
     /// Things to warn about before anything is done.
@@ -131,6 +133,8 @@ pub struct Words {
     pub annotations: Vec<String>,
     /// `--image-user`.
     pub user: Option<String>,
+    /// `--allow-nondistributable`.
+    pub allow_nondistributable: bool,
 }
 
 /// The only precedence rules in the program: flags over environment over defaults.
@@ -141,11 +145,6 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
     let (platforms, twice) = Requested::parse(&words.platforms)?;
     let mut warnings: Vec<String> =
         twice.iter().map(|p| format!("platform {p} is named twice, it is built once")).collect();
-    if let Requested::List(list) = &platforms
-        && list.iter().any(|p| p.os == "windows")
-    {
-        return Err(Error::new(Kind::Usage, "read --platform", "Windows images are not supported yet"));
-    }
     let repository = match words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]))
     {
         Some(text)
@@ -206,6 +205,7 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
         ));
     }
     Ok(Settings {
+        allow_nondistributable: words.allow_nondistributable,
         kodata_root: env.first(&[env::KO_DATA_PATH_ALLOWED_ROOT]).map(|root| cwd.join(root)),
         cwd,
         packages,

@@ -97,6 +97,11 @@ impl Archive {
         let mut seen = BTreeSet::new();
         for graph in graphs {
             let manifest = manifest(graph)?;
+            if let Some(foreign) = manifest.layers.iter().find(|l| l.media_type.is_foreign()) {
+                let why = format!("layer {} is kept elsewhere, docker load would miss it", foreign.digest);
+                return Err(Error::new(Kind::Usage, "write the docker-archive", why)
+                    .hint("use --output oci-archive:FILE, or push it"));
+            }
             let config = format!("{}.json", manifest.config.digest.hex());
             let layer = |d: &Digest| format!("{}.tar.gz", d.hex());
             for blob in &graph.blobs {

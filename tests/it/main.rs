@@ -27,3 +27,4 @@ mod real;
 mod reproducible;
 mod run;
 mod soak;
+mod windows;
