@@ -78,6 +78,12 @@ pub(super) struct BuildFlags {
     /// static, scratch, a registry reference or oci:DIR [default: static]
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
+    /// Put the debugger Delve into images and start the program under it; implies --disable-optimizations
+    #[arg(long)]
+    debug: bool,
+    /// Compile without optimizations and inlining
+    #[arg(long)]
+    disable_optimizations: bool,
     /// Take bases with layers that are kept elsewhere (urls), as old Windows bases have
     #[arg(long)]
     allow_nondistributable: bool,
@@ -166,6 +172,8 @@ impl BuildFlags {
             labels: self.image_label,
             annotations: self.image_annotation,
             user: self.image_user,
+            debug: self.debug,
+            disable_optimizations: self.disable_optimizations,
             allow_nondistributable: self.allow_nondistributable,
         }
     }

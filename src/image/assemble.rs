@@ -45,6 +45,8 @@ pub struct Spec<'a> {
     pub platform: &'a Platform,
     /// The program's name.
     pub program: &'a str,
+    /// A command to put before the program.
+    pub wrapper: &'a [String],
     /// `created`, if the user fixed it: RFC 3339.
     pub created: Option<String>,
     /// Labels to add.
@@ -89,7 +91,8 @@ pub fn image(base: &Inherited, layers: &[Layer], spec: &Spec<'_>) -> Result<Imag
     config.created = spec.created.clone().or(config.created).or_else(|| Some(EPOCH.to_owned()));
     let run = &mut config.config;
     let filesystem = Filesystem::of(spec.platform);
-    run.entrypoint = vec![filesystem.path(&format!("{APP_DIR}/{}", spec.program))];
+    run.entrypoint = spec.wrapper.to_vec();
+    run.entrypoint.push(filesystem.path(&format!("{APP_DIR}/{}", spec.program)));
     run.cmd = Vec::new();
     filesystem.extend_path(&mut run.env, APP_DIR);
     filesystem.set(&mut run.env, "KO_DATA_PATH", &filesystem.path(DATA_DIR));
@@ -185,7 +188,15 @@ mod tests {
     }
 
     fn spec<'a>(platform: &'a Platform, none: &'a BTreeMap<String, String>) -> Spec<'a> {
-        Spec { platform, program: "app", created: None, labels: none, annotations: none, user: None }
+        Spec {
+            platform,
+            program: "app",
+            wrapper: &[],
+            created: None,
+            labels: none,
+            annotations: none,
+            user: None,
+        }
     }
 
     #[test]

@@ -41,10 +41,10 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     let copiers = targets::copiers(cx, settings)?;
     let run = Run { cx, settings, plan: &plan, go: &go, bases: &bases, copiers: &copiers };
 
-    let (layers, kodata) = tokio::try_join!(run.programs(), run.kodata())?;
+    let (layers, kodata, debuggers) = tokio::try_join!(run.programs(), run.kodata(), run.debuggers())?;
     let mut images = Vec::new();
     for (index, image) in plan.images.iter().enumerate() {
-        images.push(run.assemble(index, image, &layers, &kodata[index])?);
+        images.push(run.assemble(index, image, &layers, &kodata[index], &debuggers)?);
     }
     let graphs: Vec<Graph> = images.iter().map(|i| i.graph.clone()).collect();
     try_join_all(copiers.iter().flat_map(|c| graphs.iter().map(move |g| c.content(g)))).await?;
@@ -186,6 +186,29 @@ impl Run<'_> {
         .await
     }
 
+    /// With `--debug` the debugger's layer for each platform, the same for all images.
+    async fn debuggers(&self) -> Result<Vec<(Written, Arc<Path>)>> {
+        let mut layers = Vec::new();
+        let platforms = self.bases.list.iter().map(|(p, _)| p).filter(|_| self.settings.debug);
+        // One at a time, beside the programs: there are at most a few.
+        for platform in platforms {
+            let target = plan::command::target(platform, &self.go.toolchain)?;
+            let packages = vec![plan::debug::PACKAGE.to_owned()];
+            let started = Event::CompileStarted { platform: platform.clone(), packages: packages.clone() };
+            self.cx.observer.on(started);
+            let start = Instant::now();
+            let scratch = &self.cx.scratch;
+            let (module, out, temporary) = (scratch.directory()?, scratch.directory()?, scratch.directory()?);
+            let binary = go::delve(self.go, &target, &module, &out, &temporary).await?;
+            let elapsed = start.elapsed();
+            self.cx.observer.on(Event::Compiled { platform: platform.clone(), packages, elapsed });
+            let tree = contents::program(plan::debug::PROGRAM, &binary.path, binary.size, None)?;
+            layers.push(self.write(tree, crate::fs::open).await?);
+            Scratch::remove(&binary.path);
+        }
+        Ok(layers)
+    }
+
     /// Writes a tree, whose files `open` opens, as a layer into the private directory.
     async fn write(
         &self,
@@ -227,6 +250,7 @@ impl Run<'_> {
         plan: &ImagePlan,
         programs: &ProgramLayers,
         kodata: &BTreeMap<Filesystem, Layer>,
+        debuggers: &[(Written, Arc<Path>)],
     ) -> Result<Assembled> {
         let settings = self.settings;
         let mut images: Vec<Image> = Vec::new();
@@ -236,10 +260,16 @@ impl Run<'_> {
                 .get(&(index, number))
                 .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
             let mut layers: Vec<Layer> = kodata.get(&Filesystem::of(platform)).cloned().into_iter().collect();
+            let mut wrapper = Vec::new();
+            if let Some(debugger) = debuggers.get(number) {
+                layers.push(self.layer(debugger.clone(), plan, "Delve debugger, at /ko-app/dlv", None));
+                wrapper = plan::debug::command();
+            }
             layers.push(program.layer.clone());
             let spec = Spec {
                 platform,
                 program: &plan::naming::file(&plan.import_path, &platform.os),
+                wrapper: &wrapper,
                 created: settings.epoch.map(rfc3339),
                 labels: &settings.labels,
                 annotations: &settings.annotations,

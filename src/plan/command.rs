@@ -122,6 +122,9 @@ pub fn build_flags(settings: &Settings, toolchain: &Toolchain) -> Result<Vec<Str
     }
     let mut flags = settings.go.flags.clone();
     flags.push("-trimpath".to_owned());
+    if settings.disable_optimizations {
+        flags.push("-gcflags=all=-N -l".to_owned());
+    }
     if let Some(on) = settings.go.buildvcs {
         flags.push(format!("-buildvcs={on}"));
     }

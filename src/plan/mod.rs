@@ -1,6 +1,7 @@
 //! Settings and facts become a plan. Pure: every name, platform and command is decided here, and nowhere later.
 
 pub mod command;
+pub mod debug;
 pub mod facts;
 pub mod naming;
 pub mod packages;
@@ -69,6 +70,9 @@ pub struct ImagePlan {
 /// # Errors
 /// Names that collide or aren't allowed, flags that gimg owns.
 pub fn plan(settings: &Settings, facts: &Facts) -> Result<Plan> {
+    if settings.debug {
+        debug::check(&facts.platforms)?;
+    }
     let mut images = Vec::new();
     let mut seen = BTreeSet::new();
     for package in facts.packages.iter().flatten() {

@@ -50,6 +50,10 @@ pub struct Settings {
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
     pub kodata_epoch: Option<u64>,
+    /// Whether images hold a debugger, and start it.
+    pub debug: bool,
+    /// Whether programs are compiled as they are written, for debuggers.
+    pub disable_optimizations: bool,
     /// Whether a base may have layers that are kept elsewhere.
     pub allow_nondistributable: bool,
     /// KO_DATA_PATH_ALLOWED_ROOT: what links in kodata must stay below.
@@ -133,6 +137,10 @@ pub struct Words {
     pub annotations: Vec<String>,
     /// `--image-user`.
     pub user: Option<String>,
+    /// `--debug`.
+    pub debug: bool,
+    /// `--disable-optimizations`.
+    pub disable_optimizations: bool,
     /// `--allow-nondistributable`.
     pub allow_nondistributable: bool,
 }
@@ -205,6 +213,8 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
         ));
     }
     Ok(Settings {
+        debug: words.debug,
+        disable_optimizations: words.disable_optimizations || words.debug,
         allow_nondistributable: words.allow_nondistributable,
         kodata_root: env.first(&[env::KO_DATA_PATH_ALLOWED_ROOT]).map(|root| cwd.join(root)),
         cwd,

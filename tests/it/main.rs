@@ -15,6 +15,7 @@ mod auth;
 mod build;
 mod caps;
 mod conformance;
+mod debug;
 mod errors;
 mod house;
 mod interop;
