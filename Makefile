@@ -14,8 +14,9 @@ demo: ## build a sample program into an image and run it, without any container 
 test: tools ## unit and integration tests against local registries
 	cargo test --locked
 
-test-integrations: ## also podman, runc, containerd, oras and regctl (installs them; root on Debian)
+test-integrations: ## also podman, containerd, a Kubernetes API server, … (installs them; root on Debian)
 	tests/tools/install integration
+	tests/tools/install kube
 	cargo test --locked --test it -- --ignored integration
 
 soak: tools ## long runs that look for leaks and rare failures

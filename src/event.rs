@@ -92,6 +92,8 @@ pub enum Put {
     Mounted,
     /// It was there already.
     Present,
+    /// It isn't there yet: the destination takes images whole, once they are complete.
+    Later,
 }
 
 /// Listens to events. Implementations must be quick and must not fail.

@@ -10,6 +10,7 @@
 //! | compiling | [`go`], [`binary`] |
 //! | layers, images, the built-in base | [`image`], [`base`] |
 //! | blobs and moving them | [`content`], [`registry`], [`target`], [`store`] |
+//! | Kubernetes YAML | [`kube`] |
 //! | verbs | [`ops`] |
 //! | what was made, words out | [`report`], [`ui`] |
 //!
@@ -26,6 +27,7 @@ pub mod fs;
 pub mod git;
 pub mod go;
 pub mod image;
+pub mod kube;
 pub mod oci;
 pub mod ops;
 pub mod plan;

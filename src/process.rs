@@ -6,6 +6,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use futures_util::{Stream, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
+
 use crate::error::{Error, Kind, Result};
 
 /// A child to run. The environment is the caller's, changed by `set` and `remove`.
@@ -78,6 +81,18 @@ impl Child {
     /// # Errors
     /// Only if it can't be started or waited for; a failing child is a successful [`Output`].
     pub async fn run(&self) -> Result<Output, StartError> {
+        self.run_with(None::<futures_util::stream::Empty<Result<bytes::Bytes>>>).await
+    }
+
+    /// The same, with `input` on its standard input. If the input fails the child is stopped before it sees an end
+    /// of it. A child that stops reading early is not an error: its end says what it thinks.
+    ///
+    /// # Errors
+    /// As [`Child::run`], and the error of `input`.
+    pub async fn run_with(
+        &self,
+        input: Option<impl Stream<Item = Result<bytes::Bytes>> + Unpin>,
+    ) -> Result<Output, StartError> {
         // A missing directory gives the same error as a missing program.
         if !self.dir.is_dir() {
             return Err(StartError::Other(Error::new(
@@ -88,7 +103,8 @@ impl Child {
         }
         let mut command = tokio::process::Command::new(&self.program);
         command.args(&self.args).current_dir(&self.dir).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         for key in &self.remove {
             command.env_remove(key);
         }
@@ -102,12 +118,21 @@ impl Child {
         let other = |e: std::io::Error| {
             StartError::Other(Error::new(Kind::LocalIo, format!("run {}", self.program.display()), e))
         };
-        let child = command.spawn().map_err(|e| match e.kind() {
+        let mut child = command.spawn().map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => StartError::NotFound,
             _ => other(e),
         })?;
+        // Dropped after the guard, which stops the child: it must not take a failed input for one that ended.
+        let mut stdin = child.stdin.take();
         let guard = GroupGuard::new(child.id());
-        let output = child.wait_with_output().await.map_err(other)?;
+        let feeding = async {
+            match input {
+                Some(input) => feed(input, &mut stdin).await.map_err(StartError::Other),
+                None => Ok(()),
+            }
+        };
+        let waiting = async { child.wait_with_output().await.map_err(other) };
+        let ((), output) = tokio::try_join!(feeding, waiting)?;
         guard.disarm();
         Ok(Output {
             success: output.status.success(),
@@ -116,6 +141,68 @@ impl Child {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
     }
+}
+
+/// Writes all of `input` and closes `stdin`; a child that closes it first has read enough.
+///
+/// # Errors
+/// The input's, and then `stdin` stays open.
+async fn feed(
+    mut input: impl Stream<Item = Result<bytes::Bytes>> + Unpin,
+    stdin: &mut Option<tokio::process::ChildStdin>,
+) -> Result<()> {
+    while let (Some(pipe), Some(piece)) = (stdin.as_mut(), input.next().await) {
+        if pipe.write_all(&piece?).await.is_err() {
+            break;
+        }
+    }
+    *stdin = None;
+    Ok(())
+}
+
+/// The program `name` in the directories of `path` (the variable PATH), if there is one that may be run. A relative
+/// directory, such as an empty one that means here, is passed over: what runs must not depend on where one is.
+#[must_use]
+pub fn find(name: &str, path: &str) -> Option<PathBuf> {
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    std::env::split_paths(path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(&name))
+        .find(|file| is_program(file))
+}
+
+#[cfg(unix)]
+fn is_program(file: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    file.is_file() && access(file, Access::EXEC_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_program(file: &Path) -> bool {
+    file.is_file()
+}
+
+/// Lets `program` take this process's place, with its terminal, signals and exit code, and `stdin` (else ours) as its
+/// standard input. Where the system can't do that, waits for it and exits as it did. Returns only if it can't be
+/// started; whoever calls has cleaned up.
+#[must_use]
+pub fn replace(program: &Path, args: &[OsString], stdin: Option<std::fs::File>) -> Error {
+    let mut command = std::process::Command::new(program);
+    command.args(args);
+    if let Some(stdin) = stdin {
+        command.stdin(stdin);
+    }
+    #[cfg(unix)]
+    let error = {
+        use std::os::unix::process::CommandExt as _;
+        command.exec()
+    };
+    #[cfg(not(unix))]
+    let error = match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    };
+    Error::new(Kind::LocalIo, format!("run {}", program.display()), error)
 }
 
 /// Stops a process group when dropped.

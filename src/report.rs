@@ -12,6 +12,9 @@ use crate::oci::{Descriptor, Digest, MediaType};
 pub struct Report {
     /// The images, in the order of the arguments.
     pub images: Vec<Published>,
+    /// For each package argument, which of the images it named.
+    #[serde(skip)]
+    pub named: Vec<Vec<usize>>,
     /// The whole run, in seconds.
     #[serde(rename = "seconds", serialize_with = "seconds")]
     pub elapsed: Duration,

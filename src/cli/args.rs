@@ -1,7 +1,10 @@
 //! The flags that several commands share.
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::ops::resolve::Files;
 use crate::plan::naming::Naming;
 use crate::settings::Words;
 use crate::settings::env::{self, Env};
@@ -56,6 +59,32 @@ impl From<Color> for ui::Color {
     }
 }
 
+/// Which files of YAML to read: `resolve`, `apply` and `create`.
+#[derive(Debug, Args)]
+pub(super) struct FileFlags {
+    /// YAML or JSON files, directories of them, or - for standard input; comma lists or repeated
+    #[arg(short, long, value_name = "FILE", value_delimiter = ',')]
+    filename: Vec<String>,
+    /// Also read the directories in directories
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// Leave out Kubernetes objects that this label selector doesn't select
+    #[arg(short = 'l', long, value_name = "SELECTOR", allow_hyphen_values = true)]
+    selector: Option<String>,
+}
+
+impl From<FileFlags> for Files {
+    fn from(flags: FileFlags) -> Self {
+        Files { names: flags.filename, recursive: flags.recursive, selector: flags.selector }
+    }
+}
+
+/// How to speak to the user of a command that passes all its flags on.
+pub(super) fn plain_voice(env: &Env) -> Voice {
+    let surroundings = (env.first(&[env::CI]).is_some(), env.first(&[env::NO_COLOR]).is_some());
+    Voice { surroundings, ..Voice::default() }
+}
+
 impl Common {
     /// How to speak to the user.
     pub(super) fn voice(&self, env: &Env) -> Voice {
@@ -64,8 +93,7 @@ impl Common {
             (_, true) => ui::Volume::Verbose,
             _ => ui::Volume::Normal,
         };
-        let surroundings = (env.first(&[env::CI]).is_some(), env.first(&[env::NO_COLOR]).is_some());
-        Voice { volume, format: self.format.into(), color: self.color.into(), surroundings }
+        Voice { volume, format: self.format.into(), color: self.color.into(), ..plain_voice(env) }
     }
 }
 
@@ -109,21 +137,57 @@ pub(super) struct BuildFlags {
     /// The user to run as [default: the base's]
     #[arg(long, value_name = "USER")]
     image_user: Option<String>,
+    /// The program's name, or with a slash its path in the image
+    #[arg(long, value_name = "NAME|PATH")]
+    binary: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     publish: PublishArgs,
 }
 
+/// Which configuration file, and how strictly.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// The configuration file [default: .gimg.yaml, else .ko.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Unknown keys of the configuration file are warnings
+    #[arg(long)]
+    pub(super) lenient: bool,
+}
+
 #[derive(Debug, Args)]
 struct PublishArgs {
-    /// registry, oci:DIR, oci-archive:FILE or docker-archive:FILE; repeatable
+    /// registry, oci:DIR, oci-archive:FILE, docker-archive:FILE, docker:, podman:, containerd: or kind:CLUSTER;
+    /// repeatable
     #[arg(short, long, value_name = "DEST")]
     output: Vec<String>,
+    /// Load into Docker, as --output docker:
+    #[arg(short = 'L', long)]
+    local: bool,
     /// The repository to push below [env: GIMG_REPO, KO_DOCKER_REPO]
     #[arg(long, value_name = "REPO")]
     repo: Option<String>,
+    /// --push=false publishes nothing, and prints the same
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true",
+        require_equals = true, hide_possible_values = true, hide_default_value = true, action = ArgAction::Set)]
+    push: bool,
+    /// As --output oci:DIR, beside a push
+    #[arg(long, value_name = "DIR", hide = true)]
+    oci_layout_path: Option<String>,
+    /// As --output docker-archive:FILE, beside a push
+    #[arg(long, value_name = "FILE", hide = true)]
+    tarball: Option<String>,
     /// Tags, comma lists or repeated [default: latest]
     #[arg(short, long, value_name = "TAG")]
     tags: Vec<String>,
+    /// Print the tag instead of the digest; takes one tag
+    #[arg(long)]
+    tag_only: bool,
+    /// Write the references of all that is published to a file
+    #[arg(long, value_name = "FILE")]
+    image_refs: Option<PathBuf>,
     /// Name images REPO itself
     #[arg(long, conflicts_with_all = ["base_import_paths", "preserve_import_paths"])]
     bare: bool,
@@ -147,23 +211,34 @@ impl BuildFlags {
         self.publish.insecure_registry
     }
 
+    /// Which configuration file to read.
+    pub(super) fn config(&self) -> &ConfigArgs {
+        &self.config
+    }
+
     /// What the command line said about building `packages`.
     pub(super) fn words(self, packages: Vec<String>) -> Words {
         let publish = self.publish;
         let naming = match (publish.bare, publish.base_import_paths, publish.preserve_import_paths) {
-            (true, _, _) => Naming::Bare,
-            (_, true, _) => Naming::Base,
-            (_, _, true) => Naming::Preserve,
-            _ => Naming::Md5,
+            (true, _, _) => Some(Naming::Bare),
+            (_, true, _) => Some(Naming::Base),
+            (_, _, true) => Some(Naming::Preserve),
+            _ => None,
         };
         Words {
             packages,
             platforms: self.platform,
             base: self.base,
             outputs: publish.output,
+            push: publish.push,
+            oci_layout_path: publish.oci_layout_path,
+            tarball: publish.tarball,
+            local: publish.local,
             repo: publish.repo,
             naming,
             tags: publish.tags,
+            tag_only: publish.tag_only,
+            image_refs: publish.image_refs,
             ldflags: self.ldflags,
             go_flags: self.go_flag,
             buildvcs: self.buildvcs,
@@ -175,6 +250,7 @@ impl BuildFlags {
             debug: self.debug,
             disable_optimizations: self.disable_optimizations,
             allow_nondistributable: self.allow_nondistributable,
+            binary: self.binary,
         }
     }
 }

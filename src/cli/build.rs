@@ -3,9 +3,9 @@
 use clap::Args;
 
 use crate::cli::args::{BuildFlags, Common};
-use crate::cli::{context, cores, interruptible, working_directory};
+use crate::cli::{config, context, cores, interruptible, working_directory};
 use crate::error::Result;
-use crate::ops;
+use crate::ops::{self, Context};
 use crate::settings::env::Env;
 use crate::settings::{self, Settings};
 use crate::ui::Voice;
@@ -22,11 +22,24 @@ pub(super) struct BuildArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
+/// What every command that builds `packages` needs: its flags, the environment and the configuration file settled.
+pub(super) fn prepare(
+    flags: BuildFlags,
+    packages: Vec<String>,
+    env: Env,
+    voice: Voice,
+) -> Result<(Settings, Context)> {
     let cwd = working_directory(&env)?;
-    let insecure = args.flags.insecure_registry();
-    let settings: Settings = settings::resolve(args.flags.words(args.packages), &env, cwd, cores())?;
+    let insecure = flags.insecure_registry();
+    let (file, warnings) = config::read(flags.config(), &env, &cwd)?;
+    let mut settings: Settings = settings::resolve(flags.words(packages), &env, file, cwd, cores())?;
+    settings.warnings.splice(0..0, warnings);
     let cx = context(env, voice, insecure, settings.needs_registry())?;
+    Ok((settings, cx))
+}
+
+pub(super) fn run(args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
+    let (settings, cx) = prepare(args.flags, args.packages, env, voice)?;
     let report = interruptible(ops::build::build(&cx, &settings))?;
     voice.report(&report)
 }

@@ -1,9 +1,15 @@
 //! Words in: flags and arguments, the environment, signals. No decisions.
 #![expect(clippy::disallowed_methods, reason = "edge: argv, environment, working directory")]
 
+mod apply;
 mod args;
 mod build;
+mod config;
+mod delete;
+mod init;
 mod push;
+mod resolve;
+mod run;
 mod version;
 
 use std::collections::BTreeMap;
@@ -20,7 +26,7 @@ use crate::settings::env::{self, Env};
 use crate::store::Scratch;
 use crate::ui::{self, Voice};
 
-use args::Common;
+use args::{Common, plain_voice};
 
 /// Put a Go program into a container image. No daemon, the same digest everywhere.
 #[derive(Debug, Parser)]
@@ -35,18 +41,39 @@ enum Command {
     /// Compile, pack and publish Go programs
     #[command(visible_alias = "publish")]
     Build(Box<build::BuildArgs>),
+    /// Replace ko:// references in Kubernetes YAML by images that are built and pushed
+    Resolve(Box<resolve::ResolveArgs>),
+    /// Resolve, then kubectl apply
+    Apply(Box<apply::ApplyArgs>),
+    /// Resolve, then kubectl create
+    Create(Box<apply::ApplyArgs>),
+    /// kubectl delete
+    Delete(delete::DeleteArgs),
+    /// Build and push one program, then kubectl run
+    Run(Box<run::RunArgs>),
     /// Push an image from an OCI layout to a registry
     Push(push::PushArgs),
+    /// Write a configuration file from what is there
+    Init(init::InitArgs),
+    /// Print the JSON Schema of the configuration file
+    Schema(init::SchemaArgs),
     /// Print the version (with -v also of the built-in data)
     Version(version::VersionArgs),
 }
 
 impl Command {
-    fn common(&self) -> &Common {
+    /// The flags of every command; one that passes its flags on has none.
+    fn common(&self) -> Option<&Common> {
         match self {
-            Command::Build(args) => &args.common,
-            Command::Push(args) => &args.common,
-            Command::Version(args) => &args.common,
+            Command::Build(args) => Some(&args.common),
+            Command::Resolve(args) => Some(&args.common),
+            Command::Apply(args) | Command::Create(args) => Some(&args.common),
+            Command::Delete(_) => None,
+            Command::Run(args) => Some(&args.common),
+            Command::Push(args) => Some(&args.common),
+            Command::Version(args) => Some(&args.common),
+            Command::Init(args) => Some(&args.common),
+            Command::Schema(args) => Some(&args.common),
         }
     }
 }
@@ -64,7 +91,7 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
     let env = Env::new(variables);
-    let voice = cli.command.common().voice(&env);
+    let voice = cli.command.common().map_or_else(|| plain_voice(&env), |c| c.voice(&env));
     match command(cli.command, env, voice) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -77,7 +104,14 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
 fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
     match command {
         Command::Build(args) => build::run(*args, env, voice),
+        Command::Resolve(args) => resolve::run(*args, env, voice),
+        Command::Apply(args) => apply::run("apply", *args, env, voice),
+        Command::Create(args) => apply::run("create", *args, env, voice),
+        Command::Delete(args) => delete::run(args, &env),
+        Command::Run(args) => run::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
+        Command::Init(args) => init::init(&args, &env, voice),
+        Command::Schema(_) => init::schema(voice),
         Command::Version(_) => version::run(voice),
     }
 }
@@ -114,7 +148,19 @@ fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Con
         ca,
         ..Options::default()
     };
-    Ok(Context { env, registry: Registry::new(options), scratch: Arc::new(Scratch::new()?), observer })
+    Ok(Context {
+        env,
+        registry: Registry::new(options),
+        scratch: Arc::new(Scratch::new()?),
+        now: now(),
+        observer,
+    })
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which stops its children.

@@ -8,7 +8,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::content::{Blob, Graph, ImageName, Target};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Put};
 use crate::oci::Digest;
 
 type Done = Arc<OnceCell<()>>;
@@ -41,6 +41,9 @@ impl Copier {
             let _permit =
                 self.limit.acquire().await.map_err(|e| Error::new(Kind::Internal, "transfer", e))?;
             let how = self.target.put(name, blob).await?;
+            if how == Put::Later {
+                return Ok(());
+            }
             self.observer.on(Event::Put {
                 descriptor: blob.descriptor.clone(),
                 how,
@@ -59,7 +62,9 @@ impl Copier {
     pub async fn content(&self, graph: &Graph) -> Result<()> {
         try_join_all(graph.blobs.iter().map(|b| self.put(&graph.name, b))).await?;
         try_join_all(graph.children.iter().map(|b| self.put(&graph.name, b))).await?;
-        self.put(&graph.name, &graph.root).await
+        self.put(&graph.name, &graph.root).await?;
+        let _permit = self.limit.acquire().await.map_err(|e| Error::new(Kind::Internal, "transfer", e))?;
+        self.target.complete(graph).await
     }
 
     /// Moves the tags, when the content of every graph is there, and ends the run.

@@ -46,6 +46,12 @@ pub trait Target: Send + Sync {
     /// Makes sure that `blob` is there. Everything that a manifest names is put before the manifest.
     fn put<'a>(&'a self, name: &'a ImageName, blob: &'a Blob) -> BoxFuture<'a, Result<Put>>;
 
+    /// Told once everything of `graph` was put, before any tag moves: a destination that takes whole images takes
+    /// this one now.
+    fn complete<'a>(&'a self, _graph: &'a Graph) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Lets `tag` name `root`, which was put before.
     fn tag<'a>(&'a self, name: &'a ImageName, root: &'a Blob, tag: &'a Tag) -> BoxFuture<'a, Result<()>>;
 

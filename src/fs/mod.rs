@@ -4,6 +4,7 @@
 mod atomic;
 mod beneath;
 mod boundary;
+mod manifests;
 
 use std::fs::File;
 use std::io::Read;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use atomic::{Atomic, TEMPORARY_PREFIX, write_atomically};
 pub use boundary::{Boundary, kodata};
+pub use manifests::{list_manifests, read_manifest, unnamed};
 
 /// Opens a file of the run's private directory for reading.
 ///
@@ -24,4 +26,10 @@ pub fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
 #[must_use]
 pub fn nearest_module(dir: &Path) -> Option<PathBuf> {
     dir.ancestors().find(|d| d.join("go.mod").is_file()).map(Path::to_owned)
+}
+
+/// Whether `path` is a directory.
+#[must_use]
+pub fn is_directory(path: &Path) -> bool {
+    path.is_dir()
 }

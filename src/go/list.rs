@@ -1,4 +1,5 @@
 //! `go list`: which main packages the arguments name.
+#![expect(clippy::disallowed_methods, reason = "edge: reads go.mod")]
 
 use std::path::{Path, PathBuf};
 
@@ -33,11 +34,17 @@ struct ListError {
     err: String,
 }
 
+/// What one pattern of a query names.
+///
+/// # Errors
+/// No package, one that isn't `main`, or one that can't be loaded.
+pub type Matched = Result<Vec<Package>>;
+
 /// Lists the packages that `query` names, as `target` sees them, in the order of the query's patterns.
 ///
 /// # Errors
-/// A pattern that names no package, a package that isn't `main`, no module, or a failing `go list`.
-pub async fn list(go: &Go, query: &Query, flags: &[String], target: &Target) -> Result<Vec<Vec<Package>>> {
+/// No module, or a failing `go list`; a pattern's own errors are its own.
+pub async fn list(go: &Go, query: &Query, flags: &[String], target: &Target) -> Result<Vec<Matched>> {
     let mut child = go
         .child(&query.dir)
         .args(["list", "-e", "-json=ImportPath,Name,Dir,Match,Error"])
@@ -53,11 +60,11 @@ pub async fn list(go: &Go, query: &Query, flags: &[String], target: &Target) -> 
     for package in serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Listed>() {
         listed.push(package.map_err(|e| Error::new(Kind::GoBuild, "read the output of go list", e))?);
     }
-    query.patterns.iter().map(|pattern| matching(pattern, &listed, query, target)).collect()
+    Ok(query.patterns.iter().map(|pattern| matching(pattern, &listed, query, target)).collect())
 }
 
 /// The main packages that one pattern names.
-fn matching(pattern: &str, listed: &[Listed], query: &Query, target: &Target) -> Result<Vec<Package>> {
+fn matching(pattern: &str, listed: &[Listed], query: &Query, target: &Target) -> Matched {
     let wild = pattern.contains("...");
     let found: Vec<&Listed> = listed.iter().filter(|p| p.r#match.iter().any(|m| m == pattern)).collect();
     let mut packages = Vec::new();
@@ -140,6 +147,16 @@ fn refused(stderr: &str, dir: &Path) -> Error {
             .hint("install that Go, or set GOTOOLCHAIN=auto to let go fetch it");
     }
     error
+}
+
+/// The path that the go.mod in `dir` says its module has (go.dev/ref/mod, "go.mod files").
+#[must_use]
+pub fn module_path(dir: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(dir.join("go.mod")).ok()?;
+    let line =
+        text.lines().find_map(|l| l.trim().strip_prefix("module").filter(|r| r.starts_with([' ', '\t'])))?;
+    let path = line.split("//").next().unwrap_or(line).trim().trim_matches(['"', '`']);
+    (!path.is_empty()).then(|| path.to_owned())
 }
 
 /// The error of a directory with no go.mod in it or above.

@@ -7,5 +7,5 @@ mod toolchain;
 
 pub use build::{Binary, build};
 pub use delve::delve;
-pub use list::{list, main_modules, no_module};
+pub use list::{Matched, list, main_modules, module_path, no_module};
 pub use toolchain::{Go, find};

@@ -49,7 +49,8 @@ pub async fn find(program: &Path, dir: &Path, env: &BTreeMap<String, String>) ->
         }
     }
     settings.retain(|key, _| !crate::plan::command::TARGET_VARIABLES.contains(&key.as_str()));
-    Ok(Go { program: program.to_owned(), toolchain: Toolchain { version: get("GOVERSION"), settings } })
+    let toolchain = Toolchain { version: get("GOVERSION"), settings, env: known };
+    Ok(Go { program: program.to_owned(), toolchain })
 }
 
 /// Reads Go's env file: `KEY=value` lines and `#` comments (cmd/go, "go env -w").

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
+
 use crate::content::Blob;
 use crate::error::{Error, Kind, Result};
 use crate::image::Filesystem;
@@ -9,8 +11,6 @@ use crate::oci::{
     Descriptor, Digest, History, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, annotation,
 };
 
-/// Where the programs are.
-pub const APP_DIR: &str = "/ko-app";
 /// Where kodata is; KO_DATA_PATH says so to the program.
 pub const DATA_DIR: &str = "/var/run/ko";
 
@@ -43,12 +43,22 @@ pub struct Inherited {
 pub struct Spec<'a> {
     /// The platform.
     pub platform: &'a Platform,
-    /// The program's name.
+    /// The directory of the programs: an absolute path.
+    pub dir: &'a str,
+    /// The name of the program that runs.
     pub program: &'a str,
-    /// A command to put before the program.
-    pub wrapper: &'a [String],
     /// `created`, if the user fixed it: RFC 3339.
     pub created: Option<String>,
+    /// A command to put before the program.
+    pub wrapper: &'a [String],
+    /// Arguments that the program gets if none are given.
+    pub cmd: Option<&'a [String]>,
+    /// Environment to set.
+    pub env: &'a BTreeMap<String, String>,
+    /// Where the program starts, if not where the base says.
+    pub working_dir: Option<&'a str>,
+    /// Further fields of the config's `config`.
+    pub extra: &'a Map<String, Value>,
     /// Labels to add.
     pub labels: &'a BTreeMap<String, String>,
     /// Annotations to add.
@@ -92,10 +102,17 @@ pub fn image(base: &Inherited, layers: &[Layer], spec: &Spec<'_>) -> Result<Imag
     let run = &mut config.config;
     let filesystem = Filesystem::of(spec.platform);
     run.entrypoint = spec.wrapper.to_vec();
-    run.entrypoint.push(filesystem.path(&format!("{APP_DIR}/{}", spec.program)));
-    run.cmd = Vec::new();
-    filesystem.extend_path(&mut run.env, APP_DIR);
+    run.entrypoint.push(filesystem.path(&format!("{}/{}", spec.dir.trim_end_matches('/'), spec.program)));
+    run.cmd = spec.cmd.unwrap_or_default().to_vec();
+    filesystem.extend_path(&mut run.env, spec.dir);
     filesystem.set(&mut run.env, "KO_DATA_PATH", &filesystem.path(DATA_DIR));
+    for (key, value) in spec.env {
+        filesystem.set(&mut run.env, key, value);
+    }
+    if let Some(dir) = spec.working_dir {
+        dir.clone_into(&mut run.working_dir);
+    }
+    run.extra.extend(spec.extra.clone());
     run.labels.extend(spec.labels.clone());
     if let Some(user) = spec.user {
         user.clone_into(&mut run.user);
@@ -187,12 +204,19 @@ mod tests {
         }
     }
 
+    static NO_EXTRA: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+
     fn spec<'a>(platform: &'a Platform, none: &'a BTreeMap<String, String>) -> Spec<'a> {
         Spec {
             platform,
+            dir: "/ko-app",
             program: "app",
-            wrapper: &[],
             created: None,
+            wrapper: &[],
+            cmd: None,
+            env: none,
+            working_dir: None,
+            extra: &NO_EXTRA,
             labels: none,
             annotations: none,
             user: None,

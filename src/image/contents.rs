@@ -1,7 +1,7 @@
 //! What goes into gimg's layers: the program, and kodata. A directory has an entry only if the layer owns it:
 //! an entry for another would replace the base's link, mode or owner.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::Result;
 use crate::image::{Data, FileTree, Meta, caps};
@@ -28,15 +28,35 @@ pub struct ListedFile {
     pub executable: bool,
 }
 
-/// The layer of a program: `ko-app/` and `ko-app/<name>`, which has these file capabilities.
+/// A program to put into an image.
+#[derive(Clone, Debug)]
+pub struct ProgramFile {
+    /// Its file's name in the image.
+    pub name: String,
+    /// Where its bytes are.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its file capabilities.
+    pub capabilities: Option<caps::Bytes>,
+}
+
+/// The layer of an image's programs in `dir`, an absolute path. A directory has an entry only if it is ours: another,
+/// such as `/usr/bin`, is the base's.
 ///
 /// # Errors
 /// A name that can't be in a layer.
-pub fn program(name: &str, path: &Path, size: u64, capabilities: Option<&caps::Bytes>) -> Result<FileTree> {
+pub fn programs(dir: &str, programs: &[ProgramFile]) -> Result<FileTree> {
     let mut tree = FileTree::new();
-    tree.add_dir("ko-app", Meta::dir())?;
-    let data = Data::File { path: path.to_owned(), size };
-    tree.add_file(&format!("ko-app/{name}"), data, Meta::binary().with_capabilities(capabilities))?;
+    let dir = dir.trim_matches('/');
+    if dir == "ko-app" {
+        tree.add_dir(dir, Meta::dir())?;
+    }
+    for program in programs {
+        let data = Data::File { path: program.path.clone(), size: program.size };
+        let name = if dir.is_empty() { program.name.clone() } else { format!("{dir}/{}", program.name) };
+        tree.add_file(&name, data, Meta::binary().with_capabilities(program.capabilities.as_ref()))?;
+    }
     Ok(tree)
 }
 

@@ -6,3 +6,5 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// The digest of the base image's manifest (or index).
 pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+/// The full name that containerd gives an imported image (containerd, images/annotations.go).
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";

@@ -58,6 +58,52 @@ impl Platform {
         }
         self
     }
+
+    /// The platform of a machine by the kernel's word for its architecture (`uname -m`, Docker's `/info`) or Go's.
+    #[must_use]
+    pub fn of_machine(os: &str, machine: &str) -> Self {
+        let (architecture, variant) = match machine {
+            "x86_64" => ("amd64", None),
+            "aarch64" | "aarch64_be" => ("arm64", None),
+            "i386" | "i486" | "i586" | "i686" => ("386", None),
+            "armv5l" | "armv5tel" | "armv5tejl" => ("arm", Some("v5")),
+            "armv6l" => ("arm", Some("v6")),
+            "armv7l" | "armv8l" => ("arm", Some("v7")),
+            "loongarch64" => ("loong64", None),
+            other => (other, None),
+        };
+        let platform = Platform::new(os, architecture);
+        match variant {
+            Some(variant) => platform.with_variant(variant),
+            None => platform,
+        }
+        .normalised()
+    }
+
+    /// Which of `available` runs best on this platform: the same variant, else the best lower one, else the lowest
+    /// higher one (a machine's own variant is often not known). None if no system and architecture are the same.
+    pub fn best_of<'a>(&self, available: impl IntoIterator<Item = &'a Platform>) -> Option<usize> {
+        let rank = |p: &Platform| match p.variant.cmp(&self.variant) {
+            std::cmp::Ordering::Equal => 2,
+            std::cmp::Ordering::Less => 1,
+            std::cmp::Ordering::Greater => 0,
+        };
+        let mut best: Option<(usize, &Platform)> = None;
+        for (index, platform) in available.into_iter().enumerate() {
+            if platform.os != self.os || platform.architecture != self.architecture {
+                continue;
+            }
+            let better = best.is_none_or(|(_, old)| match rank(platform).cmp(&rank(old)) {
+                std::cmp::Ordering::Equal if rank(old) == 0 => platform.variant < old.variant,
+                std::cmp::Ordering::Equal => platform.variant > old.variant,
+                order => order.is_gt(),
+            });
+            if better {
+                best = Some((index, platform));
+            }
+        }
+        best.map(|(index, _)| index)
+    }
 }
 
 impl fmt::Display for Platform {
@@ -122,6 +168,39 @@ mod tests {
         }
         for bad in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "Linux/amd64", "linux/amd64 "] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn machines_have_gos_words() {
+        for (machine, platform) in [
+            ("x86_64", "linux/amd64"),
+            ("amd64", "linux/amd64"),
+            ("aarch64", "linux/arm64"),
+            ("armv6l", "linux/arm/v6"),
+            ("arm", "linux/arm/v7"),
+            ("s390x", "linux/s390x"),
+            ("riscv64", "linux/riscv64"),
+        ] {
+            assert_eq!(Platform::of_machine("linux", machine).to_string(), platform);
+        }
+    }
+
+    #[test]
+    fn the_best_platform_for_a_machine_is_found() {
+        let best = |machine: &str, available: &[&str]| {
+            let parse = |text: &&str| text.parse::<Platform>().unwrap();
+            parse(&machine).best_of(&available.iter().map(parse).collect::<Vec<_>>())
+        };
+        for (machine, available, index) in [
+            ("linux/amd64", &["linux/arm64", "linux/amd64"][..], Some(1)),
+            ("linux/amd64", &["linux/amd64/v4", "linux/amd64/v3", "linux/amd64"], Some(2)),
+            ("linux/amd64", &["linux/amd64/v4", "linux/amd64/v3"], Some(1)),
+            ("linux/arm/v7", &["linux/arm/v5", "linux/arm/v6", "linux/arm64"], Some(1)),
+            ("linux/arm/v6", &["linux/arm/v7", "linux/arm/v5"], Some(1)),
+            ("linux/amd64", &["linux/arm64", "windows/amd64"], None),
+        ] {
+            assert_eq!(best(machine, available), index, "{machine} {available:?}");
         }
     }
 }

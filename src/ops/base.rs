@@ -23,6 +23,8 @@ use crate::target::layout::Reader;
 
 /// What each platform's image stands on.
 pub(super) struct Bases {
+    /// Which base it is.
+    pub(super) base: Base,
     /// In the order of the platforms.
     pub(super) list: Vec<(Platform, Inherited)>,
     /// The base's reference and the digest of its root, if it comes from a registry.
@@ -36,9 +38,17 @@ impl Bases {
     }
 }
 
-/// Finds the base for every platform.
-pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Bases> {
-    match &settings.base {
+/// Finds `base` for every platform.
+pub(super) async fn lookup(cx: &Context, settings: &Settings, base: &Base) -> Result<Bases> {
+    let (list, origin) = found(cx, settings, base).await?;
+    Ok(Bases { base: base.clone(), list, origin })
+}
+
+/// For each platform what it inherits, and where the whole comes from.
+type Inheritance = (Vec<(Platform, Inherited)>, Option<(String, Digest)>);
+
+async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inheritance> {
+    match base {
         Base::Static => {
             let list = platforms::for_static(&settings.platforms)?;
             let layer = built_in_layer(settings.compression, settings.jobs).await?;
@@ -48,13 +58,13 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Bases> {
                 ..Inherited::default()
             };
             let list = list.into_iter().map(|p| (p.clone(), inherited(&p))).collect();
-            Ok(Bases { list, origin: None })
+            Ok((list, None))
         }
         Base::Scratch => {
             let list = platforms::for_scratch(&settings.platforms)?;
             let config = ImageConfig { created: Some(EPOCH.to_owned()), ..ImageConfig::default() };
             let scratch = Inherited { config, ..Inherited::default() };
-            Ok(Bases { list: list.into_iter().map(|p| (p, scratch.clone())).collect(), origin: None })
+            Ok((list.into_iter().map(|p| (p, scratch.clone())).collect(), None))
         }
         Base::Registry(reference) => from_registry(cx, settings, reference).await,
         Base::Layout(dir, name) => {
@@ -81,16 +91,15 @@ async fn built_in_layer(compression: Compression, threads: usize) -> Result<(Blo
         .map_err(|e| Error::new(Kind::Internal, "write the built-in base", e))?
 }
 
-async fn from_registry(cx: &Context, settings: &Settings, reference: &Reference) -> Result<Bases> {
+async fn from_registry(cx: &Context, settings: &Settings, reference: &Reference) -> Result<Inheritance> {
     let name = reference.to_string();
     let source = cx.origin();
     let (root, bytes) = source.resolve(reference).await.map_err(|e| base_error(e, &name))?;
     cx.observer.on(Event::Base { reference: format!("{}@{}", reference.repository, root.digest) });
     let digest = root.digest;
     let place = Place::Registry(source, reference.repository.clone());
-    let mut bases = inherit(settings, &place, root, bytes, &name).await?;
-    bases.origin = Some((name.clone(), digest));
-    Ok(bases)
+    let (list, _) = inherit(settings, &place, root, bytes, &name).await?;
+    Ok((list, Some((name.clone(), digest))))
 }
 
 /// A failure that isn't about credentials, the network or integrity is the base's.
@@ -163,7 +172,7 @@ async fn inherit(
     root: Descriptor,
     bytes: Bytes,
     name: &str,
-) -> Result<Bases> {
+) -> Result<Inheritance> {
     let bad = |why: String| Error::new(Kind::Base, format!("use the base {name}"), why);
     let chosen: Vec<(Platform, Descriptor, Option<Bytes>)> = if root.media_type.is_index() {
         let index: ImageIndex = json::from_bytes(&bytes, "its index").map_err(|e| base_error(e, name))?;
@@ -219,7 +228,7 @@ async fn inherit(
         Ok((platform, inherited))
     }))
     .await?;
-    Ok(Bases { list, origin: None })
+    Ok((list, None))
 }
 
 /// A manifest and its config, checked against each other.

@@ -1,61 +1,219 @@
-//! Settings become facts: the toolchain, the packages and the base, each asked once.
+//! Settings become facts: the toolchain, the packages and their bases, each asked once.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::error::Result;
+use futures_util::future::try_join_all;
+
+use crate::error::{Error, Kind, Result};
 use crate::event::Event;
+use crate::git;
 use crate::go::{self, Go};
+use crate::oci::Platform;
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
+use crate::ops::engines::Engines;
 use crate::plan::command;
-use crate::plan::facts::{Facts, Package};
+use crate::plan::facts::{Facts, GitState, Package, TemplateFacts};
 use crate::plan::packages::{self, Modules, Query};
-use crate::settings::Settings;
+use crate::plan::program_of;
+use crate::plan::templates::Templates;
+use crate::settings::{Base, Settings};
 
-/// What was looked up: facts for the plan, and what later stages take from the base.
+/// What was looked up: facts for the plan, and what later stages take from the bases.
 pub(super) struct Found {
     pub(super) facts: Facts,
     pub(super) go: Go,
-    pub(super) bases: Bases,
+    /// As the facts' bases.
+    pub(super) bases: Vec<Bases>,
+    pub(super) engines: Engines,
 }
 
-/// Looks everything up, toolchain and base side by side.
+/// Looks everything up; toolchain and packages beside the base, if all programs have the same.
+/// Engines come first: they decide the platforms that nobody named.
 pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
-    let (go, bases) = tokio::try_join!(
-        go::find(&settings.go.program, &settings.cwd, cx.env.all()),
-        base::lookup(cx, settings)
-    )?;
-    let packages = find_packages(&go, settings, &bases).await?;
-    let platforms = bases.platforms();
-    cx.observer.on(Event::Detail(format!("{} builds {} platforms", go.toolchain.version, platforms.len())));
-    let facts = Facts { toolchain: go.toolchain.clone(), packages, platforms };
-    Ok(Found { facts, go, bases })
+    let engines = Engines::connect(cx, settings).await?;
+    let platforms = engines.requested(&settings.platforms);
+    let settings = &Settings { platforms, ..settings.clone() };
+    let rules = rules(settings)?;
+    let rules_have_their_own = settings.rules.iter().any(|r| r.program.base.is_some());
+    let early = settings.base.of_all(rules_have_their_own);
+    let programs = async {
+        let find = go::find(&settings.go, &settings.cwd, cx.env.all());
+        let (go, git) = tokio::try_join!(find, git_state(settings))?;
+        let templates = TemplateFacts {
+            env: cx.env.all().clone(),
+            go_env: go.toolchain.env.clone(),
+            time: settings.epoch.unwrap_or(cx.now),
+            git,
+        };
+        let lister = Lister::new(&go, settings, &rules, &templates).await?;
+        let found = lister.list(&settings.packages, &settings.places).await?;
+        let with = lister.companions(&found).await?;
+        Ok((go, templates, found, with))
+    };
+    let early_base = async {
+        match early {
+            Some(base) => Ok(Some(base::lookup(cx, settings, base).await?)),
+            None => Ok(None),
+        }
+    };
+    let ((go, templates, packages, with), early_base) = tokio::try_join!(programs, early_base)?;
+    warn_about_unmatched(cx, settings, &rules, &packages);
+    let (chosen, bases) = match (early, early_base) {
+        (Some(base), Some(found)) => (vec![base.clone()], vec![found]),
+        _ => bases(cx, settings, &rules, &packages).await?,
+    };
+    for found in &bases {
+        engines.check(cx, &found.platforms())?;
+    }
+    let bases_facts = chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect();
+    cx.observer.on(Event::Detail(format!(
+        "{} builds {} programs",
+        go.toolchain.version,
+        packages.iter().flatten().count()
+    )));
+    let facts =
+        Facts { toolchain: go.toolchain.clone(), packages, rules, with, bases: bases_facts, templates };
+    Ok(Found { facts, go, bases, engines })
 }
 
-/// The main packages of every argument.
-async fn find_packages(go: &Go, settings: &Settings, bases: &Bases) -> Result<Vec<Vec<Package>>> {
-    let main = go::main_modules(go, &settings.cwd).await?;
-    let modules = Modules { nearest: &crate::fs::nearest_module, main: &main };
-    let queries = packages::queries(&settings.packages, &settings.cwd, &modules);
-    let Some(first) = bases.platforms().into_iter().next() else { return Ok(Vec::new()) };
-    let target = command::target(&first, &go.toolchain)?;
-    let mut found = vec![Vec::new(); settings.packages.len()];
-    for query in &queries {
-        check_module(query, &main)?;
-        let lists = go::list(go, query, &settings.go.flags, &target).await?;
-        for (argument, packages) in query.arguments.iter().zip(lists) {
-            if let Some(place) = found.get_mut(*argument) {
-                *place = packages;
-            }
+/// Git's state, if a template asks for it.
+async fn git_state(settings: &Settings) -> Result<Option<GitState>> {
+    if settings.template_roots()?.uses("Git") { git::state(&settings.cwd).await } else { Ok(None) }
+}
+
+/// The import path of each entry of the file: its module's path and where it lies in it.
+fn rules(settings: &Settings) -> Result<Vec<Option<String>>> {
+    let mut paths = Vec::new();
+    for rule in &settings.rules {
+        if !crate::fs::is_directory(&rule.package) {
+            let why = format!("there is no directory {}", rule.package.display());
+            return Err(Error::new(Kind::Input, format!("use {}", rule.name), why)
+                .hint("main is a package's directory, or a file in it, relative to dir"));
+        }
+        let module = crate::fs::nearest_module(&rule.package);
+        let path = module.and_then(|dir| Some((go::module_path(&dir)?, dir))).map(|(path, dir)| {
+            let below = rule.package.strip_prefix(&dir).unwrap_or(&rule.package);
+            let parts = below.components().map(|c| c.as_os_str().to_string_lossy().into_owned());
+            std::iter::once(path).chain(parts).collect::<Vec<_>>().join("/")
+        });
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// An entry that no program of the run is for: perhaps a mistake, which ko says nothing about.
+fn warn_about_unmatched(
+    cx: &Context,
+    settings: &Settings,
+    rules: &[Option<String>],
+    packages: &[Vec<Package>],
+) {
+    let unmatched = settings.rules.iter().zip(rules).filter(|(_, path)| {
+        !packages.iter().flatten().any(|p| path.as_deref() == Some(p.import_path.as_str()))
+    });
+    let names: Vec<String> = unmatched.map(|(rule, _)| rule.name.clone()).collect();
+    if !names.is_empty() {
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        cx.observer.on(Event::Warning(format!("{} {verb} for no program of this run", names.join(", "))));
+    }
+}
+
+/// The bases that the packages stand on, each looked up once.
+async fn bases(
+    cx: &Context,
+    settings: &Settings,
+    rules: &[Option<String>],
+    packages: &[Vec<Package>],
+) -> Result<(Vec<Base>, Vec<Bases>)> {
+    let mut chosen: Vec<Base> = Vec::new();
+    for package in packages.iter().flatten() {
+        let (program, _) = program_of(settings, rules, &package.import_path);
+        let base = settings.base.of(&package.import_path, program.base.as_ref());
+        if !chosen.contains(base) {
+            chosen.push(base.clone());
         }
     }
-    Ok(found)
+    let found = try_join_all(chosen.iter().map(|b| base::lookup(cx, settings, b))).await?;
+    Ok((chosen, found))
 }
 
-/// Without a module or workspace `go` would speak of GOPATH; say it plainly.
-fn check_module(query: &Query, main: &[PathBuf]) -> Result<()> {
-    if main.is_empty() && crate::fs::nearest_module(&query.dir).is_none() {
-        return Err(go::no_module(&query.dir));
+/// Asks `go list`.
+struct Lister<'a> {
+    go: &'a Go,
+    settings: &'a Settings,
+    rules: &'a [Option<String>],
+    main: Vec<PathBuf>,
+    known: BTreeMap<String, PathBuf>,
+    target: command::Target,
+    flags: Vec<String>,
+}
+
+impl<'a> Lister<'a> {
+    async fn new(
+        go: &'a Go,
+        settings: &'a Settings,
+        rules: &'a [Option<String>],
+        templates: &TemplateFacts,
+    ) -> Result<Self> {
+        let main = go::main_modules(go, &settings.cwd).await?;
+        let with_path = settings.rules.iter().zip(rules);
+        let known =
+            with_path.filter_map(|(rule, path)| Some((path.clone()?, rule.package.clone()))).collect();
+        let first = settings.platforms.named().and_then(|list| list.into_iter().next());
+        let first = first.unwrap_or_else(|| Platform::new("linux", "amd64"));
+        let target = command::target(&first, &go.toolchain, &settings.program.env)?;
+        let templates = Templates::new(templates);
+        let flags = settings.program.flags.iter().map(|f| templates.render_for("flags", f, &target));
+        let flags = flags.collect::<Result<Vec<String>>>()?;
+        Ok(Lister { go, settings, rules, main, known, target, flags })
     }
-    Ok(())
+
+    /// The main packages of every argument; a failure names the argument's place, if it has one.
+    async fn list(&self, arguments: &[String], places: &[String]) -> Result<Vec<Vec<Package>>> {
+        let modules = Modules { nearest: &crate::fs::nearest_module, main: &self.main, known: &self.known };
+        let queries = packages::queries(arguments, &self.settings.cwd, &modules);
+        let mut found = vec![Vec::new(); arguments.len()];
+        for query in &queries {
+            self.check_module(query)?;
+            let lists = go::list(self.go, query, &self.flags, &self.target).await?;
+            for (argument, packages) in query.arguments.iter().zip(lists) {
+                let packages = packages.map_err(|e| match places.get(*argument) {
+                    Some(place) => e.at(place),
+                    None => e,
+                })?;
+                if let Some(slot) = found.get_mut(*argument) {
+                    *slot = packages;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The further programs of the images of the entries that are used.
+    async fn companions(&self, packages: &[Vec<Package>]) -> Result<BTreeMap<usize, Vec<Package>>> {
+        let mut all = BTreeMap::new();
+        for package in packages.iter().flatten() {
+            let (program, rule) = program_of(self.settings, self.rules, &package.import_path);
+            let Some(rule) = rule.filter(|r| !program.with.is_empty() && !all.contains_key(r)) else {
+                continue;
+            };
+            let directories: Vec<String> = program.with.iter().map(|d| d.display().to_string()).collect();
+            let found = self.list(&directories, &[]).await.map_err(|e| {
+                let name = self.settings.rules.get(rule).map_or("builds", |r| r.name.as_str());
+                e.within(format!("use {name}"))
+            })?;
+            all.insert(rule, found.into_iter().flatten().collect());
+        }
+        Ok(all)
+    }
+
+    /// Without a module or workspace `go` would speak of GOPATH; say it plainly.
+    fn check_module(&self, query: &Query) -> Result<()> {
+        if self.main.is_empty() && crate::fs::nearest_module(&query.dir).is_none() {
+            return Err(go::no_module(&query.dir));
+        }
+        Ok(())
+    }
 }

@@ -2,13 +2,22 @@
 
 mod base;
 pub mod build;
+mod compile;
+mod debug;
+mod engines;
+pub mod init;
+pub mod kubectl;
 mod lookup;
+mod manifests;
+mod publish;
 pub mod push;
+pub mod resolve;
 mod targets;
 
 use std::sync::Arc;
 
 use crate::content::Source;
+use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
 use crate::registry::Registry;
 use crate::settings::env::Env;
@@ -22,6 +31,8 @@ pub struct Context {
     pub registry: Registry,
     /// The run's private directory.
     pub scratch: Arc<Scratch>,
+    /// Seconds since 1970 when the run began; only what asks for the time gets it.
+    pub now: u64,
     /// Who hears about progress.
     pub observer: Arc<dyn Observer>,
 }
@@ -30,4 +41,9 @@ impl Context {
     fn origin(&self) -> Arc<dyn Source> {
         Arc::new(self.registry.clone())
     }
+}
+
+/// Runs work that blocks on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::new(Kind::Internal, "run a task", e))?
 }

@@ -54,5 +54,5 @@ pub async fn push(
         tags: graph.tags.iter().map(ToString::to_string).collect(),
         platforms: Vec::new(),
     };
-    Ok(Report { images: vec![published], elapsed: start.elapsed() })
+    Ok(Report { images: vec![published], named: Vec::new(), elapsed: start.elapsed() })
 }

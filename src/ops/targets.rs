@@ -5,18 +5,21 @@ use std::sync::Arc;
 
 use crate::content::Target;
 use crate::content::copy::Copier;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::ops::Context;
+use crate::ops::engines::Engines;
 use crate::registry::RegistryTarget;
 use crate::settings::{Destination, Settings};
 use crate::target::archive::{Archive, Format};
+use crate::target::engine::EngineTarget;
 use crate::target::layout::{Layout, Place};
+use crate::target::nowhere::Nowhere;
 
 /// A copier for each destination, in their order.
 ///
 /// # Errors
 /// A local destination that can't be one; better said before anything is compiled.
-pub(super) fn copiers(cx: &Context, settings: &Settings) -> Result<Vec<Copier>> {
+pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> Result<Vec<Copier>> {
     let layout = |place| -> Result<Arc<dyn Target>> {
         let layout = Layout::new(place, cx.origin());
         layout.check()?;
@@ -24,6 +27,13 @@ pub(super) fn copiers(cx: &Context, settings: &Settings) -> Result<Vec<Copier>> 
     };
     let archive = |format, path: &Path| -> Result<Arc<dyn Target>> {
         Ok(Arc::new(Archive::new(format, path.to_owned(), cx.origin(), Arc::clone(&cx.scratch))))
+    };
+    let engine = |destination| -> Result<Arc<dyn Target>> {
+        let engine = engines.of(destination);
+        let engine =
+            engine.ok_or_else(|| Error::new(Kind::Internal, "publish", "an engine was never asked"))?;
+        let (scratch, observer) = (Arc::clone(&cx.scratch), Arc::clone(&cx.observer));
+        Ok(Arc::new(EngineTarget::new(engine, cx.origin(), scratch, observer)))
     };
     let mut copiers = Vec::new();
     for destination in &settings.destinations {
@@ -33,6 +43,8 @@ pub(super) fn copiers(cx: &Context, settings: &Settings) -> Result<Vec<Copier>> 
             Destination::LayoutPerProgram(dir) => layout(Place::PerProgram(dir.clone())),
             Destination::OciArchive(path) => archive(Format::Oci, path),
             Destination::DockerArchive(path) => archive(Format::Docker, path),
+            Destination::Nowhere => Ok(Arc::new(Nowhere) as _),
+            Destination::Engine(_) => engine(destination),
         }?;
         copiers.push(Copier::new(target, Arc::clone(&cx.observer), settings.jobs));
     }

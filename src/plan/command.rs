@@ -4,6 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::oci::Platform;
 use crate::plan::facts::Toolchain;
 use crate::settings::Settings;
+use crate::settings::program::Program;
 
 /// Variables that name the target: taken away from every child, then set for the platform alone.
 pub const TARGET_VARIABLES: &[&str] = &["GOOS", "GOARCH"];
@@ -17,21 +18,34 @@ pub struct Target {
     pub environment: Vec<(String, String)>,
 }
 
-/// The target of `platform` under the user's Go settings: CGO_ENABLED is 0 unless they say otherwise; the
-/// variant in the platform wins over theirs, theirs over Go's documented default, which is always spelled out
-/// because a toolchain can be built with another.
+/// The target of `platform` under the user's Go settings and a program's own `env`: CGO_ENABLED is 0 unless they say
+/// otherwise; the variant in the platform wins over theirs, theirs over Go's documented default, which is always
+/// spelled out because a toolchain can be built with another.
 ///
 /// # Errors
-/// A variant that the architecture doesn't have.
-pub fn target(platform: &Platform, toolchain: &Toolchain) -> Result<Target> {
+/// A variant that the architecture doesn't have; an `env` that names another target than the platform.
+pub fn target(platform: &Platform, toolchain: &Toolchain, env: &[(String, String)]) -> Result<Target> {
     let mut environment =
         vec![("GOOS".to_owned(), platform.os.clone()), ("GOARCH".to_owned(), platform.architecture.clone())];
-    if !toolchain.settings.contains_key("CGO_ENABLED") {
+    for (key, value) in env {
+        if let Some((_, own)) = environment[..2].iter().find(|(k, _)| k == key) {
+            if own != value {
+                let why = format!("{key}={value} in env names another target than the platform {platform}");
+                return Err(Error::new(Kind::Input, "plan the compile", why)
+                    .hint("leave it out: the platforms decide"));
+            }
+            continue;
+        }
+        environment.push((key.clone(), value.clone()));
+    }
+    let is_set = |key: &str| toolchain.settings.contains_key(key) || env.iter().any(|(k, _)| k == key);
+    if !is_set("CGO_ENABLED") {
         environment.push(("CGO_ENABLED".to_owned(), "0".to_owned()));
     }
     if let Some((variable, value)) = variant_setting(platform)? {
-        let users = toolchain.settings.contains_key(variable) && platform.variant.is_none();
+        let users = is_set(variable) && platform.variant.is_none();
         if !users {
+            environment.retain(|(k, _)| k != variable);
             environment.push((variable.to_owned(), value));
         }
     }
@@ -99,39 +113,52 @@ fn unknown_variant(platform: &Platform, known: &[&str]) -> Error {
 const REFUSED: &[&str] = &["-toolexec", "-o", "-C", "-exec", "-n"];
 
 /// The flags of `go build`: the user's, then `-trimpath`, then those with a setting of their own. gimg adds no
-/// linker flag: a second `-ldflags` would silently drop the one in GOFLAGS.
+/// linker flag: a second `-ldflags` would silently drop the one in GOFLAGS. `render` evaluates a template.
 ///
 /// # Errors
-/// A flag that gimg owns or that runs another program, in the flags or in GOFLAGS.
-pub fn build_flags(settings: &Settings, toolchain: &Toolchain) -> Result<Vec<String>> {
-    let goflags = toolchain.settings.get("GOFLAGS").map_or("", String::as_str);
-    for (place, flag) in settings
-        .go
-        .flags
+/// A flag that gimg owns or that runs another program, in the flags or in GOFLAGS; a template that can't be evaluated.
+pub fn build_flags(
+    program: &Program,
+    settings: &Settings,
+    toolchain: &Toolchain,
+    render: &dyn Fn(&str, &str) -> Result<String>,
+) -> Result<Vec<String>> {
+    let mut flags = Vec::new();
+    for text in &program.flags {
+        flags.push(render("flags", text)?);
+    }
+    let own = program.env.iter().rev().find(|(k, _)| k == "GOFLAGS").map(|(_, v)| v.as_str());
+    let goflags = own.or_else(|| toolchain.settings.get("GOFLAGS").map(String::as_str)).unwrap_or_default();
+    for (place, flag) in flags
         .iter()
-        .map(|f| ("--go-flag", f.as_str()))
+        .map(|f| ("flags", f.as_str()))
         .chain(goflags.split_whitespace().map(|f| ("GOFLAGS", f.trim_matches(['"', '\'']))))
     {
-        let name = flag.split('=').next().unwrap_or(flag);
-        let name = name.strip_prefix('-').filter(|n| n.starts_with('-')).unwrap_or(name);
-        if REFUSED.contains(&name) {
-            return Err(
-                Error::new(Kind::Input, "read Go's flags", format!("flag {name} is not allowed")).at(place)
-            );
-        }
+        check_allowed(flag, place)?;
     }
-    let mut flags = settings.go.flags.clone();
     flags.push("-trimpath".to_owned());
     if settings.disable_optimizations {
         flags.push("-gcflags=all=-N -l".to_owned());
     }
-    if let Some(on) = settings.go.buildvcs {
+    if let Some(on) = settings.buildvcs {
         flags.push(format!("-buildvcs={on}"));
     }
-    if let Some(ldflags) = &settings.go.ldflags {
+    if let Some(texts) = &program.ldflags {
+        let texts: Result<Vec<String>> = texts.iter().map(|t| render("ldflags", t)).collect();
+        let ldflags = texts?.join(" ");
         flags.push(format!("-ldflags={ldflags}"));
     }
     Ok(flags)
+}
+
+fn check_allowed(flag: &str, place: &str) -> Result<()> {
+    let name = flag.split('=').next().unwrap_or(flag);
+    let name = name.strip_prefix('-').filter(|n| n.starts_with('-')).unwrap_or(name);
+    if REFUSED.contains(&name) {
+        let why = format!("flag {name} is not allowed");
+        return Err(Error::new(Kind::Input, "read Go's flags", why).at(place));
+    }
+    Ok(())
 }
 
 /// Whether a build flag changes which packages there are.
@@ -175,7 +202,7 @@ mod tests {
         let mut toolchain = Toolchain::default();
         toolchain.settings.insert("GOAMD64".to_owned(), "v2".to_owned());
         let keys = |platform: &str| -> Vec<String> {
-            let target = target(&platform.parse().unwrap(), &toolchain).unwrap();
+            let target = target(&platform.parse().unwrap(), &toolchain, &[]).unwrap();
             target.environment.into_iter().map(|(k, v)| format!("{k}={v}")).collect()
         };
         assert_eq!(keys("linux/amd64"), ["GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0"]);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::oci::Platform;
+use crate::settings::Base;
 
 /// Everything looked up.
 #[derive(Clone, Debug)]
@@ -12,8 +13,27 @@ pub struct Facts {
     pub toolchain: Toolchain,
     /// The main packages of each argument, in order.
     pub packages: Vec<Vec<Package>>,
-    /// The platforms to build for, in order, each once.
-    pub platforms: Vec<Platform>,
+    /// For each entry of the file the import path of its program, if its directory is in a module.
+    pub rules: Vec<Option<String>>,
+    /// The further programs of an entry's image.
+    pub with: BTreeMap<usize, Vec<Package>>,
+    /// The bases that programs stand on, each with the platforms to build for, in order, each once.
+    pub bases: Vec<(Base, Vec<Platform>)>,
+    /// What templates are evaluated with.
+    pub templates: TemplateFacts,
+}
+
+/// What templates are evaluated with (ko, `createTemplateData`). Empty where no template asks.
+#[derive(Clone, Debug, Default)]
+pub struct TemplateFacts {
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// What `go env` says.
+    pub go_env: BTreeMap<String, String>,
+    /// SOURCE_DATE_EPOCH, else now: seconds since 1970.
+    pub time: u64,
+    /// Git's state where the user is, if a template asks for it and there is a repository.
+    pub git: Option<GitState>,
 }
 
 /// The Go toolchain.
@@ -23,6 +43,8 @@ pub struct Toolchain {
     pub version: String,
     /// Go's settings as the user has them: environment over Go's env file. GOOS and GOARCH are never here.
     pub settings: BTreeMap<String, String>,
+    /// All that `go env` says where the user is.
+    pub env: BTreeMap<String, String>,
 }
 
 /// A main package.
@@ -34,4 +56,21 @@ pub struct Package {
     pub dir: PathBuf,
     /// Where `go` runs to build it.
     pub module_dir: PathBuf,
+}
+
+/// What git says about the sources: ko's `.Git`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitState {
+    /// The branch; `HEAD` if none is checked out.
+    pub branch: String,
+    /// The last tag that the commit descends from; `v0.0.0` if there is none.
+    pub tag: String,
+    /// The commit, as short as git shows it.
+    pub short_commit: String,
+    /// The commit.
+    pub full_commit: String,
+    /// When it was committed, in seconds since 1970.
+    pub commit_time: u64,
+    /// Whether there are changes or untracked files.
+    pub dirty: bool,
 }

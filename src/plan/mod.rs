@@ -2,20 +2,27 @@
 
 pub mod command;
 pub mod debug;
+pub mod engines;
 pub mod facts;
 pub mod naming;
 pub mod packages;
 pub mod platforms;
+pub mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
-use crate::oci::Tag;
+use crate::image::caps;
+use crate::oci::{Platform, Tag};
 use crate::plan::command::Target;
 use crate::plan::facts::{Facts, Package};
+use crate::plan::templates::Templates;
+use crate::settings::program::{Files, Program, Text};
 use crate::settings::{Destination, Settings};
+
+use serde_json::{Map, Value};
 
 /// Everything a run will do.
 #[derive(Clone, Debug)]
@@ -50,12 +57,14 @@ pub struct Compiled {
     pub image: usize,
     /// Which platform of the image.
     pub platform: usize,
+    /// Which of the image's programs it is.
+    pub program: usize,
 }
 
 /// One image or index to make.
 #[derive(Clone, Debug)]
 pub struct ImagePlan {
-    /// The program's import path.
+    /// The import path of its main program.
     pub import_path: String,
     /// The package's directory; `kodata` is looked for in it.
     pub dir: PathBuf,
@@ -63,41 +72,233 @@ pub struct ImagePlan {
     pub name: ImageName,
     /// The tags that will name it.
     pub tags: Vec<Tag>,
+    /// Which of the bases it stands on.
+    pub base: usize,
+    /// Its platforms, in order.
+    pub platforms: Vec<Platform>,
+    /// Its programs; the first is the one that runs.
+    pub programs: Vec<ImageProgram>,
+    /// The directory of the programs in the image, absolute.
+    pub programs_dir: String,
+    /// File capabilities of the first program.
+    pub capabilities: Option<caps::Bytes>,
+    /// What its config says.
+    pub config: ConfigPlan,
+    /// Annotations to add to manifests and index.
+    pub annotations: BTreeMap<String, String>,
+    /// Files to add, each entry a layer.
+    pub files: Vec<Files>,
+}
+
+/// One program of an image.
+#[derive(Clone, Debug)]
+pub struct ImageProgram {
+    /// Its import path.
+    pub import_path: String,
+    /// Where `go` runs to build it.
+    pub module_dir: PathBuf,
+    /// Its file's name in the image, without `.exe`.
+    pub name: String,
+}
+
+impl ImageProgram {
+    /// The file's name in an image of this operating system.
+    #[must_use]
+    pub fn file(&self, os: &str) -> String {
+        if os == "windows" && !self.name.ends_with(".exe") {
+            format!("{}.exe", self.name)
+        } else {
+            self.name.clone()
+        }
+    }
+}
+
+/// What an image's config says besides what follows from its layers; what is absent is the base's.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigPlan {
+    /// The user to run as.
+    pub user: Option<String>,
+    /// Where the program starts.
+    pub working_dir: Option<String>,
+    /// Environment of the program.
+    pub env: BTreeMap<String, String>,
+    /// Arguments that the program gets if none are given.
+    pub cmd: Option<Vec<String>>,
+    /// A command before the program.
+    pub entrypoint: Vec<String>,
+    /// `ExposedPorts`, `Volumes`, `StopSignal`, `Healthcheck`.
+    pub extra: Map<String, Value>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Which entry of the file is for a program, and what it says; else what the file says for all.
+#[must_use]
+pub fn program_of<'s>(
+    settings: &'s Settings,
+    rules: &[Option<String>],
+    import_path: &str,
+) -> (&'s Program, Option<usize>) {
+    let index = rules.iter().position(|r| r.as_deref() == Some(import_path));
+    match index.and_then(|i| settings.rules.get(i)) {
+        Some(rule) => (&rule.program, index),
+        None => (&settings.program, None),
+    }
 }
 
 /// Decides everything.
 ///
 /// # Errors
-/// Names that collide or aren't allowed, flags that gimg owns.
+/// Names that collide or aren't allowed, flags that gimg owns, templates that can't be evaluated.
 pub fn plan(settings: &Settings, facts: &Facts) -> Result<Plan> {
-    if settings.debug {
-        debug::check(&facts.platforms)?;
+    for (_, platforms) in facts.bases.iter().filter(|_| settings.debug) {
+        debug::check(platforms)?;
     }
+    let templates = Templates::new(&facts.templates);
     let mut images = Vec::new();
+    let mut groups = Vec::new();
     let mut seen = BTreeSet::new();
     for package in facts.packages.iter().flatten() {
         // The same program named twice (`./cmd/app ./...`) is one image.
         if seen.insert((&package.module_dir, &package.import_path)) {
-            images.push(image(settings, package)?);
+            let (program, rule) = program_of(settings, &facts.rules, &package.import_path);
+            let image = image(settings, facts, &templates, package, program, rule)?;
+            compile(settings, facts, &templates, &image, images.len(), program, &mut groups)?;
+            images.push(image);
         }
     }
     check_collisions(settings, &images)?;
-    let groups = groups(settings, facts, &images)?;
     Ok(Plan { groups, images })
 }
 
-fn image(settings: &Settings, package: &Package) -> Result<ImagePlan> {
-    let program = naming::program(&package.import_path);
-    let repository = match &settings.repository {
-        Some(repository) => Some(naming::repository(repository, settings.naming, &package.import_path)?),
-        None => None,
+fn image(
+    settings: &Settings,
+    facts: &Facts,
+    templates: &Templates<'_>,
+    package: &Package,
+    program: &Program,
+    rule: Option<usize>,
+) -> Result<ImagePlan> {
+    let text = |what: &str, text: &str| templates.render(what, text, &program.env);
+    let texts = |what: &str, map: &BTreeMap<String, Text>| -> Result<BTreeMap<String, String>> {
+        let value = |t: &Text| match t {
+            Text::Literal(value) => Ok(value.clone()),
+            Text::Template(template) => text(what, template),
+        };
+        map.iter().map(|(k, v)| Ok((k.clone(), value(v)?))).collect()
     };
+    let repository = match (&program.repository, &settings.repository) {
+        (Some(whole), _) => Some(text("repo", whole)?.parse()?),
+        (None, Some(prefix)) => {
+            let prefix = text("the repository", prefix)?.parse()?;
+            Some(naming::repository(&prefix, settings.naming, &package.import_path)?)
+        }
+        (None, None) => None,
+    };
+    let mut tags: Vec<Tag> = Vec::new();
+    for template in &program.tags {
+        let tag = text("tags", template)?.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    if tags.is_empty() {
+        tags.push(Tag::latest());
+    }
+    let base = settings.base.of(&package.import_path, program.base.as_ref());
+    let base = facts.bases.iter().position(|(b, _)| b == base);
+    let base = base.ok_or_else(|| Error::new(Kind::Internal, "plan", "a base was not looked up"))?;
+    let own = package_name(&package.import_path, program.place.name.as_deref());
+    let with = rule.and_then(|r| facts.with.get(&r)).into_iter().flatten();
+    let programs: Vec<ImageProgram> = std::iter::once((package, own))
+        .chain(with.map(|p| (p, package_name(&p.import_path, None))))
+        .map(|(p, name)| ImageProgram {
+            import_path: p.import_path.clone(),
+            module_dir: p.module_dir.clone(),
+            name,
+        })
+        .collect();
+    let mut names = BTreeSet::new();
+    if let Some(twice) = programs.iter().find(|p| !names.insert(p.name.to_lowercase())) {
+        let why = format!("two of its programs are called {}", twice.name);
+        return Err(Error::new(Kind::Input, format!("plan the image of {}", package.import_path), why));
+    }
+    let config = &program.image;
     Ok(ImagePlan {
         import_path: package.import_path.clone(),
         dir: package.dir.clone(),
-        name: ImageName { program, repository },
-        tags: settings.tags.clone(),
+        name: ImageName { program: naming::program(&package.import_path), repository },
+        tags,
+        base,
+        platforms: facts.bases[base].1.clone(),
+        programs,
+        programs_dir: program.place.dir.clone().unwrap_or_else(|| PROGRAMS_DIR.to_owned()),
+        capabilities: caps::parse(&program.capabilities)
+            .map_err(|e| e.within(format!("plan the image of {}", package.import_path)))?,
+        config: ConfigPlan {
+            user: config.user.clone(),
+            working_dir: config.working_dir.clone(),
+            env: texts("image.env", &config.env)?,
+            cmd: config.cmd.clone(),
+            entrypoint: config.entrypoint.clone(),
+            extra: config.extra.clone(),
+            labels: texts("image.labels", &config.labels)?,
+        },
+        annotations: texts("image.annotations", &config.annotations)?,
+        files: program.files.clone(),
     })
+}
+
+/// Where programs are if nothing else is said, as in ko.
+pub const PROGRAMS_DIR: &str = "/ko-app";
+
+fn package_name(import_path: &str, chosen: Option<&str>) -> String {
+    chosen.map_or_else(|| naming::program(import_path), str::to_owned)
+}
+
+/// Adds an image's programs to the `go build` runs: as few as can be, one for each platform, directory, environment and
+/// flags, unless two programs have one file name.
+fn compile(
+    settings: &Settings,
+    facts: &Facts,
+    templates: &Templates<'_>,
+    image: &ImagePlan,
+    index: usize,
+    program: &Program,
+    groups: &mut Vec<CompileGroup>,
+) -> Result<()> {
+    for (platform, spec) in image.platforms.iter().enumerate() {
+        let target = command::target(spec, &facts.toolchain, &program.env)?;
+        let flags = command::build_flags(program, settings, &facts.toolchain, &|what, text| {
+            templates.render_for(what, text, &target)
+        })?;
+        for (number, item) in image.programs.iter().enumerate() {
+            let file = naming::file(&item.import_path, &spec.os);
+            let compiled = Compiled {
+                import_path: item.import_path.clone(),
+                file,
+                image: index,
+                platform,
+                program: number,
+            };
+            let fits = |g: &&mut CompileGroup| {
+                g.dir == item.module_dir
+                    && g.target == target
+                    && g.flags == flags
+                    && g.packages.iter().all(|p| !p.file.eq_ignore_ascii_case(&compiled.file))
+            };
+            match groups.iter_mut().find(fits) {
+                Some(group) => group.packages.push(compiled),
+                None => groups.push(CompileGroup {
+                    dir: item.module_dir.clone(),
+                    target: target.clone(),
+                    flags: flags.clone(),
+                    packages: vec![compiled],
+                }),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Two programs that would land on one name are an error before anything is built.
@@ -124,34 +325,4 @@ fn check_collisions(settings: &Settings, images: &[ImagePlan]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// As few `go build` runs as can be: per platform and directory one, unless two programs have one file name.
-fn groups(settings: &Settings, facts: &Facts, images: &[ImagePlan]) -> Result<Vec<CompileGroup>> {
-    let flags = command::build_flags(settings, &facts.toolchain)?;
-    let directories: BTreeMap<&str, &PathBuf> =
-        facts.packages.iter().flatten().map(|p| (p.import_path.as_str(), &p.module_dir)).collect();
-    let mut groups: Vec<CompileGroup> = Vec::new();
-    for (platform, spec) in facts.platforms.iter().enumerate() {
-        let target = command::target(spec, &facts.toolchain)?;
-        let first = groups.len();
-        for (index, image) in images.iter().enumerate() {
-            let file = naming::file(&image.import_path, &spec.os);
-            let Some(dir) = directories.get(image.import_path.as_str()) else { continue };
-            let compiled = Compiled { import_path: image.import_path.clone(), file, image: index, platform };
-            let fits = |g: &&mut CompileGroup| {
-                g.dir == **dir && g.packages.iter().all(|p| !p.file.eq_ignore_ascii_case(&compiled.file))
-            };
-            match groups[first..].iter_mut().find(fits) {
-                Some(group) => group.packages.push(compiled),
-                None => groups.push(CompileGroup {
-                    dir: (*dir).clone(),
-                    target: target.clone(),
-                    flags: flags.clone(),
-                    packages: vec![compiled],
-                }),
-            }
-        }
-    }
-    Ok(groups)
 }

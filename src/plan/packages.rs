@@ -1,5 +1,6 @@
 //! The arguments sorted into questions for `go list`: one for each directory where `go` must run.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 /// One question: patterns to list in a directory.
@@ -19,6 +20,8 @@ pub struct Modules<'a> {
     pub nearest: &'a dyn Fn(&Path) -> Option<PathBuf>,
     /// The directories of the modules that `go` sees as main in the working directory (several in a workspace).
     pub main: &'a [PathBuf],
+    /// The directories of import paths that the configuration file has entries for.
+    pub known: &'a BTreeMap<String, PathBuf>,
 }
 
 /// Whether an argument names a directory (`.`, `./cmd/...`, `/abs`) and not an import path.
@@ -50,14 +53,15 @@ pub fn queries(arguments: &[String], cwd: &Path, modules: &Modules<'_>) -> Vec<Q
 /// Where an argument is listed, and as which pattern.
 fn place(argument: &str, cwd: &Path, modules: &Modules<'_>) -> (PathBuf, String) {
     let as_is = || (cwd.to_owned(), argument.to_owned());
-    if !is_local(argument) {
-        return as_is();
-    }
     let (path, wild) = match argument.find("...") {
         Some(at) => (argument[..at].trim_end_matches('/'), true),
         None => (argument, false),
     };
-    let directory = normalise(&cwd.join(path));
+    let directory = match modules.known.get(argument) {
+        Some(directory) => directory.clone(),
+        None if is_local(argument) => normalise(&cwd.join(path)),
+        None => return as_is(),
+    };
     match (modules.nearest)(&directory) {
         Some(module) if !modules.main.contains(&module) => {
             let below = directory.strip_prefix(&module).unwrap_or(Path::new(""));
@@ -99,11 +103,16 @@ mod tests {
             Some(if dir.starts_with(nested) { nested.to_owned() } else { PathBuf::from("/r") })
         };
         let main = [PathBuf::from("/r")];
-        let modules = Modules { nearest: &nearest, main: &main };
-        let arguments = ["./cmd/a", "example.com/x", "./sub/cmd/...", "sub", "../r/sub"].map(str::to_owned);
+        let known = BTreeMap::from([("example.com/known".to_owned(), PathBuf::from("/r/sub/cmd/k"))]);
+        let modules = Modules { nearest: &nearest, main: &main, known: &known };
+        let arguments = ["./cmd/a", "example.com/x", "./sub/cmd/...", "sub", "../r/sub", "example.com/known"];
+        let arguments = arguments.map(str::to_owned);
         let queries = queries(&arguments, Path::new("/r"), &modules);
         assert_eq!(queries[0].patterns, ["./cmd/a", "example.com/x", "sub"]);
-        assert_eq!((queries[1].dir.as_path(), &queries[1].arguments[..]), (Path::new("/r/sub"), &[2, 4][..]));
-        assert_eq!(queries[1].patterns, ["./cmd/...", "."]);
+        assert_eq!(
+            (queries[1].dir.as_path(), &queries[1].arguments[..]),
+            (Path::new("/r/sub"), &[2, 4, 5][..])
+        );
+        assert_eq!(queries[1].patterns, ["./cmd/...", ".", "./cmd/k"]);
     }
 }

@@ -31,6 +31,8 @@ const STATIC_ALL: &[&str] =
 /// Which platforms the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requested {
+    /// Nothing was said: what the engines run that images are loaded into, else linux/amd64 as in ko.
+    Default,
     /// `all`.
     All,
     /// These, in order.
@@ -45,7 +47,7 @@ impl Requested {
     pub fn parse(values: &[String]) -> Result<(Self, Vec<Platform>)> {
         let words: Vec<&str> = values.iter().flat_map(|v| v.split(',')).map(str::trim).collect();
         if words.is_empty() {
-            return Ok((Requested::List(vec![Platform::new("linux", "amd64")]), Vec::new()));
+            return Ok((Requested::Default, Vec::new()));
         }
         if words.iter().all(|w| w.is_empty()) {
             return Err(Error::new(Kind::Usage, "read --platform", "the list of platforms is empty"));
@@ -72,6 +74,22 @@ impl Requested {
         }
         Ok((Requested::List(list), twice))
     }
+
+    /// The platforms by name; none for `all`.
+    #[must_use]
+    pub fn named(&self) -> Option<Vec<Platform>> {
+        match self {
+            Requested::Default => Some(vec![Platform::new("linux", "amd64")]),
+            Requested::All => None,
+            Requested::List(list) => Some(list.clone()),
+        }
+    }
+
+    /// Whether there may be more than one platform.
+    #[must_use]
+    pub fn several(&self) -> bool {
+        self.named().is_none_or(|list| list.len() > 1)
+    }
 }
 
 fn check_port(platform: &Platform) -> Result<()> {
@@ -94,16 +112,16 @@ fn check_port(platform: &Platform) -> Result<()> {
 /// # Errors
 /// A platform that isn't linux.
 pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
-    match requested {
-        Requested::All => STATIC_ALL.iter().map(|p| p.parse()).collect(),
-        Requested::List(list) => match list.iter().find(|p| p.os != "linux") {
+    match requested.named() {
+        None => STATIC_ALL.iter().map(|p| p.parse()).collect(),
+        Some(list) => match list.iter().find(|p| p.os != "linux") {
             Some(other) => {
                 let why = format!("it has linux only, not {other}");
                 let kind = if other.os == "windows" { "Windows base" } else { "base that has it" };
                 Err(Error::new(Kind::Usage, "use the base static", why)
                     .hint(format!("name a {kind} with --base, or use --base scratch")))
             }
-            None => Ok(list.clone()),
+            None => Ok(list),
         },
     }
 }
@@ -113,12 +131,10 @@ pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
 /// # Errors
 /// `all`, which says nothing here.
 pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
-    match requested {
-        Requested::All => {
-            Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
-                .hint("name the platforms, such as linux/amd64,linux/arm64"))
-        }
-        Requested::List(list) => Ok(list.clone()),
+    match requested.named() {
+        None => Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
+            .hint("name the platforms, such as linux/amd64,linux/arm64")),
+        Some(list) => Ok(list),
     }
 }
 
@@ -129,18 +145,15 @@ pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
 /// A platform that the base lacks; the error lists what it has.
 pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Result<Vec<(Platform, usize)>> {
     let normal: Vec<Platform> = available.iter().cloned().map(Platform::normalised).collect();
-    let list = match requested {
-        Requested::All => {
-            let all = normal.into_iter().enumerate().filter(|(_, p)| buildable(p)).map(|(i, p)| (p, i));
-            return Ok(all.collect());
-        }
-        Requested::List(list) => list,
+    let Some(list) = requested.named() else {
+        let all = normal.into_iter().enumerate().filter(|(_, p)| buildable(p)).map(|(i, p)| (p, i));
+        return Ok(all.collect());
     };
     let mut chosen: Vec<(Platform, usize)> = Vec::new();
     for wanted in list {
         let places = match wanted.os.as_str() {
-            "windows" => (0..normal.len()).filter(|i| best(wanted, &normal[*i..=*i]).is_some()).collect(),
-            _ => Vec::from_iter(best(wanted, &normal)),
+            "windows" => (0..normal.len()).filter(|i| best(&wanted, &normal[*i..=*i]).is_some()).collect(),
+            _ => Vec::from_iter(best(&wanted, &normal)),
         };
         if places.is_empty() {
             let has: Vec<String> = normal.iter().map(ToString::to_string).collect();

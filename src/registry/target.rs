@@ -260,11 +260,6 @@ impl Target for RegistryTarget {
     }
 
     fn reference(&self, graph: &Graph) -> String {
-        let name = self.describe(&graph.name);
-        let digest = graph.root.descriptor.digest;
-        match graph.tags.as_slice() {
-            [tag] if *tag != Tag::latest() => format!("{name}:{tag}@{digest}"),
-            _ => format!("{name}@{digest}"),
-        }
+        graph.reference(&self.describe(&graph.name))
     }
 }

@@ -10,12 +10,28 @@ pub const GIMG_REPO: &str = "GIMG_REPO";
 pub const KO_DOCKER_REPO: &str = "KO_DOCKER_REPO";
 /// The go command, as in ko.
 pub const KO_GO_PATH: &str = "KO_GO_PATH";
+/// A configuration file, or a directory with a `.ko.yaml`, as in ko.
+pub const KO_CONFIG_PATH: &str = "KO_CONFIG_PATH";
+/// As `defaultBaseImage` in the configuration file, and over it.
+pub const KO_DEFAULTBASEIMAGE: &str = "KO_DEFAULTBASEIMAGE";
+/// As `baseImageOverrides`: a JSON map.
+pub const KO_BASEIMAGEOVERRIDES: &str = "KO_BASEIMAGEOVERRIDES";
+/// As `defaultPlatforms`; separated by blanks or commas.
+pub const KO_DEFAULTPLATFORMS: &str = "KO_DEFAULTPLATFORMS";
+/// As `defaultEnv`; separated by blanks.
+pub const KO_DEFAULTENV: &str = "KO_DEFAULTENV";
+/// As `defaultFlags`; separated by blanks.
+pub const KO_DEFAULTFLAGS: &str = "KO_DEFAULTFLAGS";
+/// As `defaultLdflags`; separated by blanks.
+pub const KO_DEFAULTLDFLAGS: &str = "KO_DEFAULTLDFLAGS";
 /// Seconds since 1970 for an image's `created` (reproducible-builds.org).
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Seconds since 1970 for the times of kodata, as in ko.
 pub const KO_DATA_DATE_EPOCH: &str = "KO_DATA_DATE_EPOCH";
 /// The directory that links in kodata must stay below, instead of the repository or module, as in ko.
 pub const KO_DATA_PATH_ALLOWED_ROOT: &str = "KO_DATA_PATH_ALLOWED_ROOT";
+/// The kind cluster of `kind.local` and `kind:`, as in ko.
+pub const KIND_CLUSTER_NAME: &str = "KIND_CLUSTER_NAME";
 /// A file of CA certificates to trust besides the system's.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// Set by CI systems: no live progress.

@@ -1,6 +1,10 @@
-//! What the user decided: flags over environment, resolved once. Pure.
+//! What the user decided: flags over environment over the configuration file, resolved once. Pure.
 
+pub mod base;
+pub mod config;
 pub mod env;
+pub mod program;
+pub mod template;
 
 mod destination;
 
@@ -9,11 +13,15 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Compression;
-use crate::oci::{Reference, Tag};
-use crate::plan::naming::{Naming, Prefix};
+use crate::plan::naming::Naming;
 use crate::plan::platforms::Requested;
+use crate::settings::config::Config;
+use crate::settings::program::{Flags, Program, Rule};
+use crate::settings::template::Roots;
 
-pub use destination::{Destination, place, split_layout, tags};
+pub use base::{Base, BaseChoice};
+use destination::Said;
+pub use destination::{Destination, Engine, place, split_layout, tags};
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
 #[derive(Clone, Debug)]
@@ -22,30 +30,34 @@ pub struct Settings {
     pub cwd: PathBuf,
     /// The packages, without `ko://`.
     pub packages: Vec<String>,
+    /// Where each package was named (`file:line:column`); empty if on the command line.
+    pub places: Vec<String>,
     /// The platforms.
     pub platforms: Requested,
-    /// The base.
-    pub base: Base,
+    /// Which program stands on what.
+    pub base: BaseChoice,
     /// Where the images go.
     pub destinations: Vec<Destination>,
-    /// The repository that names are made below.
-    pub repository: Option<Prefix>,
+    /// The repository that names are made below; a template.
+    pub repository: Option<String>,
     /// How names are made.
     pub naming: Naming,
-    /// The tags.
-    pub tags: Vec<Tag>,
-    /// How Go builds.
-    pub go: GoSettings,
+    /// How programs without an entry in the file are built.
+    pub program: Program,
+    /// The file's entries for single programs.
+    pub rules: Vec<Rule>,
+    /// The go command.
+    pub go: PathBuf,
+    /// `-buildvcs`, if not as Go has it.
+    pub buildvcs: Option<bool>,
     /// How many compiles, and how many transfers, run at a time.
     pub jobs: usize,
     /// How layers are compressed.
     pub compression: Compression,
-    /// Labels added to the config.
-    pub labels: BTreeMap<String, String>,
-    /// Annotations added to manifests and index.
-    pub annotations: BTreeMap<String, String>,
-    /// The user that the image runs as, if not the base's.
-    pub user: Option<String>,
+    /// Whether the reference to print is a tag without digest.
+    pub tag_only: bool,
+    /// A file that gets the references of everything pushed.
+    pub image_refs: Option<PathBuf>,
     /// SOURCE_DATE_EPOCH: seconds since 1970 for `created`.
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
@@ -63,48 +75,38 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether a registry will be asked for anything.
+    /// Whether a registry may be asked for anything.
     #[must_use]
     pub fn needs_registry(&self) -> bool {
-        matches!(self.base, Base::Registry(_)) || self.destinations.contains(&Destination::Registry)
+        let is_remote = |b: &Base| matches!(b, Base::Registry(_));
+        let rules = self.rules.iter().filter_map(|r| r.program.base.as_ref());
+        let mut bases = self.base.overrides.values().chain(rules).chain([&self.base.default]);
+        let remote = match &self.base.fixed {
+            Some(base) => is_remote(base),
+            None => bases.any(is_remote),
+        };
+        remote || self.destinations.contains(&Destination::Registry)
     }
 }
 
-/// How Go builds.
-#[derive(Clone, Debug, Default)]
-pub struct GoSettings {
-    /// The go command.
-    pub program: PathBuf,
-    /// The linker flags, if not those in GOFLAGS.
-    pub ldflags: Option<String>,
-    /// Further flags of `go build`.
-    pub flags: Vec<String>,
-    /// `-buildvcs`, if not as Go has it.
-    pub buildvcs: Option<bool>,
-}
-
-/// What an image stands on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Base {
-    /// The built-in base.
-    Static,
-    /// Nothing.
-    Scratch,
-    /// An image of a registry.
-    Registry(Reference),
-    /// An OCI layout, with the name of one of its entries if it has several.
-    Layout(PathBuf, Option<String>),
-}
-
-impl Base {
-    /// Whether it surely lacks a dynamic loader: a program that asks for one can't start on it.
-    #[must_use]
-    pub fn has_no_loader(&self) -> bool {
-        matches!(self, Base::Static | Base::Scratch)
+impl Settings {
+    /// What the texts of the file and the flags ask for when they are evaluated.
+    ///
+    /// # Errors
+    /// A template that can't be read.
+    pub fn template_roots(&self) -> Result<Roots> {
+        let mut roots = Roots::default();
+        let programs = self.rules.iter().map(|r| &r.program).chain([&self.program]);
+        for text in programs.flat_map(Program::templates).chain(self.repository.as_deref()) {
+            if template::has_template(text) {
+                roots.extend(template::roots(text)?);
+            }
+        }
+        Ok(roots)
     }
 }
 
-/// What the command line said, before the environment is asked.
+/// What the command line said, before the environment and the file are asked.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
     /// The packages.
@@ -115,12 +117,24 @@ pub struct Words {
     pub base: Option<String>,
     /// `--output`.
     pub outputs: Vec<String>,
+    /// `--local`.
+    pub local: bool,
+    /// `--push`.
+    pub push: bool,
+    /// `--oci-layout-path`: a layout beside the registry, as in ko.
+    pub oci_layout_path: Option<String>,
+    /// `--tarball`: a docker-archive beside the registry, as in ko.
+    pub tarball: Option<String>,
     /// `--repo`.
     pub repo: Option<String>,
-    /// The naming flags.
-    pub naming: Naming,
+    /// The naming flags, if one was given.
+    pub naming: Option<Naming>,
     /// `--tags`.
     pub tags: Vec<String>,
+    /// `--tag-only`.
+    pub tag_only: bool,
+    /// `--image-refs`.
+    pub image_refs: Option<PathBuf>,
     /// `--ldflags`.
     pub ldflags: Vec<String>,
     /// `--go-flag`.
@@ -143,49 +157,46 @@ pub struct Words {
     pub disable_optimizations: bool,
     /// `--allow-nondistributable`.
     pub allow_nondistributable: bool,
+    /// `--binary`.
+    pub binary: Option<String>,
 }
 
-/// The only precedence rules in the program: flags over environment over defaults.
+/// The only precedence rules in the program: flags over environment over the file over defaults.
 ///
 /// # Errors
 /// A value that can't be read, or values that contradict each other.
-pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Result<Settings> {
-    let (platforms, twice) = Requested::parse(&words.platforms)?;
+pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: usize) -> Result<Settings> {
+    let file = under_environment(file, env)?;
+    let (platforms, twice) = platforms(&words.platforms, &file)?;
     let mut warnings: Vec<String> =
         twice.iter().map(|p| format!("platform {p} is named twice, it is built once")).collect();
-    let repository = match words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]))
-    {
-        Some(text)
-            if text == "ko.local" || text.starts_with("ko.local/") || text.starts_with("kind.local") =>
-        {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("use the repository {text}"),
-                "gimg can't load into a daemon yet",
-            )
-            .hint("write a file with --output docker-archive:FILE and docker load it"));
-        }
-        Some(text) => Some(text.parse()?),
-        None => None,
+    let repository = words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]));
+    let layout = words.oci_layout_path.iter().map(|p| format!("oci:{p}"));
+    let beside: Vec<String> =
+        layout.chain(words.tarball.iter().map(|p| format!("docker-archive:{p}"))).collect();
+    let said = Said {
+        outputs: &words.outputs,
+        beside: &beside,
+        local: words.local,
+        push: words.push,
+        repository: repository.or(file.repo.as_deref()),
+        own_repositories: file.builds.iter().any(|b| b.repo.is_some()),
     };
-    let destinations = destination::destinations(&words.outputs, repository.is_some(), &cwd)?;
-    let docker = destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_)));
-    let several = match &platforms {
-        Requested::All => true,
-        Requested::List(list) => list.len() > 1,
-    };
-    if docker && several {
+    let (destinations, repository) = destination::destinations(&said, env, &cwd)?;
+    if platforms.several() && destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_))) {
         return Err(Error::new(Kind::Usage, "read --output", "a docker-archive holds one platform")
             .hint("name one platform, or use --output oci-archive:FILE"));
     }
-    let compression: Compression = words.compression.as_deref().unwrap_or("gzip").parse()?;
-    if docker && matches!(compression, Compression::Zstd(_)) {
-        return Err(Error::new(Kind::Usage, "read --compression", "docker load reads no zstd layers")
+    let compression =
+        words.compression.as_deref().or(file.compression.as_deref()).unwrap_or("gzip").parse()?;
+    if destinations.iter().any(Destination::is_dockers) && matches!(compression, Compression::Zstd(_)) {
+        return Err(Error::new(Kind::Usage, "read --compression", "docker reads no zstd layers")
             .hint("use --compression gzip or none"));
     }
-    let mut tags = tags(&words.tags)?;
-    if tags.is_empty() {
-        tags.push(Tag::latest());
+    let flag_tags = destination::tag_words(&words.tags)?;
+    if words.tag_only && (flag_tags.len() != 1 || flag_tags == ["latest"]) {
+        return Err(Error::new(Kind::Usage, "read --tag-only", "it takes just one tag, and not latest")
+            .hint("name one with --tags"));
     }
     let packages = if words.packages.is_empty() { vec![".".to_owned()] } else { words.packages };
     let packages = packages.into_iter().map(|p| p.strip_prefix("ko://").map_or(p.clone(), str::to_owned));
@@ -193,15 +204,20 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
     if packages.iter().any(String::is_empty) {
         return Err(Error::new(Kind::Usage, "read the packages", "one is empty"));
     }
-    if words.user.as_deref() == Some("") {
-        return Err(Error::new(Kind::Usage, "read --image-user", "it is empty"));
+    if let Some(user) = &words.user {
+        program::check_user(user, "--image-user").map_err(|e| e.as_kind(Kind::Usage))?;
     }
-    if let Some(user) = &words.user
-        && (user.matches(':').count() > 1 || user.contains(char::is_whitespace))
-    {
-        return Err(Error::new(Kind::Usage, "read --image-user", format!("\"{user}\" isn't user[:group]")));
-    }
-    let base = base(words.base.as_deref().unwrap_or("static"))?;
+    let flags = Flags {
+        // As in ko, several --ldflags are joined; unlike ko, a comma is not a separator.
+        ldflags: (!words.ldflags.is_empty()).then_some(words.ldflags),
+        go_flags: words.go_flags,
+        tags: flag_tags,
+        labels: pairs("--image-label", &words.labels)?,
+        annotations: pairs("--image-annotation", &words.annotations)?,
+        user: words.user,
+        binary: words.binary,
+    };
+    let (program, rules) = program::programs(&file, &flags, &cwd)?;
     if env.first(&[env::KO_DOCKER_REPO]).is_some()
         && env.first(&[env::GIMG_REPO]).is_some()
         && words.repo.is_none()
@@ -219,59 +235,118 @@ pub fn resolve(words: Words, env: &env::Env, cwd: PathBuf, cores: usize) -> Resu
         kodata_root: env.first(&[env::KO_DATA_PATH_ALLOWED_ROOT]).map(|root| cwd.join(root)),
         cwd,
         packages,
+        places: Vec::new(),
         platforms,
-        base,
+        base: bases(words.base.as_deref(), &file)?,
         destinations,
         repository,
-        naming: words.naming,
-        tags,
-        go: GoSettings {
-            program: PathBuf::from(env.first(&[env::KO_GO_PATH]).unwrap_or("go")),
-            // As in ko, several --ldflags are joined; unlike ko, a comma is not a separator.
-            ldflags: (!words.ldflags.is_empty()).then(|| words.ldflags.join(" ")),
-            flags: words.go_flags,
-            buildvcs: words.buildvcs,
+        naming: match (words.naming, file.naming.as_deref()) {
+            (Some(naming), _) => naming,
+            (None, Some(word)) => naming(word)?,
+            (None, None) => Naming::default(),
         },
+        program,
+        rules,
+        go: PathBuf::from(env.first(&[env::KO_GO_PATH]).unwrap_or("go")),
+        buildvcs: words.buildvcs.or(file.buildvcs),
         jobs: if words.jobs == 0 { cores } else { words.jobs },
         compression,
-        labels: pairs("--image-label", &words.labels)?,
-        annotations: pairs("--image-annotation", &words.annotations)?,
-        user: words.user,
+        tag_only: words.tag_only,
+        image_refs: words.image_refs,
         epoch: env.epoch(env::SOURCE_DATE_EPOCH)?,
         kodata_epoch: env.epoch(env::KO_DATA_DATE_EPOCH)?,
         warnings,
     })
 }
 
-fn base(text: &str) -> Result<Base> {
-    match text {
-        "static" => Ok(Base::Static),
-        "scratch" => Ok(Base::Scratch),
-        _ => {
-            if let Some(version) = text.strip_prefix("static@") {
-                if version == crate::base::VERSION.to_string() {
-                    return Ok(Base::Static);
-                }
-                let why = format!("this gimg has static@{}", crate::base::VERSION);
-                return Err(Error::new(Kind::Base, format!("use the base {text}"), why));
-            }
-            if let Some(dir) = text.strip_prefix("oci:") {
-                let (dir, name) = split_layout(dir);
-                return Ok(Base::Layout(dir, name));
-            }
-            Ok(Base::Registry(text.parse().map_err(|e: Error| e.within("read --base"))?))
-        }
+/// The file with what ko's variables say over its keys. Lists are split at blanks.
+fn under_environment(mut file: Config, env: &env::Env) -> Result<Config> {
+    let list = |name: &str| env.first(&[name]).map(|t| t.split_whitespace().map(str::to_owned).collect());
+    if let Some(base) = env.first(&[env::KO_DEFAULTBASEIMAGE]) {
+        file.default_base_image = Some(base.to_owned());
+    }
+    if let Some(text) = env.first(&[env::KO_BASEIMAGEOVERRIDES]) {
+        file.base_image_overrides = serde_json::from_str(text).map_err(|e| {
+            Error::new(Kind::Usage, format!("read {}", env::KO_BASEIMAGEOVERRIDES), e)
+                .hint("it takes JSON: import paths and their bases")
+        })?;
+    }
+    if let Some(words) = list(env::KO_DEFAULTPLATFORMS) {
+        file.default_platforms = config::Words(words);
+    }
+    if let Some(words) = list(env::KO_DEFAULTENV) {
+        file.default_env = config::Words(words);
+    }
+    if let Some(words) = list(env::KO_DEFAULTFLAGS) {
+        file.default_flags = config::Words(words);
+    }
+    if let Some(words) = list(env::KO_DEFAULTLDFLAGS) {
+        file.default_ldflags = config::Line(words);
+    }
+    Ok(file)
+}
+
+/// `--platform`, else the file's, else linux/amd64.
+fn platforms(words: &[String], file: &Config) -> Result<(Requested, Vec<crate::oci::Platform>)> {
+    if words.is_empty() && !file.default_platforms.0.is_empty() {
+        return Requested::parse(&file.default_platforms.0)
+            .map_err(|e| e.within("read defaultPlatforms").as_kind(Kind::Input));
+    }
+    Requested::parse(words)
+}
+
+fn bases(flag: Option<&str>, file: &Config) -> Result<BaseChoice> {
+    let fixed = match flag {
+        Some(text) => Some(Base::parse(text).map_err(|e| e.within("read --base"))?),
+        None => None,
+    };
+    let read = |key: &str, text: &str| Base::parse(text).map_err(|e| e.within(format!("read {key}")));
+    let mut overrides = BTreeMap::new();
+    for (import_path, text) in &file.base_image_overrides {
+        let import_path = import_path.strip_prefix("ko://").unwrap_or(import_path);
+        overrides.insert(import_path.to_lowercase(), read("baseImageOverrides", text)?);
+    }
+    let default = read("defaultBaseImage", file.default_base_image.as_deref().unwrap_or("static"))?;
+    Ok(BaseChoice { fixed, overrides, default })
+}
+
+fn naming(word: &str) -> Result<Naming> {
+    match word {
+        "md5" => Ok(Naming::Md5),
+        "base" => Ok(Naming::Base),
+        "preserve" => Ok(Naming::Preserve),
+        "bare" => Ok(Naming::Bare),
+        _ => Err(Error::new(
+            Kind::Input,
+            "read naming",
+            format!("\"{word}\" isn't md5, base, preserve or bare"),
+        )),
     }
 }
 
-/// `key=value` words; the value may hold anything, commas too.
+/// `key=value` words. A comma separates as in ko where another pair follows it; elsewhere it is part of the value.
 fn pairs(flag: &str, words: &[String]) -> Result<BTreeMap<String, String>> {
     let mut map = BTreeMap::new();
     for word in words {
-        let (key, value) = word.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
-            Error::new(Kind::Usage, format!("read {flag}"), format!("\"{word}\" isn't key=value"))
-        })?;
-        map.insert(key.to_owned(), value.to_owned());
+        let mut last: Option<String> = None;
+        for piece in word.split(',') {
+            match (piece.split_once('='), &last) {
+                (Some((key, value)), _) if !key.is_empty() => {
+                    map.insert(key.to_owned(), value.to_owned());
+                    last = Some(key.to_owned());
+                }
+                (None, Some(key)) => {
+                    if let Some(value) = map.get_mut(key) {
+                        value.push(',');
+                        value.push_str(piece);
+                    }
+                }
+                _ => {
+                    let why = format!("\"{word}\" isn't key=value");
+                    return Err(Error::new(Kind::Usage, format!("read {flag}"), why));
+                }
+            }
+        }
     }
     Ok(map)
 }
@@ -280,41 +355,44 @@ fn pairs(flag: &str, words: &[String]) -> Result<BTreeMap<String, String>> {
 mod tests {
     use super::*;
 
+    fn words() -> Words {
+        Words { push: true, ..Words::default() }
+    }
+
     fn settle(words: Words, env: &[(&str, &str)]) -> Result<Settings> {
         let env = env::Env::new(env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
-        resolve(words, &env, PathBuf::from("/w"), 2)
+        resolve(words, &env, Config::default(), PathBuf::from("/w"), 2)
     }
 
     #[test]
     fn flags_beat_environment_beats_defaults() {
-        let none = settle(Words::default(), &[]).unwrap();
+        let none = settle(words(), &[]).unwrap();
         assert_eq!(none.destinations, [Destination::LayoutPerProgram("gimg-out".into())]);
         assert_eq!((none.packages, none.jobs), (vec![".".to_owned()], 2));
-        let ko = settle(Words::default(), &[("KO_DOCKER_REPO", "ghcr.io/a")]).unwrap();
-        assert_eq!(ko.repository.unwrap().to_string(), "ghcr.io/a");
-        let both =
-            settle(Words::default(), &[("KO_DOCKER_REPO", "ghcr.io/a"), ("GIMG_REPO", "ghcr.io/b")]).unwrap();
-        assert_eq!(both.repository.unwrap().to_string(), "ghcr.io/b");
-        let words = Words { repo: Some("ghcr.io/c".into()), ..Words::default() };
+        let ko = settle(words(), &[("KO_DOCKER_REPO", "ghcr.io/a")]).unwrap();
+        assert_eq!(ko.repository.unwrap(), "ghcr.io/a");
+        let both = settle(words(), &[("KO_DOCKER_REPO", "ghcr.io/a"), ("GIMG_REPO", "ghcr.io/b")]).unwrap();
+        assert_eq!(both.repository.unwrap(), "ghcr.io/b");
+        let words = Words { repo: Some("ghcr.io/c".into()), ..words() };
         let flag = settle(words, &[("GIMG_REPO", "ghcr.io/b")]).unwrap();
-        assert_eq!(flag.repository.unwrap().to_string(), "ghcr.io/c");
+        assert_eq!(flag.repository.unwrap(), "ghcr.io/c");
         assert_eq!(flag.destinations, [Destination::Registry]);
     }
 
     #[test]
     fn bad_words_are_usage_errors() {
-        let output = |text: &str| Words { outputs: vec![text.into()], ..Words::default() };
+        let output = |text: &str| Words { outputs: vec![text.into()], ..words() };
         for words in [
             output("registry"),
             output("oci:"),
             output("tape:x"),
-            Words { tags: vec!["a:b".into()], ..Words::default() },
-            Words { labels: vec!["x".into()], ..Words::default() },
-            Words { user: Some("a:b:c".into()), ..Words::default() },
+            Words { tags: vec!["a:b".into()], ..words() },
+            Words { labels: vec!["x".into()], ..words() },
+            Words { user: Some("a:b:c".into()), ..words() },
         ] {
             assert_eq!(settle(words, &[]).unwrap_err().kind(), Kind::Usage);
         }
-        let error = settle(Words::default(), &[("SOURCE_DATE_EPOCH", "abc")]).unwrap_err();
+        let error = settle(words(), &[("SOURCE_DATE_EPOCH", "abc")]).unwrap_err();
         assert!(error.to_string().contains("SOURCE_DATE_EPOCH"));
     }
 }

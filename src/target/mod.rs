@@ -1,7 +1,10 @@
 //! Edge: destinations other than registries, and opening blobs for whoever stores them.
 
 pub mod archive;
+pub mod engine;
 pub mod layout;
+pub mod nowhere;
 mod open;
+mod pack;
 
 pub use open::{open, save};

@@ -82,10 +82,26 @@ impl Voice {
     pub fn report(&self, report: &Report) -> Result<()> {
         match self.format {
             Format::Text => {
-                print(&report.images.iter().map(|i| format!("{}\n", i.reference)).collect::<String>())
+                print(report.images.iter().map(|i| format!("{}\n", i.reference)).collect::<String>())
             }
             Format::Json => json(report),
         }
+    }
+
+    /// Prints one line of result.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn line(&self, text: &str) -> Result<()> {
+        print(format!("{text}\n"))
+    }
+
+    /// Prints a JSON document.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn document(&self, document: &serde_json::Value) -> Result<()> {
+        json(document)
     }
 
     /// Prints the program's version, and with `-v` or as JSON also those of its built-in data.
@@ -103,9 +119,17 @@ impl Voice {
                 if self.volume == Volume::Verbose {
                     text.extend(data.iter().map(|(name, version)| format!("{name} {version}\n")));
                 }
-                print(&text)
+                print(text)
             }
         }
+    }
+
+    /// Prints bytes as they are.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        print(bytes)
     }
 
     /// Prints an error: what a child wrote, the message, the hint.
@@ -132,13 +156,13 @@ fn say(line: &str) {
 
 fn json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value);
-    print(&(text.map_err(|e| Error::new(Kind::Internal, "write JSON", e))? + "\n"))
+    print(text.map_err(|e| Error::new(Kind::Internal, "write JSON", e))? + "\n")
 }
 
-/// Prints text to standard output as it is; a reader that went away is not an error.
-fn print(text: &str) -> Result<()> {
+/// Prints to standard output as it is; a reader that went away is not an error.
+fn print(bytes: impl AsRef<[u8]>) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes.as_ref()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::new(Kind::LocalIo, "write to standard output", e))
         }

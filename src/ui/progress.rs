@@ -136,6 +136,7 @@ impl Observer for Progress {
                     Put::Sent => ("put", Volume::Verbose),
                     Put::Mounted => ("mounted", Volume::Verbose),
                     Put::Present => ("has", Volume::Verbose),
+                    Put::Later => ("waits with", Volume::Verbose),
                 };
                 let bytes = size(descriptor.size);
                 self.line(least, &format!("{destination}: {verb} {} ({bytes})", descriptor.digest));

@@ -32,7 +32,7 @@ fn one_platform_is_an_image_and_several_are_an_index_in_the_order_asked_for() {
 fn the_image_is_what_ko_users_expect() {
     let sandbox = Sandbox::go("hello");
     sandbox
-        .run("gimg build ./cmd/hello --image-label a=b,c=d --image-annotation x=y --image-user 1000:1000")
+        .run("gimg build ./cmd/hello --image-label a=b,c=d,e --image-annotation x=y --image-user 1000:1000")
         .ok();
     let layout = Layout::at(sandbox.path("src/gimg-out/hello"));
     let manifest = layout.root();
@@ -41,7 +41,8 @@ fn the_image_is_what_ko_users_expect() {
     let run = &config["config"];
     assert_eq!(run["Entrypoint"], serde_json::json!(["/ko-app/hello"]));
     assert_eq!(run["User"], "1000:1000");
-    assert_eq!(run["Labels"]["a"], "b,c=d");
+    assert_eq!(run["Labels"]["a"], "b");
+    assert_eq!(run["Labels"]["c"], "d,e", "a comma in a value stays");
     assert_eq!(run["WorkingDir"], "/home/nonroot");
     let env = run["Env"].as_array().unwrap();
     assert!(env.iter().any(|v| v.as_str().unwrap().ends_with(":/ko-app")), "{env:?}");
@@ -214,7 +215,7 @@ fn volumes_are_respected() {
 #[test]
 fn help_fits_a_screen_with_an_example() {
     let sandbox = Sandbox::new();
-    for command in ["build", "push", "version"] {
+    for command in ["build", "push", "init", "schema", "version"] {
         let help = sandbox.run(&format!("gimg {command} --help")).ok().stdout;
         assert!(help.contains("Example: gimg"), "{command}");
         assert!(help.lines().count() <= 50, "{command}: {} lines", help.lines().count());

@@ -10,7 +10,9 @@ use crate::support::rootfs::is_root;
 /// A layer with a program that has these capabilities, as a plain tar.
 fn layer_with(terms: &[&str]) -> Vec<u8> {
     let capabilities = caps::parse(terms).unwrap();
-    let tree = contents::program("app", Path::new("/bin/true"), 4, capabilities.as_ref()).unwrap();
+    let program =
+        contents::ProgramFile { name: "app".into(), path: "/bin/true".into(), size: 4, capabilities };
+    let tree = contents::programs("/ko-app", &[program]).unwrap();
     let open = |_: &Path| Ok(Box::new(&b"true"[..]) as Box<dyn std::io::Read>);
     let mut tar = Vec::new();
     layer::write(&tree, Compression::None, 1, &open, &mut tar).unwrap();

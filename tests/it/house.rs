@@ -9,28 +9,29 @@ use crate::support::{Sandbox, root};
 const ARROWS: &[(&str, &[&str])] = &[
     ("base", &["image", "oci"]),
     ("binary", &["oci"]),
-    ("cli", &["base", "oci", "ops", "plan", "registry", "settings", "store", "ui"]),
+    ("cli", &["base", "event", "oci", "ops", "plan", "registry", "settings", "store", "ui"]),
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
     ("fs", &["image"]),
-    ("git", &["process"]),
+    ("git", &["plan", "process"]),
     ("go", &["binary", "oci", "plan", "process"]),
     ("image", &["content", "oci"]),
+    ("kube", &[]),
     ("oci", &[]),
     (
         "ops",
         &[
-            "base", "content", "event", "fs", "git", "go", "image", "oci", "plan", "registry", "report",
-            "settings", "store", "target",
+            "base", "content", "event", "fs", "git", "go", "image", "kube", "oci", "plan", "process",
+            "registry", "report", "settings", "store", "target",
         ],
     ),
-    ("plan", &["content", "oci", "settings"]),
+    ("plan", &["content", "image", "oci", "settings"]),
     ("process", &[]),
     ("registry", &["content", "event", "oci"]),
     ("report", &["oci"]),
     ("settings", &["base", "image", "oci", "plan"]),
     ("store", &["content", "oci"]),
-    ("target", &["content", "event", "fs", "image", "oci", "store"]),
+    ("target", &["content", "event", "fs", "image", "oci", "process", "store"]),
     ("ui", &["event", "oci", "report"]),
 ];
 
@@ -164,7 +165,9 @@ fn dependencies_are_explained_and_their_licences_allowed() {
 fn the_command_line_document_is_fresh() {
     let sandbox = Sandbox::new();
     let mut text = String::from("# Command line\n\nWhat `--help` says. A test keeps this page fresh.\n");
-    for command in ["", "build", "push", "version"] {
+    for command in
+        ["", "build", "resolve", "apply", "create", "delete", "run", "push", "init", "schema", "version"]
+    {
         let help = sandbox.run(&format!("gimg {command} --help")).ok().stdout;
         let title = format!("gimg {command}");
         text.push_str(&format!("\n## {}\n\n```\n{}\n```\n", title.trim(), help.trim_end()));
@@ -190,8 +193,47 @@ fn the_environment_document_is_fresh() {
     }
     text.push_str("| `PATH`, `TMPDIR`, `HOME` | as everywhere |\n");
     text.push_str("| `DOCKER_CONFIG`, `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`, `XDG_RUNTIME_DIR`, `XDG_CONFIG_HOME` | where credentials are, as for docker and podman |\n");
+    text.push_str("| `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_CONFIG`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`, `CONTAINER_HOST`, `XDG_RUNTIME_DIR`, `KIND_EXPERIMENTAL_PROVIDER` | where engines are, as for docker, podman and kind |\n");
+    text.push_str(
+        "| `CONTAINERD_ADDRESS`, `CONTAINERD_NAMESPACE` | read by containerd's `ctr`, which gimg runs |\n",
+    );
     text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | proxies; never used for this machine |\n");
     fresh("docs/env.md", &text);
+}
+
+#[test]
+fn the_configuration_documents_are_fresh() {
+    let schema: serde_json::Value =
+        serde_json::from_str(&Sandbox::new().run("gimg schema").ok().stdout).unwrap();
+    fresh("docs/gimg.schema.json", &(serde_json::to_string_pretty(&schema).unwrap() + "\n"));
+    let mut text = String::from(
+        "# Configuration\n\nThe keys of `.ko.yaml` and `.gimg.yaml` (or `.yml`, `.json`, `.toml`), from the JSON Schema that \
+         `gimg schema` prints. A test\nkeeps this page fresh. Flags beat environment variables, variables beat the file, and \
+         `--base` beats `baseImageOverrides` too.\n`.ko.yaml` means to gimg what it means to ko, but an unknown key is an \
+         error (`--lenient` makes it a warning). Keys with ● are\ngimg's own and need a `.gimg.yaml`, which wins over a \
+         `.ko.yaml` beside it. In an editor, a first line `# yaml-language-server:\n$schema=gimg.schema.json` completes \
+         keys.\n\nTemplates are Go's, with ko's data: `.Env`, `.GoEnv`, `.Git` (Branch, Tag, ShortCommit, FullCommit, \
+         CommitDate,\nCommitTimestamp, IsDirty, IsClean, TreeState), `.Date`, `.Timestamp`.\n",
+    );
+    section(&mut text, "The file", &schema);
+    for (name, title) in [
+        ("Build", "Each of `builds`"),
+        ("Image", "`image`"),
+        ("Healthcheck", "`image.healthcheck`"),
+        ("Files", "Each of `files`"),
+    ] {
+        section(&mut text, title, &schema["$defs"][name]);
+    }
+    fresh("docs/config.md", &text);
+}
+
+fn section(text: &mut String, title: &str, schema: &serde_json::Value) {
+    text.push_str(&format!("\n## {title}\n\n| key | | meaning |\n|---|---|---|\n"));
+    for (name, key) in schema["properties"].as_object().unwrap() {
+        let says: Vec<&str> = key["description"].as_str().unwrap().split_whitespace().collect();
+        let own = if key.get("x-gimg").is_some() { "●" } else { "" };
+        text.push_str(&format!("| `{name}` | {own} | {} |\n", says.join(" ")));
+    }
 }
 
 /// The file must say `text`; `GIMG_BLESS=1` makes it so.

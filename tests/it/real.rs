@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Sandbox, copy_tree, go_log};
 
 /// A sandbox with a copy of a module in `src`; none, and a line that says so, where the proxy can't be reached.
-fn module(name: &str) -> Option<Sandbox> {
+pub(crate) fn module(name: &str) -> Option<Sandbox> {
     let sandbox = Sandbox::new();
     let ran = sandbox.run(&format!("go mod download -json {name}"));
     let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();

@@ -1,0 +1,311 @@
+//! Binaries become layers, images and graphs, and go where they shall: what `build` and `pack` share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+
+use crate::content::copy::Copier;
+use crate::content::{Graph, ImageName};
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
+use crate::go::Binary;
+use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
+use crate::image::contents::{self, ProgramFile};
+use crate::image::{FileTree, Filesystem, Written, layer};
+use crate::oci::{Descriptor, History};
+use crate::ops::base::Bases;
+use crate::ops::debug::Debuggers;
+use crate::ops::{Context, blocking};
+use crate::plan::{ImagePlan, debug};
+use crate::report::{Published, PublishedPlatform};
+use crate::settings::{Destination, Settings};
+use crate::store::Scratch;
+
+/// What the stages after compiling work with.
+pub(super) struct Publisher<'a> {
+    pub(super) cx: &'a Context,
+    pub(super) settings: &'a Settings,
+    pub(super) images: &'a [ImagePlan],
+    /// As the facts' bases.
+    pub(super) bases: &'a [Bases],
+    pub(super) copiers: &'a [Copier],
+}
+
+/// The layer of an image's programs for one platform.
+pub(super) struct Packed {
+    layer: Layer,
+    /// The programs in bytes, before compression.
+    binary_size: u64,
+}
+
+/// Layers of an image's data, by how its platforms name files.
+pub(super) type DataLayers = BTreeMap<Filesystem, Vec<Layer>>;
+
+/// Layers of programs by image and platform.
+pub(super) type PackedLayers = BTreeMap<(usize, usize), Packed>;
+
+impl Publisher<'_> {
+    /// Packs an image's programs, and sends the layer to registries: a layer has no name there, so early is safe. Local
+    /// destinations wait: a new file in the tree would be seen by the git stamp of a program still compiling.
+    pub(super) async fn pack(&self, index: usize, platform: usize, binaries: &[Binary]) -> Result<Packed> {
+        let image = &self.images[index];
+        let (platform, _) = &self.bases[image.base].list[platform];
+        let program = image.name.program.clone();
+        self.check_loaders(image, binaries)?;
+        self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
+        let filesystem = Filesystem::of(platform);
+        let capabilities = image.capabilities.filter(|_| platform.os == "linux");
+        let files = image.programs.iter().zip(binaries).enumerate().map(|(number, (p, b))| ProgramFile {
+            name: p.file(&platform.os),
+            path: b.path.clone(),
+            size: b.size,
+            // They are the main program's.
+            capabilities: capabilities.filter(|_| number == 0),
+        });
+        let files: Vec<ProgramFile> = files.collect();
+        let tree = filesystem.arrange(contents::programs(&image.programs_dir, &files)?)?;
+        let written = self.write(tree, crate::fs::open).await?;
+        for binary in binaries {
+            Scratch::remove(&binary.path);
+        }
+        let place = |f: &ProgramFile| filesystem.path(&format!("{}/{}", image.programs_dir, f.name));
+        let places: Vec<String> = files.iter().map(place).collect();
+        let comment = format!("go build output, at {}", places.join(", "));
+        let layer = self.layer(written, image, &comment, None);
+        let descriptor = layer.blob.descriptor.clone();
+        self.cx.observer.on(Event::LayerReady { program, platform: platform.clone(), descriptor });
+        let registries = self.copiers.iter().zip(&self.settings.destinations);
+        let registries = registries.filter(|(_, d)| **d == Destination::Registry);
+        try_join_all(registries.map(|(c, _)| c.put(&image.name, &layer.blob))).await?;
+        Ok(Packed { layer, binary_size: binaries.iter().map(|b| b.size).sum() })
+    }
+
+    /// A program that asks for a loader can't start on a base that surely has none.
+    fn check_loaders(&self, image: &ImagePlan, binaries: &[Binary]) -> Result<()> {
+        let bases = &self.bases[image.base];
+        for (program, binary) in image.programs.iter().zip(binaries) {
+            if let Some(loader) = &binary.header.interpreter
+                && bases.base.has_no_loader()
+            {
+                let why = format!("it asks for the loader {loader}, which the base lacks");
+                return Err(Error::new(Kind::Input, format!("use {}", program.import_path), why)
+                    .hint("build it with CGO_ENABLED=0, or name a base with a C library by --base"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The layers of each image that are the same for all its platforms that name files alike: kodata.
+    pub(super) async fn data(&self) -> Result<Vec<DataLayers>> {
+        let epoch = self.settings.kodata_epoch;
+        try_join_all(self.images.iter().map(|image| async move {
+            let filesystems: BTreeSet<Filesystem> = image.platforms.iter().map(Filesystem::of).collect();
+            let mut layers = DataLayers::new();
+            let (dir, root) = (image.dir.clone(), self.settings.kodata_root.clone());
+            if let Some((listing, boundary)) =
+                blocking(move || crate::fs::kodata(&dir, root.as_deref())).await?
+            {
+                let tree = contents::kodata(&listing, epoch.unwrap_or(0))?;
+                let boundary = Arc::new(boundary);
+                for filesystem in filesystems {
+                    let (tree, boundary) = (filesystem.arrange(tree.clone())?, Arc::clone(&boundary));
+                    let written = self.write(tree, move |path| boundary.open(path)).await?;
+                    let layer = self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch);
+                    layers.entry(filesystem).or_default().push(layer);
+                }
+            }
+            Ok(layers)
+        }))
+        .await
+    }
+
+    /// Writes a tree, whose files `open` opens, as a layer into the private directory.
+    pub(super) async fn write(
+        &self,
+        tree: FileTree,
+        open: impl Fn(&Path) -> std::io::Result<Box<dyn Read>> + Send + 'static,
+    ) -> Result<(Written, Arc<Path>)> {
+        let (file, path) = self.cx.scratch.file()?;
+        let (compression, threads) = (self.settings.compression, self.settings.jobs);
+        let written = blocking(move || layer::write(&tree, compression, threads, &open, file)).await?;
+        Ok((written, Arc::from(path)))
+    }
+
+    fn layer(
+        &self,
+        written: (Written, Arc<Path>),
+        image: &ImagePlan,
+        comment: &str,
+        epoch: Option<u64>,
+    ) -> Layer {
+        let (written, path) = written;
+        let created = epoch.or(self.settings.epoch).map_or_else(|| EPOCH.to_owned(), rfc3339);
+        Layer {
+            blob: Scratch::blob(&path, written.descriptor()),
+            diff_id: written.diff_id,
+            history: History {
+                created: Some(created),
+                created_by: Some(format!("gimg build ko://{}", image.import_path)),
+                author: Some("gimg".to_owned()),
+                comment: Some(comment.to_owned()),
+                empty_layer: None,
+            },
+        }
+    }
+
+    /// Makes the images, copies them everywhere, and moves the names when everything is everywhere.
+    pub(super) async fn publish(
+        &self,
+        packed: &PackedLayers,
+        data: &[DataLayers],
+        debuggers: &Debuggers,
+    ) -> Result<Vec<Published>> {
+        let mut assembled = Vec::new();
+        for (index, image) in self.images.iter().enumerate() {
+            assembled.push(self.assemble(index, image, packed, &data[index], debuggers)?);
+        }
+        let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
+        try_join_all(self.copiers.iter().flat_map(|c| graphs.iter().map(move |g| c.content(g)))).await?;
+        // Every destination has everything: only now do names move.
+        for copier in self.copiers {
+            copier.publish(&graphs).await?;
+        }
+        self.say_where(&graphs);
+        let published: Vec<Published> = assembled.into_iter().map(|i| i.published(self)).collect();
+        if let Some(path) = &self.settings.image_refs {
+            let path = self.settings.cwd.join(path);
+            crate::fs::write_atomically(&path, image_refs(&published).as_bytes())?;
+        }
+        Ok(published)
+    }
+
+    /// One image of the plan from its layers: an image for one platform, an index for several.
+    fn assemble(
+        &self,
+        index: usize,
+        plan: &ImagePlan,
+        packed: &PackedLayers,
+        data: &DataLayers,
+        debuggers: &Debuggers,
+    ) -> Result<Assembled> {
+        let bases = &self.bases[plan.base];
+        let mut images: Vec<Image> = Vec::new();
+        let mut platforms = Vec::new();
+        for (number, (platform, base)) in bases.list.iter().enumerate() {
+            let program = packed
+                .get(&(index, number))
+                .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
+            let config = &plan.config;
+            let mut layers: Vec<Layer> = data.get(&Filesystem::of(platform)).cloned().unwrap_or_default();
+            let mut wrapper = config.entrypoint.clone();
+            if let Some(debugger) = debuggers.get(platform) {
+                layers.push(self.layer(debugger.clone(), plan, "Delve debugger, at /ko-app/dlv", None));
+                wrapper.extend(debug::command());
+            }
+            layers.push(program.layer.clone());
+            let file = plan.programs.first().map(|p| p.file(&platform.os)).unwrap_or_default();
+            let spec = Spec {
+                platform,
+                dir: &plan.programs_dir,
+                program: &file,
+                created: self.settings.epoch.map(rfc3339),
+                wrapper: &wrapper,
+                cmd: config.cmd.as_deref(),
+                env: &config.env,
+                working_dir: config.working_dir.as_deref(),
+                extra: &config.extra,
+                labels: &config.labels,
+                annotations: &plan.annotations,
+                user: config.user.as_deref(),
+            };
+            let image = assemble::image(base, &layers, &spec)?;
+            platforms.push(published_platform(&image, platform.to_string(), program.binary_size));
+            images.push(image);
+        }
+        let blobs = images.iter().flat_map(|i| i.layers.iter().cloned().chain([i.config.clone()])).collect();
+        let (root, children) = if let [image] = images.as_slice() {
+            (image.manifest.clone(), Vec::new())
+        } else {
+            let root = assemble::index(&images, bases.origin.as_ref(), &plan.annotations)?;
+            (root, images.iter().map(|i| i.manifest.clone()).collect())
+        };
+        let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
+        Ok(Assembled { graph, import_path: plan.import_path.clone(), platforms })
+    }
+
+    /// With no destination set, people must be told where the image is and what to do with it.
+    fn say_where(&self, graphs: &[Graph]) {
+        for destination in &self.settings.destinations {
+            let Destination::LayoutPerProgram(dir) = destination else { continue };
+            for graph in graphs {
+                let path = dir.join(&graph.name.program);
+                self.cx.observer.on(Event::Note(format!(
+                    "wrote {0} (no repository is set); push it with: gimg push {0} REPOSITORY",
+                    path.display()
+                )));
+            }
+        }
+    }
+}
+
+/// An image that is ready to be published.
+struct Assembled {
+    graph: Graph,
+    import_path: String,
+    platforms: Vec<PublishedPlatform>,
+}
+
+impl Assembled {
+    /// What to tell about it. The registry's reference comes first if there is one.
+    fn published(self, publisher: &Publisher<'_>) -> Published {
+        let root = &self.graph.root.descriptor;
+        let mut references: Vec<String> =
+            publisher.copiers.iter().map(|c| c.target().reference(&self.graph)).collect();
+        references.sort_by_key(|r| r.starts_with("oci") || r.starts_with("docker-archive:"));
+        let mut references = references.into_iter();
+        let mut reference = references.next().unwrap_or_default();
+        if let (true, [tag]) = (publisher.settings.tag_only, self.graph.tags.as_slice())
+            && let Some(name) = name_of(&self.graph.name)
+        {
+            reference = format!("{name}:{tag}");
+        }
+        Published {
+            reference,
+            also: references.collect(),
+            import_path: self.import_path,
+            digest: root.digest,
+            media_type: root.media_type.clone(),
+            tags: self.graph.tags.iter().map(ToString::to_string).collect(),
+            platforms: self.platforms,
+        }
+    }
+}
+
+fn name_of(name: &ImageName) -> Option<String> {
+    name.repository.as_ref().map(ToString::to_string)
+}
+
+/// What `--image-refs` writes, as ko: every image by digest; of an index the index first, then each of its images.
+fn image_refs(published: &[Published]) -> String {
+    let mut lines = String::new();
+    for image in published {
+        let (name, _) = image.reference.rsplit_once('@').unwrap_or((&image.reference, ""));
+        lines.push_str(&format!("{}\n", image.reference));
+        if image.media_type.is_index() {
+            for platform in &image.platforms {
+                lines.push_str(&format!("{name}@{}\n", platform.digest));
+            }
+        }
+    }
+    lines
+}
+
+fn published_platform(image: &Image, platform: String, binary_size: u64) -> PublishedPlatform {
+    let layers: Vec<Descriptor> = image.layers.iter().map(|l| l.descriptor.clone()).collect();
+    let manifest = &image.manifest.descriptor;
+    let size = manifest.size + image.config.descriptor.size + layers.iter().map(|l| l.size).sum::<u64>();
+    PublishedPlatform { platform, digest: manifest.digest, size, binary_size, layers }
+}

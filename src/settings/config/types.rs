@@ -1,0 +1,189 @@
+//! The keys of the configuration file. The JSON Schema and `docs/config.md` are generated from these types: a
+//! comment here is what users read. Keys marked `x-gimg` are gimg's own; the others mean what they mean to ko.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The configuration file: `.ko.yaml` as ko reads it, or `.gimg.yaml`, which takes more keys. `.json`, `.toml` and
+/// `.yml` do as well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(title = "gimg configuration")]
+pub struct Config {
+    /// What images stand on: static, scratch, a registry reference or oci:DIR.
+    pub default_base_image: Option<String>,
+    /// Bases of single programs: import path to base.
+    pub base_image_overrides: BTreeMap<String, String>,
+    /// Platforms to build for: os/arch[/variant], or all.
+    pub default_platforms: Words,
+    /// Environment of `go build`, as KEY=value; for programs whose entry in builds has none.
+    pub default_env: Words,
+    /// Flags of `go build`; for programs whose entry in builds has none. Templates.
+    pub default_flags: Words,
+    /// Linker flags; for programs whose entry in builds has none. Templates.
+    pub default_ldflags: Line,
+    /// Settings of single programs. Each entry is for the program that dir and main name.
+    pub builds: Vec<Build>,
+    /// The repository to push below; a template.
+    #[schemars(extend("x-gimg" = true))]
+    pub repo: Option<String>,
+    /// Tags; templates.
+    #[schemars(extend("x-gimg" = true))]
+    pub tags: Words,
+    /// How names are made: md5 (as ko without flags), base (-B), preserve (-P) or bare (--bare).
+    #[schemars(extend("x-gimg" = true))]
+    pub naming: Option<String>,
+    /// Whether Go stamps programs with git's state. Without it: as your Go does.
+    #[schemars(extend("x-gimg" = true))]
+    pub buildvcs: Option<bool>,
+    /// How layers are compressed: gzip[:1-9], zstd[:1-19] or none.
+    #[schemars(extend("x-gimg" = true))]
+    pub compression: Option<String>,
+    /// The config of every image.
+    #[schemars(extend("x-gimg" = true))]
+    pub image: Image,
+    /// Files to add to every image. Each entry is a layer of its own.
+    #[schemars(extend("x-gimg" = true))]
+    pub files: Vec<Files>,
+}
+
+/// Settings of one program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Build {
+    /// What messages call the entry.
+    pub id: Option<String>,
+    /// Where go runs, relative to the working directory; usually a module.
+    pub dir: Option<String>,
+    /// The package to build, relative to dir: a directory, or a file in it.
+    pub main: Option<String>,
+    /// Environment of `go build`, as KEY=value; in place of defaultEnv.
+    pub env: Option<Words>,
+    /// Flags of `go build`; in place of defaultFlags. Templates.
+    pub flags: Option<Words>,
+    /// Linker flags; in place of defaultLdflags. Templates.
+    pub ldflags: Option<Line>,
+    /// File capabilities of the program, such as net_bind_service=ep.
+    #[serde(rename = "linux_capabilities")]
+    pub linux_capabilities: Option<Words>,
+    /// What this image stands on.
+    #[schemars(extend("x-gimg" = true))]
+    pub base: Option<String>,
+    /// The program's name, or with a slash its whole path in the image.
+    #[schemars(extend("x-gimg" = true))]
+    pub binary: Option<String>,
+    /// Further programs of the same image, relative to dir; they lie beside the main one.
+    #[schemars(extend("x-gimg" = true))]
+    pub with: Words,
+    /// The whole repository of this image; a template.
+    #[schemars(extend("x-gimg" = true))]
+    pub repo: Option<String>,
+    /// Tags of this image, in place of those above; templates.
+    #[schemars(extend("x-gimg" = true))]
+    pub tags: Words,
+    /// The config of this image, over the one above.
+    #[schemars(extend("x-gimg" = true))]
+    pub image: Image,
+    /// Files to add to this image, after those above. Each entry is a layer of its own.
+    #[schemars(extend("x-gimg" = true))]
+    pub files: Vec<Files>,
+}
+
+/// What an image says besides its layers. Keys that are absent are the base's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Image {
+    /// The user to run as: user[:group], names or numbers.
+    pub user: Option<String>,
+    /// Where the program starts.
+    pub working_dir: Option<String>,
+    /// Environment of the program, over the base's; templates.
+    pub env: BTreeMap<String, String>,
+    /// Arguments that the program gets if none are given.
+    pub cmd: Option<Vec<String>>,
+    /// A command to put before the program, such as an init.
+    pub entrypoint: Vec<String>,
+    /// Ports that the program listens on: PORT or PORT/tcp, /udp, /sctp.
+    pub exposed_ports: Words,
+    /// Directories for volumes.
+    pub volumes: Words,
+    /// The signal that stops the program, such as SIGINT.
+    pub stop_signal: Option<String>,
+    /// How to see whether the program is well. Docker reads it; OCI has no field of that name.
+    pub healthcheck: Option<Healthcheck>,
+    /// Labels of the config; templates.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of manifests and index; templates.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// How to see whether a program is well. Times are such as 30s or 1m30s.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Healthcheck {
+    /// The command, which is run without a shell.
+    pub test: Vec<String>,
+    /// Time between checks.
+    pub interval: Option<String>,
+    /// Time after which a check has failed.
+    pub timeout: Option<String>,
+    /// Time that the program gets to start.
+    pub start_period: Option<String>,
+    /// How many checks must fail in a row.
+    pub retries: Option<u32>,
+}
+
+/// Files to add to an image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Files {
+    /// A file or directory, relative to the working directory.
+    pub from: String,
+    /// Where it goes: an absolute path. With a slash at its end a file goes into that directory.
+    pub to: String,
+    /// The mode of files, octal, such as 0644. Without it 0444, or 0555 for what its owner may execute.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// Who owns it all: uid[:gid], numbers. Without it 0:0.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// A list of words; a string is split at blanks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(from = "OneOrMany")]
+#[schemars(with = "OneOrMany")]
+pub struct Words(pub Vec<String>);
+
+/// A list of words that are joined by blanks; a string is one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(from = "OneOrMany")]
+#[schemars(with = "OneOrMany")]
+pub struct Line(pub Vec<String>);
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Words {
+    fn from(words: OneOrMany) -> Self {
+        Words(match words {
+            OneOrMany::One(text) => text.split_whitespace().map(str::to_owned).collect(),
+            OneOrMany::Many(list) => list,
+        })
+    }
+}
+
+impl From<OneOrMany> for Line {
+    fn from(words: OneOrMany) -> Self {
+        Line(match words {
+            OneOrMany::One(text) => vec![text],
+            OneOrMany::Many(list) => list,
+        })
+    }
+}

@@ -1,0 +1,342 @@
+//! The configuration file where users meet it: what it changes, what beats it, what is wrong with it.
+
+use serde_json::json;
+
+use crate::support::registry::TestRegistry;
+use crate::support::{GoLog, Layout, Sandbox, go_log, root};
+
+/// A module with two programs that print a variable of the linker.
+fn module() -> Sandbox {
+    let main = "package main\n\nvar version = \"none\"\n\nfunc main() { println(version) }\n";
+    Sandbox::new()
+        .file("go.mod", "module example.com/m\n\ngo 1.24\n")
+        .file("cmd/app/main.go", main)
+        .file("cmd/tool/main.go", main)
+        .file("sub/go.mod", "module example.com/sub\n\ngo 1.24\n")
+        .file("sub/cmd/deep/main.go", main)
+}
+
+/// The same with a `go` that writes down its calls.
+fn logged() -> (Sandbox, GoLog) {
+    let sandbox = module();
+    let log = go_log(&sandbox);
+    (log.sandbox(sandbox), log)
+}
+
+/// The lines of `go build`, without what is made up for each run.
+fn builds(log: &GoLog) -> Vec<String> {
+    let text = log.text();
+    let builds = text.lines().filter(|l| l.starts_with("build "));
+    builds.map(|l| l.split(' ').filter(|w| !w.starts_with("-o=")).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn an_entry_of_the_file_decides_how_its_program_is_built() {
+    let (sandbox, log) = logged();
+    sandbox.write(
+        ".ko.yaml",
+        "defaultLdflags: [-s]\ndefaultFlags: [-v]\nbuilds:\n- id: app\n  main: ./cmd/app\n  env: [GOAMD64=v2]\n  \
+         flags: -x -v\n  ldflags: [-w, '-X main.version={{.Env.WHO}}-{{.Env.GOARCH}}']\n",
+    );
+    let sandbox = sandbox.env("WHO", "me");
+    sandbox.run("gimg build ./cmd/app ./cmd/tool -o oci:../out").ok();
+    assert_eq!(
+        builds(&log),
+        [
+            "build -x -v -trimpath -ldflags=-w -X main.version=me-amd64 -- example.com/m/cmd/app",
+            "build -v -trimpath -ldflags=-s -- example.com/m/cmd/tool"
+        ]
+    );
+    // A flag beats the entry, and then one run does for both.
+    std::fs::remove_file(sandbox.path("go.log")).unwrap();
+    sandbox.write(".ko.yaml", "builds:\n- main: cmd/app/main.go\n  ldflags: [-w]\n");
+    sandbox.run("gimg build ./cmd/app ./cmd/tool --ldflags -s -o oci:../out").ok();
+    assert_eq!(builds(&log), ["build -trimpath -ldflags=-s -- example.com/m/cmd/app example.com/m/cmd/tool"]);
+}
+
+#[test]
+fn an_entry_in_another_module_is_found_by_its_import_path() {
+    let (sandbox, log) = logged();
+    sandbox.write(".ko.yaml", "builds:\n- dir: ./sub\n  main: ./cmd/deep\n  ldflags: -s\n");
+    sandbox.run("gimg build ko://example.com/sub/cmd/deep -o oci:../out").ok();
+    assert_eq!(builds(&log), ["build -trimpath -ldflags=-s -- example.com/sub/cmd/deep"]);
+}
+
+#[test]
+fn flags_beat_variables_beat_the_file() {
+    let registry = TestRegistry::start();
+    let sandbox = module().file(
+        ".ko.yaml",
+        "defaultBaseImage: 127.0.0.1:1/missing\ndefaultPlatforms: [linux/s390x]\n\
+         baseImageOverrides:\n  example.com/m/CMD/tool: 127.0.0.1:1/missing\n",
+    );
+    // The file's base is not there.
+    sandbox.run("gimg build ./cmd/app -o oci:../out").fails(7, &["127.0.0.1:1/missing"]);
+    let sandbox =
+        sandbox.env("KO_DEFAULTBASEIMAGE", "scratch").env("KO_DEFAULTPLATFORMS", "linux/arm64,linux/arm");
+    sandbox.run("gimg build ./cmd/app -o oci:../out").ok();
+    let platforms: Vec<String> = Layout::at(sandbox.path("out")).images().into_keys().collect();
+    assert_eq!(platforms, ["linux/arm/v7", "linux/arm64"]);
+    // An override beats the default, from the file and from the variable; --base beats it too, as it doesn't in ko.
+    sandbox.run("gimg build ./cmd/tool -o oci:../out").fails(7, &["127.0.0.1:1/missing"]);
+    let platform =
+        format!("gimg build ./cmd/tool --platform linux/riscv64 --base static --repo {}/r", registry.host());
+    assert!(sandbox.run(&platform).ok().stdout.starts_with(&registry.host()));
+}
+
+#[test]
+fn gimgs_file_wins_and_says_so() {
+    let sandbox =
+        module().file(".ko.yaml", "defaultBaseImage: scratch\n").file(".gimg.yaml", "compression: none\n");
+    let ran = sandbox.run("gimg build ./cmd/app -o oci:../out").ok();
+    assert!(ran.stderr.contains(".gimg.yaml counts, .ko.yaml does not"), "{}", ran.stderr);
+    let manifest = Layout::at(sandbox.path("out")).root();
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 2, "static, not scratch");
+    assert_eq!(manifest["layers"][1]["mediaType"], "application/vnd.oci.image.layer.v1.tar");
+    // Named files count alone.
+    let sandbox = sandbox.file("other/.ko.yaml", "builds: 3\n");
+    sandbox
+        .run("gimg build ./cmd/app --config other/.ko.yaml")
+        .fails(3, &["builds: it takes a list", "other/.ko.yaml:1:9"]);
+    let sandbox = sandbox.env("KO_CONFIG_PATH", "other");
+    sandbox.run("gimg build ./cmd/app").fails(3, &["other/.ko.yaml:1:9"]);
+    let sandbox = sandbox.env("KO_CONFIG_PATH", "nowhere.yaml");
+    sandbox.run("gimg build ./cmd/app").fails(3, &["no such file [nowhere.yaml]"]);
+}
+
+#[test]
+fn a_mistyped_key_is_an_error_with_its_place() {
+    let sandbox = module().file(".ko.yaml", "builds:\n- main: ./cmd/app\n  ldflag: -s\n");
+    sandbox
+        .run("gimg build ./cmd/app -o oci:../out")
+        .fails(3, &["unknown key \"ldflag\" in builds[0]", "[.ko.yaml:3:3]", "hint: did you mean ldflags?"]);
+    assert!(!sandbox.path("out").exists());
+    let ran = sandbox.run("gimg build ./cmd/app --lenient -o oci:../out").ok();
+    assert!(
+        ran.stderr.contains("warning: unknown key \"ldflag\" in builds[0] is ignored [.ko.yaml:3:3]"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn an_entry_for_nothing_is_a_warning_and_for_no_directory_an_error() {
+    let sandbox = module().file(".ko.yaml", "builds:\n- main: ./cmd/tool\n- id: x\n  main: ./cmd\n");
+    let ran = sandbox.run("gimg build ./cmd/tool -o oci:../out").ok();
+    assert!(ran.stderr.contains("builds[1] (x) is for no program of this run"), "{}", ran.stderr);
+    sandbox.write(".ko.yaml", "builds:\n- main: ./cmd/gone\n");
+    sandbox.run("gimg build ./cmd/tool").fails(3, &["use builds[0]", "no directory", "cmd/gone"]);
+}
+
+#[test]
+fn templates_that_ask_for_what_is_missing_are_errors() {
+    let sandbox = module().file(".ko.yaml", "defaultLdflags: ['-X main.version={{.Env.NOPE}}']\n");
+    sandbox.run("gimg build ./cmd/app").fails(3, &["environment variable NOPE not set", "ldflags"]);
+    sandbox.write(".ko.yaml", "defaultFlags: ['{{if}}']\n");
+    sandbox.run("gimg build ./cmd/app").fails(3, &["{{if}}"]);
+    sandbox.write(".ko.yaml", "builds:\n- main: ./cmd/app\n  env: [GOOS=darwin]\n");
+    sandbox.run("gimg build ./cmd/app").fails(3, &["GOOS=darwin in env names another target"]);
+    sandbox.write(".ko.yaml", "builds:\n- main: ./cmd/app\n  flags: [-toolexec=x]\n");
+    sandbox.run("gimg build ./cmd/app").fails(3, &["-toolexec is not allowed"]);
+    sandbox.write(".ko.yaml", "builds:\n- main: ./cmd/app\n  env: [GOFLAGS=-toolexec=x]\n");
+    sandbox.run("gimg build ./cmd/app").fails(3, &["-toolexec is not allowed", "GOFLAGS"]);
+}
+
+#[test]
+fn git_is_asked_once_and_only_by_a_template() {
+    let sandbox = module();
+    let git = |line: &str| {
+        let status =
+            sandbox.command(&format!("git -c user.name=a -c user.email=a@b {line}")).status().unwrap();
+        assert!(status.success(), "{line}");
+    };
+    git("init -q -b trunk");
+    git("add .");
+    git("commit -q -m first");
+    git("tag v1.2.3");
+    sandbox.write(
+        ".gimg.yaml",
+        "tags: ['{{.Git.Tag}}', '{{.Git.Branch}}']\nimage:\n  labels:\n    commit: '{{.Git.FullCommit}}'\n    state: \
+         '{{if .Git.IsDirty}}dirty{{else}}clean{{end}}'\n",
+    );
+    let registry = TestRegistry::start();
+    sandbox.run(&format!("gimg build ./cmd/app --buildvcs=false --bare --repo {}/app", registry.host())).ok();
+    let tags: Vec<String> = registry.tags("app").into_keys().collect();
+    assert_eq!(tags, ["trunk", "v1.2.3"]);
+    // The file itself is untracked.
+    let out = sandbox.run("gimg build ./cmd/app --buildvcs=false -o oci:../out").ok();
+    let layout = Layout::at(sandbox.path("out"));
+    let labels = &layout.document(&layout.root()["config"])["config"]["Labels"];
+    assert_eq!(labels["state"], "dirty", "{}", out.stderr);
+    assert_eq!(labels["commit"].as_str().unwrap().len(), 40);
+}
+
+#[test]
+fn the_file_decides_what_the_image_says() {
+    let sandbox = module().file(
+        ".gimg.yaml",
+        "image:\n  user: '1000'\n  workingDir: /data\n  env: {GREETING: 'hello {{.Env.WHO}}', PATH: /bin}\n  \
+         exposedPorts: [8080, 53/udp]\n  volumes: [/data]\n  stopSignal: SIGINT\n  labels: {a: top, b: top}\n\
+         builds:\n- main: ./cmd/app\n  binary: /usr/bin/the-app\n  with: [./cmd/tool]\n  image:\n    cmd: [serve, --all]\n    \
+         entrypoint: [/sbin/init, --]\n    labels: {a: own}\n    healthcheck: {test: [/usr/bin/the-app, ping], interval: \
+         1m30s, retries: 3}\n",
+    );
+    let sandbox = sandbox.env("WHO", "you");
+    sandbox.run("gimg build ./cmd/app -o oci:../out --image-label c=flag").ok();
+    let layout = Layout::at(sandbox.path("out"));
+    let manifest = layout.root();
+    let config = layout.document(&manifest["config"]);
+    let run = &config["config"];
+    assert_eq!(run["User"], "1000");
+    assert_eq!(run["WorkingDir"], "/data");
+    assert_eq!(run["Entrypoint"], json!(["/sbin/init", "--", "/usr/bin/the-app"]));
+    assert_eq!(run["Cmd"], json!(["serve", "--all"]));
+    assert_eq!(run["ExposedPorts"], json!({"8080/tcp": {}, "53/udp": {}}));
+    assert_eq!(run["Volumes"], json!({"/data": {}}));
+    assert_eq!(run["StopSignal"], "SIGINT");
+    assert_eq!(run["Labels"], json!({"a": "own", "b": "top", "c": "flag"}));
+    assert_eq!(
+        run["Healthcheck"],
+        json!({"Test": ["CMD", "/usr/bin/the-app", "ping"], "Interval": 90_000_000_000_u64, "Retries": 3})
+    );
+    let env = run["Env"].as_array().unwrap();
+    assert!(env.contains(&json!("GREETING=hello you")) && env.contains(&json!("PATH=/bin")), "{env:?}");
+    let entries = layout.entries(&manifest["layers"][1]);
+    let names: Vec<&str> = entries.keys().map(String::as_str).collect();
+    assert_eq!(names, ["usr/bin/the-app", "usr/bin/tool"], "no entry for directories of the base");
+    assert!(entries.values().all(|e| e.mode == 0o555));
+}
+
+#[test]
+fn a_flag_names_the_program() {
+    let sandbox = module();
+    sandbox.run("gimg build ./cmd/app --binary server -o oci:../out").ok();
+    let layout = Layout::at(sandbox.path("out"));
+    let manifest = layout.root();
+    let names: Vec<String> = layout.entries(&manifest["layers"][1]).into_keys().collect();
+    assert_eq!(names, ["ko-app/", "ko-app/server"]);
+    assert_eq!(layout.document(&manifest["config"])["config"]["Entrypoint"], json!(["/ko-app/server"]));
+    for bad in ["../x", "/a/../b", "/", "."] {
+        sandbox.run(&format!("gimg build ./cmd/app --binary {bad}")).fails(2, &["--binary"]);
+    }
+}
+
+#[test]
+fn a_program_has_a_repository_and_tags_of_its_own() {
+    let registry = TestRegistry::start();
+    let host = registry.host();
+    let sandbox = module().file(
+        ".gimg.yaml",
+        &format!(
+            "repo: {host}/all\nnaming: base\ntags: [edge]\nbuilds:\n- main: ./cmd/app\n  repo: '{host}/{{{{.Env.TEAM}}}}/own'\n  \
+             tags: ['v{{{{.Env.TEAM}}}}', stable]\n"
+        ),
+    );
+    let sandbox = sandbox.env("TEAM", "blue");
+    let ran = sandbox.run("gimg build ./cmd/app ./cmd/tool").ok();
+    assert!(ran.lines()[0].starts_with(&format!("{host}/blue/own@sha256:")), "{}", ran.stdout);
+    assert!(ran.lines()[1].starts_with(&format!("{host}/all/tool:edge@sha256:")), "{}", ran.stdout);
+    assert_eq!(registry.tags("blue/own").into_keys().collect::<Vec<_>>(), ["stable", "vblue"]);
+    assert_eq!(registry.incomplete(), Vec::<String>::new());
+}
+
+#[test]
+fn kos_flags_for_publishing_do_what_they_do_in_ko() {
+    let registry = TestRegistry::start();
+    let host = registry.host();
+    let sandbox = module().env("KO_DOCKER_REPO", &format!("{host}/r"));
+    let real = sandbox
+        .run("gimg build ./cmd/app -t v1 --image-refs ../refs --platform linux/amd64,linux/arm64")
+        .ok();
+    let refs = std::fs::read_to_string(sandbox.path("refs")).unwrap();
+    let lines: Vec<&str> = refs.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, real.lines()[0]), "{refs}");
+    assert!(lines[1].contains(":v1@sha256:") && lines[1] != lines[2], "{refs}");
+    // The same name, nothing sent.
+    let asked = registry.log().len();
+    let dry = sandbox.run("gimg build ./cmd/app -t v1 --push=false --platform linux/amd64,linux/arm64").ok();
+    assert_eq!(dry.stdout, real.stdout);
+    assert_eq!(registry.log().len(), asked, "a dry run asks the registry nothing");
+    let only = sandbox.run("gimg build ./cmd/app -t v1 --tag-only").ok();
+    assert!(only.stdout.ends_with(":v1\n") && !only.stdout.contains('@'), "{}", only.stdout);
+    sandbox.run("gimg build ./cmd/app --tag-only").fails(2, &["just one tag"]);
+    sandbox.run("gimg build ./cmd/app --tag-only -t a,b").fails(2, &["just one tag"]);
+    // Beside the push, and without one.
+    let beside = sandbox.run("gimg build ./cmd/app --oci-layout-path ../lay --tarball ../app.tar").ok();
+    assert!(beside.stdout.starts_with(&host), "{}", beside.stdout);
+    assert!(sandbox.path("lay/index.json").exists() && sandbox.path("app.tar").exists());
+    let sandbox = sandbox.without("KO_DOCKER_REPO");
+    let alone = sandbox.run("gimg build ./cmd/app --tarball ../alone.tar").ok();
+    assert!(alone.stdout.starts_with("docker-archive:../alone.tar@"), "{}", alone.stdout);
+}
+
+#[test]
+fn schema_and_document_have_every_key() {
+    let schema: serde_json::Value =
+        serde_json::from_str(&Sandbox::new().run("gimg schema").ok().stdout).unwrap();
+    let document = std::fs::read_to_string(root().join("docs/config.md")).unwrap();
+    let mut keys = 0;
+    let definitions = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    for definition in definitions {
+        for (name, key) in definition["properties"].as_object().into_iter().flatten() {
+            let says = key["description"].as_str().unwrap_or_else(|| panic!("{name} says nothing"));
+            let line = says.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                document.contains(&format!("| `{name}` |")) && document.contains(&line),
+                "{name} is not in docs/config.md"
+            );
+            keys += 1;
+        }
+    }
+    assert!(keys > 40, "{keys}");
+}
+
+#[test]
+fn init_writes_a_file_that_builds() {
+    let sandbox = module();
+    let ran = sandbox.run("gimg init").ok();
+    assert_eq!(ran.stdout, ".gimg.yaml\n");
+    let text = std::fs::read_to_string(sandbox.path("src/.gimg.yaml")).unwrap();
+    assert!(text.contains("main: \"./cmd/app\"") && text.contains("main: \"./cmd/tool\""), "{text}");
+    sandbox.run("gimg build ./cmd/app --platform linux/amd64 -o oci:../out").ok();
+    sandbox.run("gimg init").fails(3, &[".gimg.yaml is already there", "--force"]);
+    sandbox.run("gimg init --force").ok();
+    assert_eq!(std::fs::read_to_string(sandbox.path("src/.gimg.yaml")).unwrap(), text);
+}
+
+#[test]
+fn init_takes_kos_file_as_it_is() {
+    let kos = "# ours\ndefaultBaseImage:   scratch # nothing\nbuilds:\n- main: ./cmd/app\n";
+    let sandbox = module().file(".ko.yaml", kos);
+    sandbox.run("gimg init").ok();
+    let text = std::fs::read_to_string(sandbox.path("src/.gimg.yaml")).unwrap();
+    assert!(text.contains(kos), "{text}");
+    sandbox.run("gimg build ./cmd/app -o oci:../out").ok();
+    let sandbox = module().file(".ko.yaml", "bilds: []\n");
+    sandbox.run("gimg init").fails(3, &["unknown key \"bilds\"", "did you mean builds?"]);
+    assert!(!sandbox.path("src/.gimg.yaml").exists());
+}
+
+#[test]
+fn init_reads_goreleasers_file() {
+    let sandbox = module().file(
+        ".goreleaser.yaml",
+        "version: 2\nbuilds:\n- id: app\n  main: ./cmd/app\n  binary: the-app\n  env: [CGO_ENABLED=0]\n  goos: [linux, \
+         darwin]\n  goarch: [amd64, arm64]\n  ldflags:\n  - -s -w -X main.version={{.Version}} -X \
+         main.c={{ .ShortCommit }}\n  - -X main.d={{.Runtime.Goos}}\nkos:\n- base_image: scratch\n  bare: true\n  labels: \
+         {a: b}\n  repositories: [ghcr.io/me/app]\n",
+    );
+    let ran = sandbox.run("gimg init").ok();
+    assert!(ran.stderr.contains("{{.Runtime.Goos}}"), "says what it left out: {}", ran.stderr);
+    let text = std::fs::read_to_string(sandbox.path("src/.gimg.yaml")).unwrap();
+    for line in [
+        "defaultBaseImage: \"scratch\"",
+        "defaultPlatforms: [\"linux/amd64\", \"linux/arm64\"]",
+        "repo: \"ghcr.io/me/app\"",
+        "naming: \"bare\"",
+        "binary: \"the-app\"",
+        "main.c={{ .Git.ShortCommit }}",
+    ] {
+        assert!(text.contains(line), "no {line} in:\n{text}");
+    }
+}

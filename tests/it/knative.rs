@@ -1,0 +1,108 @@
+//! Knative Serving as its authors keep it: its `config/` resolved by one command.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::real::module;
+use crate::support::kube::ApiServer;
+use crate::support::servers::Server;
+use crate::support::{Sandbox, go_log, tool};
+
+const SERVING: &str = "knative.dev/serving@v0.42.2";
+
+/// What `gimg resolve -f FILES` makes of the files: each as it is but for its references, which are replaced by those
+/// of the registry.
+fn check(sandbox: &Sandbox, files: &[String], out: &str) -> BTreeMap<String, String> {
+    let mut references = BTreeMap::new();
+    let mut rest = out;
+    for file in files {
+        let text = std::fs::read_to_string(sandbox.cwd().join(file)).unwrap();
+        let mut parts = text.split("ko://");
+        rest = rest.strip_prefix(parts.next().unwrap()).unwrap_or_else(|| panic!("the start of {file}"));
+        for part in parts {
+            let (path, after) = part.split_at(part.find('\n').unwrap());
+            let (reference, tail) = rest.split_at(rest.find('\n').unwrap());
+            let before = references.insert(path.to_owned(), reference.to_owned());
+            assert!(before.is_none_or(|b| b == reference), "{path} has one reference");
+            rest = tail.strip_prefix(after).unwrap_or_else(|| panic!("{file} after {path}"));
+        }
+        rest = rest.strip_prefix("\n---\n").unwrap_or_else(|| panic!("the end of {file}"));
+    }
+    assert_eq!(rest, "");
+    references
+}
+
+/// The files of a directory as `-R` walks them.
+fn walk(root: &Path, dir: &str) -> Vec<String> {
+    let mut entries: Vec<_> =
+        std::fs::read_dir(root.join(dir)).unwrap().map(|e| e.unwrap().file_name()).collect();
+    entries.sort();
+    let names = entries.iter().map(|e| format!("{dir}/{}", e.to_str().unwrap()));
+    let below = names.flat_map(|n| if root.join(&n).is_dir() { walk(root, &n) } else { vec![n] });
+    below.filter(|n| n.ends_with(".yaml")).collect()
+}
+
+#[test]
+fn a_config_map_and_a_custom_resource_of_knative_serving() {
+    let Some(sandbox) = module(SERVING) else { return };
+    let registry = Server::olareg();
+    let sandbox = sandbox
+        .env("KO_DOCKER_REPO", &format!("{}/k", registry.host()))
+        .env("GOFLAGS", "-mod=mod -modcacherw");
+    let files = ["config/core/configmaps/deployment.yaml", "config/core/999-cache.yaml"].map(str::to_owned);
+    let ran = sandbox.run(&format!("gimg resolve -f {} --base static", files.join(","))).ok();
+    let references = check(&sandbox, &files, &ran.stdout);
+    let queue = &references["knative.dev/serving/cmd/queue"];
+    assert_eq!(references.len(), 1, "{references:?}");
+    sandbox.run(&format!("crane --insecure validate --remote {queue}")).ok();
+}
+
+#[test]
+#[ignore = "integration: compiles nine programs for two platforms"]
+fn integration_knative_serving_is_built_by_one_command_and_an_api_server_takes_it() {
+    let Some(sandbox) = module(SERVING) else { return };
+    let (registry, api) = (Server::olareg(), ApiServer::start());
+    let log = go_log(&sandbox);
+    std::os::unix::fs::symlink(tool("kubectl"), sandbox.path("bin/kubectl")).unwrap();
+    let sandbox = log
+        .sandbox(sandbox)
+        .env("KUBECONFIG", api.kubeconfig().to_str().unwrap())
+        .env("KO_DOCKER_REPO", &format!("{}/k", registry.host()))
+        .env("GOFLAGS", "-mod=mod -modcacherw");
+    // In Knative's repository these definitions are links into its vendored modules, which a module leaves out.
+    for (module, file) in
+        [("knative.dev/caching", "image.yaml"), ("knative.dev/networking", "certificate.yaml")]
+    {
+        let ran = sandbox.run(&format!("go mod download -json {module}")).ok();
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        sandbox.run(&format!("kubectl create -f {}/config/{file}", report["Dir"].as_str().unwrap())).ok();
+    }
+    let files = walk(sandbox.cwd(), "config");
+    let line = "-R -f config/ --base static --platform linux/amd64,linux/arm64";
+    let start = std::time::Instant::now();
+    let ran = sandbox.run(&format!("gimg resolve {line}")).ok();
+    println!("{} files resolved in {:.1} s", files.len(), start.elapsed().as_secs_f64());
+    assert_eq!(log.count("build"), 2, "one for each platform:\n{}", log.text());
+    let references = check(&sandbox, &files, &ran.stdout);
+    assert_eq!(references.len(), 9, "{references:?}");
+    for reference in references.values() {
+        sandbox.run(&format!("crane --insecure validate --remote {reference}")).ok();
+    }
+
+    let created = sandbox.run(&format!("gimg create {line} -q")).ok();
+    let objects = ran.stdout.lines().filter(|l| l.starts_with("kind:")).count();
+    assert_eq!(
+        created.lines().iter().filter(|l| l.ends_with(" created")).count(),
+        objects,
+        "{}",
+        created.stdout
+    );
+    let json =
+        sandbox.run("kubectl get deployment,configmap,image.caching -n knative-serving -o json").ok().stdout;
+    for name in ["activator", "autoscaler", "autoscaler-hpa", "controller", "queue", "webhook"] {
+        let reference = &references[&format!("knative.dev/serving/cmd/{name}")];
+        assert!(json.contains(&format!("\"{reference}\"")), "{name}");
+    }
+}
