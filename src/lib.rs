@@ -15,7 +15,8 @@
 //! | what was made, words out | [`report`], [`ui`] |
 //!
 //! Files on disk: [`store`] owns one private temporary directory a run; [`target`] owns what it writes
-//! (layouts and archives, replaced as a whole). Nothing else is written.
+//! (layouts and archives, replaced as a whole), [`registry`] docker's credential file (`login`, `logout`). Nothing
+//! else is written, but for files that a flag or command names.
 
 pub mod base;
 pub mod binary;

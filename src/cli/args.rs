@@ -100,7 +100,7 @@ impl Common {
 /// How programs are built and published: `build`, and every command that builds on the way.
 #[derive(Debug, Args)]
 pub(super) struct BuildFlags {
-    /// os/arch[/variant], comma lists, or all [default: linux/amd64]
+    /// os[/arch[/variant]], comma lists, or all [default: linux/amd64]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
     /// static, scratch, a registry reference or oci:DIR [default: static]

@@ -6,7 +6,9 @@ mod args;
 mod build;
 mod config;
 mod delete;
+mod documents;
 mod init;
+mod login;
 mod push;
 mod resolve;
 mod run;
@@ -57,6 +59,15 @@ enum Command {
     Init(init::InitArgs),
     /// Print the JSON Schema of the configuration file
     Schema(init::SchemaArgs),
+    /// Check a user name and password with a registry and save them where docker does
+    Login(login::LoginArgs),
+    /// Forget the user name and password for a registry
+    Logout(login::LogoutArgs),
+    /// Print a completion script for a shell
+    Completion(documents::CompletionArgs),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(documents::ManArgs),
     /// Print the version (with -v also of the built-in data)
     Version(version::VersionArgs),
 }
@@ -74,6 +85,10 @@ impl Command {
             Command::Version(args) => Some(&args.common),
             Command::Init(args) => Some(&args.common),
             Command::Schema(args) => Some(&args.common),
+            Command::Login(args) => Some(&args.common),
+            Command::Logout(args) => Some(&args.common),
+            Command::Completion(args) => Some(&args.common),
+            Command::Man(args) => Some(&args.common),
         }
     }
 }
@@ -112,6 +127,10 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Push(args) => push::run(args, env, voice),
         Command::Init(args) => init::init(&args, &env, voice),
         Command::Schema(_) => init::schema(voice),
+        Command::Login(args) => login::login(args, env, voice),
+        Command::Logout(args) => login::logout(args, env, voice),
+        Command::Completion(args) => documents::completion(&args, voice),
+        Command::Man(args) => documents::man(&args),
         Command::Version(_) => version::run(voice),
     }
 }
@@ -133,6 +152,17 @@ fn working_directory(env: &Env) -> Result<PathBuf> {
 /// What every verb is given. Credentials are read only if a registry will be asked: a broken file elsewhere is no
 /// reason not to write a local layout.
 fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Context> {
+    let keychain = if registry { Keychain::load(env.all())? } else { Keychain::empty() };
+    context_with(env, voice, insecure, registry, keychain)
+}
+
+fn context_with(
+    env: Env,
+    voice: Voice,
+    insecure: bool,
+    registry: bool,
+    keychain: Keychain,
+) -> Result<Context> {
     let observer = voice.observer();
     let ca = match env.first(&[env::SSL_CERT_FILE]) {
         Some(path) if registry => {
@@ -143,7 +173,7 @@ fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Con
     };
     let options = Options {
         insecure: if insecure { Insecure::All } else { Insecure::Loopback },
-        keychain: if registry { Keychain::load(env.all())? } else { Keychain::empty() },
+        keychain,
         observer: Arc::clone(&observer),
         ca,
         ..Options::default()

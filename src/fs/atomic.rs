@@ -17,6 +17,23 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
+/// Checks, without writing, that a file can get this name. What is there and isn't a file (a directory, a device such
+/// as /dev/null, a pipe) is never replaced.
+///
+/// # Errors
+/// Something that isn't a file, at `path` or in place of one of its directories.
+pub fn replaceable(path: &Path) -> Result<()> {
+    let refuse = |why: &str, at: &Path| Err(Error::new(Kind::LocalIo, "write", why).at(at.display()));
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => refuse("it is a directory", path),
+        Ok(there) if !there.is_file() => refuse("it is there and not a file", path),
+        _ => match path.ancestors().skip(1).find(|dir| dir.exists()) {
+            Some(dir) if !dir.is_dir() => refuse("it is not a directory", dir),
+            _ => Ok(()),
+        },
+    }
+}
+
 /// A file being written beside its final name. Dropped without [`Atomic::commit`] it leaves nothing.
 #[derive(Debug)]
 pub struct Atomic {
@@ -28,11 +45,12 @@ impl Atomic {
     /// Starts a file that will be `path`.
     ///
     /// # Errors
-    /// A directory that can't be written, or `path` being a directory.
+    /// A directory that can't be written, or `path` being there as something else than a file.
     pub fn create(path: &Path) -> Result<Self> {
-        if path.is_dir() {
-            return Err(Error::new(Kind::LocalIo, "write", "it is a directory").at(path.display()));
-        }
+        replaceable(path)?;
+        // A link to a file stays a link: the file is replaced.
+        let real = if path.is_symlink() { std::fs::canonicalize(path).ok() } else { None };
+        let path = real.as_deref().unwrap_or(path);
         let dir = match path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
             _ => Path::new("."),

@@ -25,21 +25,18 @@ pub struct Binary {
     pub header: binary::Header,
 }
 
-/// Compiles `group` into `out`, which must exist and be empty, with temporary files under `scratch`.
+/// Compiles `group` into `out`, which must exist and be empty.
 /// Returns the binaries in the order of the group's packages.
 ///
 /// # Errors
 /// A failing `go build` with its output, or a binary that doesn't fit the group's platform.
-pub async fn build(go: &Go, group: &CompileGroup, out: &Path, scratch: &Path) -> Result<Vec<Binary>> {
+pub async fn build(go: &Go, group: &CompileGroup, out: &Path) -> Result<Vec<Binary>> {
     let mut child = go.child(&group.dir).arg("build").args(&group.flags);
     let mut output_flag = OsString::from("-o=");
     output_flag.push(out);
     output_flag.push(std::path::MAIN_SEPARATOR_STR);
     child = child.arg(output_flag).arg("--").args(group.packages.iter().map(|p| &p.import_path));
     child.set.extend(group.target.environment.iter().cloned());
-    if let Some(scratch) = scratch.to_str() {
-        child = child.env("GOTMPDIR", scratch);
-    }
     let output = start(&child).await?;
     if !output.success {
         return Err(failed(go, group, &output.status, output.stderr).await);

@@ -66,6 +66,10 @@ pub async fn list(go: &Go, query: &Query, flags: &[String], target: &Target) -> 
 /// The main packages that one pattern names.
 fn matching(pattern: &str, listed: &[Listed], query: &Query, target: &Target) -> Matched {
     let wild = pattern.contains("...");
+    if !wild && pattern.ends_with(".go") {
+        return Err(Error::new(Kind::Input, format!("can't build {pattern}"), "it is a file, not a package")
+            .hint("name its directory"));
+    }
     let found: Vec<&Listed> = listed.iter().filter(|p| p.r#match.iter().any(|m| m == pattern)).collect();
     let mut packages = Vec::new();
     for package in &found {

@@ -16,25 +16,37 @@ use crate::process::{Child, Output, StartError};
 #[derive(Clone, Debug)]
 pub struct Go {
     program: PathBuf,
+    /// Where its children keep their temporary files: one that is killed leaves them.
+    temporary: PathBuf,
     /// What is known about it.
     pub toolchain: Toolchain,
 }
 
+/// Where Go keeps its temporary files.
+const GOTMPDIR: &str = "GOTMPDIR";
+
 /// Settings that change the output but that `go env` doesn't list.
 const UNLISTED: &[&str] = &["GODEBUG", "GO_EXTLINK_ENABLED"];
 
-/// Finds `program` and asks it, in `dir`, for its version and settings. `env` is the caller's environment.
+/// Finds `program` and asks it, in `dir`, for its version and settings. `env` is the caller's environment; `temporary`
+/// is for the temporary files of this and all later children.
 ///
 /// # Errors
 /// No `go` on PATH, one that fails, or one that prints what isn't `go env` output.
-pub async fn find(program: &Path, dir: &Path, env: &BTreeMap<String, String>) -> Result<Go> {
+pub async fn find(
+    program: &Path,
+    dir: &Path,
+    env: &BTreeMap<String, String>,
+    temporary: PathBuf,
+) -> Result<Go> {
     let mut child = Child::new(program, dir).args(["env", "-json"]);
+    child = child.env(GOTMPDIR, &temporary.to_string_lossy());
     child.remove = crate::plan::command::TARGET_VARIABLES.iter().map(|k| (*k).to_owned()).collect();
     let output = start(&child).await?;
     if !output.success {
         return Err(Error::new(Kind::GoBuild, "run go env", output.status).output(output.stderr));
     }
-    let known: BTreeMap<String, String> = serde_json::from_slice(&output.stdout)
+    let mut known: BTreeMap<String, String> = serde_json::from_slice(&output.stdout)
         .map_err(|e| Error::new(Kind::GoBuild, "read the output of go env", e))?;
     let get = |key: &str| known.get(key).cloned().unwrap_or_default();
 
@@ -49,8 +61,11 @@ pub async fn find(program: &Path, dir: &Path, env: &BTreeMap<String, String>) ->
         }
     }
     settings.retain(|key, _| !crate::plan::command::TARGET_VARIABLES.contains(&key.as_str()));
-    let toolchain = Toolchain { version: get("GOVERSION"), settings, env: known };
-    Ok(Go { program: program.to_owned(), toolchain })
+    let version = get("GOVERSION");
+    // Ours was only lent to it.
+    known.insert(GOTMPDIR.to_owned(), settings.get(GOTMPDIR).cloned().unwrap_or_default());
+    let toolchain = Toolchain { version, settings, env: known };
+    Ok(Go { program: program.to_owned(), temporary, toolchain })
 }
 
 /// Reads Go's env file: `KEY=value` lines and `#` comments (cmd/go, "go env -w").
@@ -72,7 +87,7 @@ impl Go {
         let mut child = Child::new(&self.program, dir);
         child.remove = crate::plan::command::TARGET_VARIABLES.iter().map(|k| (*k).to_owned()).collect();
         child.set = self.toolchain.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        child.env("GOENV", "off")
+        child.env("GOENV", "off").env(GOTMPDIR, &self.temporary.to_string_lossy())
     }
 }
 
@@ -80,7 +95,9 @@ impl Go {
 pub(super) async fn start(child: &Child) -> Result<Output> {
     child.run().await.map_err(|e| match e {
         StartError::NotFound => {
-            Error::new(Kind::Input, format!("run {}", child.program.display()), "not found on PATH")
+            let is_path = child.program.components().count() > 1;
+            let why = if is_path { "no such program" } else { "not found on PATH" };
+            Error::new(Kind::Input, format!("run {}", child.program.display()), why)
                 .hint("install Go, or name it with KO_GO_PATH")
         }
         StartError::Other(error) => error,

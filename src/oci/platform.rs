@@ -108,7 +108,11 @@ impl Platform {
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        f.write_str(&self.os)?;
+        // A system alone, which only `--platform` can be, has none.
+        if !self.architecture.is_empty() {
+            write!(f, "/{}", self.architecture)?;
+        }
         if let Some(variant) = &self.variant {
             write!(f, "/{variant}")?;
         }

@@ -70,8 +70,8 @@ impl<'a> Compiler<'a> {
         let packages: Vec<String> = group.packages.iter().map(|p| p.import_path.clone()).collect();
         cx.observer.on(Event::CompileStarted { platform: platform.clone(), packages: packages.clone() });
         let start = Instant::now();
-        let (out, temporary) = (scratch.directory()?, scratch.directory()?);
-        let binaries = go::build(self.go, group, &out, &temporary).await?;
+        let out = scratch.directory()?;
+        let binaries = go::build(self.go, group, &out).await?;
         let elapsed = start.elapsed();
         cx.observer.on(Event::Compiled { platform: platform.clone(), packages, elapsed });
         drop(permit);

@@ -9,7 +9,6 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
 use crate::go::{self, Go};
-use crate::oci::Platform;
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
 use crate::ops::engines::Engines;
@@ -39,7 +38,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     let rules_have_their_own = settings.rules.iter().any(|r| r.program.base.is_some());
     let early = settings.base.of_all(rules_have_their_own);
     let programs = async {
-        let find = go::find(&settings.go, &settings.cwd, cx.env.all());
+        let find = go::find(&settings.go, &settings.cwd, cx.env.all(), cx.scratch.directory()?);
         let (go, git) = tokio::try_join!(find, git_state(settings))?;
         let templates = TemplateFacts {
             env: cx.env.all().clone(),
@@ -161,9 +160,7 @@ impl<'a> Lister<'a> {
         let with_path = settings.rules.iter().zip(rules);
         let known =
             with_path.filter_map(|(rule, path)| Some((path.clone()?, rule.package.clone()))).collect();
-        let first = settings.platforms.named().and_then(|list| list.into_iter().next());
-        let first = first.unwrap_or_else(|| Platform::new("linux", "amd64"));
-        let target = command::target(&first, &go.toolchain, &settings.program.env)?;
+        let target = command::target(&settings.platforms.first(), &go.toolchain, &settings.program.env)?;
         let templates = Templates::new(templates);
         let flags = settings.program.flags.iter().map(|f| templates.render_for("flags", f, &target));
         let flags = flags.collect::<Result<Vec<String>>>()?;

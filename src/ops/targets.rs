@@ -26,7 +26,9 @@ pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> R
         Ok(Arc::new(layout))
     };
     let archive = |format, path: &Path| -> Result<Arc<dyn Target>> {
-        Ok(Arc::new(Archive::new(format, path.to_owned(), cx.origin(), Arc::clone(&cx.scratch))))
+        let archive = Archive::new(format, path.to_owned(), cx.origin(), Arc::clone(&cx.scratch));
+        archive.check()?;
+        Ok(Arc::new(archive))
     };
     let engine = |destination| -> Result<Arc<dyn Target>> {
         let engine = engines.of(destination);

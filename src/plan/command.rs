@@ -129,6 +129,16 @@ pub fn build_flags(
     }
     let own = program.env.iter().rev().find(|(k, _)| k == "GOFLAGS").map(|(_, v)| v.as_str());
     let goflags = own.or_else(|| toolchain.settings.get("GOFLAGS").map(String::as_str)).unwrap_or_default();
+    for (number, flag) in flags.iter().enumerate() {
+        let before = number.checked_sub(1).and_then(|n| flags.get(n));
+        // `-tags` and `netgo` may be two words.
+        let is_value = before.is_some_and(|b| b.starts_with('-') && !b.contains('='));
+        if !flag.starts_with('-') && !is_value {
+            let why = format!("\"{flag}\" is not a flag");
+            return Err(Error::new(Kind::Input, "read Go's flags", why)
+                .hint("flags begin with -, such as -tags=netgo"));
+        }
+    }
     for (place, flag) in flags
         .iter()
         .map(|f| ("flags", f.as_str()))

@@ -35,7 +35,7 @@ pub enum Requested {
     Default,
     /// `all`.
     All,
-    /// These, in order.
+    /// These, in order. One without architecture means all of its system that the base has.
     List(Vec<Platform>),
 }
 
@@ -64,7 +64,10 @@ impl Requested {
         }
         let (mut list, mut twice) = (Vec::new(), Vec::new());
         for word in words {
-            let platform: Platform = word.parse()?;
+            let platform: Platform = match PORTS.iter().any(|(os, _)| *os == word) {
+                true => Platform::new(word, ""),
+                false => word.parse()?,
+            };
             check_port(&platform)?;
             if list.contains(&platform) {
                 twice.push(platform);
@@ -73,6 +76,16 @@ impl Requested {
             }
         }
         Ok((Requested::List(list), twice))
+    }
+
+    /// A platform that packages can be listed for: the first, or what stands for it.
+    #[must_use]
+    pub fn first(&self) -> Platform {
+        match self.named().and_then(|list| list.into_iter().next()) {
+            Some(system) if names_system(&system) => Platform::new(&system.os, "amd64"),
+            Some(first) => first,
+            None => Platform::new("linux", "amd64"),
+        }
     }
 
     /// The platforms by name; none for `all`.
@@ -88,8 +101,13 @@ impl Requested {
     /// Whether there may be more than one platform.
     #[must_use]
     pub fn several(&self) -> bool {
-        self.named().is_none_or(|list| list.len() > 1)
+        self.named().is_none_or(|list| list.len() > 1 || list.iter().any(names_system))
     }
+}
+
+/// Whether it is an operating system alone.
+fn names_system(platform: &Platform) -> bool {
+    platform.architecture.is_empty()
 }
 
 fn check_port(platform: &Platform) -> Result<()> {
@@ -99,6 +117,9 @@ fn check_port(platform: &Platform) -> Result<()> {
         return Err(Error::new(Kind::Usage, what, format!("unknown operating system \"{}\"", platform.os))
             .hint(format!("Go builds for {}", known.join(", "))));
     };
+    if names_system(platform) {
+        return Ok(());
+    }
     if !architectures.contains(&platform.architecture.as_str()) {
         let why = format!("unknown architecture \"{}\" for {}", platform.architecture, platform.os);
         return Err(Error::new(Kind::Usage, what, why).hint(format!("Go has {}", architectures.join(", "))));
@@ -121,8 +142,28 @@ pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
                 Err(Error::new(Kind::Usage, "use the base static", why)
                     .hint(format!("name a {kind} with --base, or use --base scratch")))
             }
-            None => Ok(list),
+            None => {
+                let mut platforms = Vec::new();
+                for wanted in &list {
+                    let these = if names_system(wanted) {
+                        STATIC_ALL.iter().map(|p| p.parse()).collect::<Result<_>>()?
+                    } else {
+                        vec![wanted.clone()]
+                    };
+                    add_new(&mut platforms, these);
+                }
+                Ok(platforms)
+            }
         },
+    }
+}
+
+/// Adds what isn't there.
+fn add_new<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
+    for one in more {
+        if !list.contains(&one) {
+            list.push(one);
+        }
     }
 }
 
@@ -134,7 +175,14 @@ pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
     match requested.named() {
         None => Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
             .hint("name the platforms, such as linux/amd64,linux/arm64")),
-        Some(list) => Ok(list),
+        Some(list) => {
+            if let Some(system) = list.iter().find(|p| names_system(p)) {
+                let why = format!("{} alone means nothing with --base scratch", system.os);
+                return Err(Error::new(Kind::Usage, "read --platform", why)
+                    .hint("name the platforms, such as linux/amd64,linux/arm64"));
+            }
+            Ok(list)
+        }
     }
 }
 
@@ -149,13 +197,23 @@ pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Re
         let all = normal.into_iter().enumerate().filter(|(_, p)| buildable(p)).map(|(i, p)| (p, i));
         return Ok(all.collect());
     };
-    let mut chosen: Vec<(Platform, usize)> = Vec::new();
-    for wanted in list {
-        let places = match wanted.os.as_str() {
-            "windows" => (0..normal.len()).filter(|i| best(&wanted, &normal[*i..=*i]).is_some()).collect(),
-            _ => Vec::from_iter(best(&wanted, &normal)),
+    let mut chosen = Vec::new();
+    // What an entry says of its system is kept: whoever runs the image chooses by it.
+    let entry = |wanted: &Platform, index: usize| {
+        let Platform { os_version, os_features, .. } = normal[index].clone();
+        (Platform { os_version, os_features, ..wanted.clone() }, index)
+    };
+    for wanted in &list {
+        let these: Vec<(Platform, usize)> = if names_system(wanted) {
+            let all = normal.iter().cloned().enumerate().filter(|(_, p)| p.os == wanted.os && buildable(p));
+            all.map(|(i, p)| (p, i)).collect()
+        } else if wanted.os == "windows" {
+            let fits = |i: &usize| best(wanted, &normal[*i..=*i]).is_some();
+            (0..normal.len()).filter(fits).map(|i| entry(wanted, i)).collect()
+        } else {
+            best(wanted, &normal).map(|index| entry(wanted, index)).into_iter().collect()
         };
-        if places.is_empty() {
+        if these.is_empty() {
             let has: Vec<String> = normal.iter().map(ToString::to_string).collect();
             return Err(Error::new(
                 Kind::Base,
@@ -164,14 +222,7 @@ pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Re
             )
             .hint(format!("it has {}", has.join(", "))));
         }
-        for index in places {
-            let (os_version, os_features) =
-                (normal[index].os_version.clone(), normal[index].os_features.clone());
-            let platform = Platform { os_version, os_features, ..wanted.clone() };
-            if chosen.iter().all(|(p, _)| *p != platform) {
-                chosen.push((platform, index));
-            }
-        }
+        add_new(&mut chosen, these);
     }
     Ok(chosen)
 }
@@ -181,30 +232,27 @@ fn buildable(platform: &Platform) -> bool {
     matches!(platform.os.as_str(), "linux" | "windows") && check_port(platform).is_ok()
 }
 
+/// Whether an entry's version of the system is the wanted one: the same, or of Windows the wanted X.Y.Z with any
+/// build number, as in ko.
+fn same_version(wanted: &Platform, entry: &Platform) -> bool {
+    let (Some(want), have) = (&wanted.os_version, entry.os_version.as_deref().unwrap_or_default()) else {
+        return true;
+    };
+    let parts = |v: &str| v.split('.').count();
+    let build = |h: &str| h.rsplit_once('.').is_some_and(|(start, _)| start == want);
+    have == want || wanted.os == "windows" && parts(want) == 3 && parts(have) == 4 && build(have)
+}
+
 /// The entry for `wanted`: the same variant, else the best one that `wanted` can run.
 fn best(wanted: &Platform, available: &[Platform]) -> Option<usize> {
-    let same = |p: &Platform| {
-        p.os == wanted.os
-            && p.architecture == wanted.architecture
-            && wanted.os_version.as_deref().is_none_or(|v| {
-                p.os_version
-                    .as_deref()
-                    .is_some_and(|have| have == v || (p.os == "windows" && is_version_of(v, have)))
-            })
-    };
+    let same =
+        |p: &Platform| p.os == wanted.os && p.architecture == wanted.architecture && same_version(wanted, p);
     let exact = available.iter().position(|p| same(p) && p.variant == wanted.variant);
     exact.or_else(|| {
         // A CPU runs code for the lower variants: arm/v7 takes arm/v6, amd64/v3 takes plain amd64.
         let lower = available.iter().enumerate().filter(|(_, p)| same(p) && p.variant < wanted.variant);
         lower.max_by_key(|(_, p)| &p.variant).map(|(index, _)| index)
     })
-}
-
-/// Whether `wanted` is major, minor and build of the four parts of `have`, as in ko: Windows runs every revision of a
-/// build.
-fn is_version_of(wanted: &str, have: &str) -> bool {
-    let parts = |version: &str| version.split('.').count();
-    parts(wanted) == 3 && parts(have) == 4 && have.rsplit_once('.').is_some_and(|(build, _)| build == wanted)
 }
 
 #[cfg(test)]
@@ -265,6 +313,44 @@ mod tests {
         let unsaid = ["windows/amd64".parse().unwrap()];
         let (requested, _) = parse("windows/amd64:10.0.20348").unwrap();
         assert!(for_base(&requested, &unsaid, "b").is_err());
+    }
+
+    #[test]
+    fn a_system_alone_means_all_that_the_base_has_of_it() {
+        let available: Vec<Platform> =
+            ["linux/arm64", "linux/amd64", "freebsd/amd64"].iter().map(|p| p.parse().unwrap()).collect();
+        let names = |text: &str| -> Result<Vec<String>> {
+            let list = for_base(&parse(text)?.0, &available, "b")?;
+            Ok(list.iter().map(|(p, _)| p.to_string()).collect())
+        };
+        assert_eq!(names("linux").unwrap(), ["linux/arm64", "linux/amd64"]);
+        assert_eq!(names("linux/amd64,linux").unwrap(), ["linux/amd64", "linux/arm64"]);
+        let error = names("windows").unwrap_err();
+        assert!(error.to_string().contains("it has no windows"), "{error}");
+        assert_eq!(parse("freebsd").unwrap().0.first().to_string(), "freebsd/amd64");
+        assert_eq!(for_static(&parse("linux").unwrap().0).unwrap().len(), STATIC_ALL.len());
+        assert_eq!(for_scratch(&parse("linux").unwrap().0).unwrap_err().kind(), Kind::Usage);
+        let several = ["linux", "linux/amd64", "linux/amd64,linux/arm64", "all"];
+        assert_eq!(several.map(|t| parse(t).unwrap().0.several()), [true, false, true, true]);
+    }
+
+    #[test]
+    fn versions_match_as_in_ko() {
+        for (wanted, entry, same) in [
+            ("windows/amd64", "windows/amd64:10.0.17763.1234", true),
+            ("windows/amd64:10.0.17763.1234", "windows/amd64:10.0.17763.1234", true),
+            ("windows/amd64:10.0.17763", "windows/amd64:10.0.17763.1234", true),
+            ("windows/amd64:10.0.1776", "windows/amd64:10.0.17763.1234", false),
+            ("windows/amd64:10", "windows/amd64:10.0.17763.1234", false),
+            ("windows/amd64:10.0.17763.1234", "windows/amd64:10.0.17763", false),
+            ("windows/amd64:10.0.17763.1234", "windows/amd64:10.0.17763.1234.5678", false),
+            ("windows/amd64:10.0.17763", "windows/amd64", false),
+            ("linux/amd64:10.0.17763", "linux/amd64:10.0.17763.1234", false),
+            ("linux/amd64:1.2", "linux/amd64:1.2", true),
+        ] {
+            let (wanted, entry): (Platform, Platform) = (wanted.parse().unwrap(), entry.parse().unwrap());
+            assert_eq!(same_version(&wanted, &entry), same, "{wanted} of {entry}");
+        }
     }
 
     #[test]

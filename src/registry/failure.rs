@@ -163,7 +163,7 @@ impl Refusal {
             _ => Kind::Refused,
         };
         let error = Error::new(kind, what, self.text).at(self.place);
-        if kind == Kind::Auth { error.hint(format!("docker login {registry}")) } else { error }
+        if kind == Kind::Auth { error.hint(format!("gimg login {registry}")) } else { error }
     }
 }
 

@@ -1,8 +1,8 @@
-//! Credential helpers: `docker-credential-NAME get` (docker-credential-helpers, "Development").
+//! Credential helpers: `docker-credential-NAME get|store|erase` (docker-credential-helpers, "Development").
 #![expect(clippy::disallowed_methods, reason = "edge: credential helpers are children")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -68,47 +68,11 @@ impl Helpers {
         let fail = |why: String| {
             Error::new(Kind::Auth, format!("get the credentials for {server} from helper \"{name}\""), why)
         };
-        // The name comes from a file: it must not lead to another directory.
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        if name.is_empty() || !name.bytes().all(allowed) {
-            return Err(fail("not a helper's name".to_owned()));
-        }
-        let child = tokio::process::Command::new(format!("docker-credential-{name}"))
-            .arg("get")
-            .env_clear()
-            .envs(&self.env)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn();
-        let mut child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Outcome::Missing),
-            Err(error) => return Err(fail(error.to_string())),
+        let Some((status, output)) = self.talk(name, "get", server.as_bytes()).await.map_err(fail)? else {
+            return Ok(Outcome::Missing);
         };
-        let talk = async {
-            if let Some(mut stdin) = child.stdin.take() {
-                // A helper that doesn't read its input isn't wrong yet.
-                let _ = stdin.write_all(server.as_bytes()).await;
-            }
-            let mut output = Vec::new();
-            if let Some(stdout) = child.stdout.take() {
-                stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output).await?;
-            }
-            if output.len() as u64 > MAX_OUTPUT {
-                return Ok((None, output));
-            }
-            Ok::<_, std::io::Error>((Some(child.wait().await?), output))
-        };
-        let (status, output) = tokio::time::timeout(PATIENCE, talk)
-            .await
-            .map_err(|_| fail(format!("no answer within {} s", PATIENCE.as_secs())))?
-            .map_err(|e| fail(e.to_string()))?;
-        let Some(status) = status else { return Err(fail("its answer is too long".to_owned())) };
         if !status.success() {
-            let said = String::from_utf8_lossy(&output).to_ascii_lowercase();
-            if said.contains("credentials not found") || said.contains("no credentials server url") {
+            if nothing_found(&output) {
                 return Ok(Outcome::NotFound);
             }
             return Err(fail(format!("it ended with {status}")));
@@ -124,4 +88,83 @@ impl Helpers {
             (username, password) => Outcome::Found(Credential::Basic { username, password }),
         })
     }
+
+    /// Gives a credential for `server` to the helper `name`.
+    pub(super) async fn store(&self, name: &str, server: &str, user: &str, secret: &Secret) -> Result<()> {
+        let what = format!("store the credentials for {server} with helper \"{name}\"");
+        let fail = |why: String| Error::new(Kind::Auth, &what, why);
+        let input = serde_json::json!({ "ServerURL": server, "Username": user, "Secret": secret.expose() });
+        match self.talk(name, "store", input.to_string().as_bytes()).await.map_err(fail)? {
+            Some((status, _)) if status.success() => Ok(()),
+            Some((status, _)) => Err(fail(format!("it ended with {status}"))),
+            None => Err(fail(format!("docker-credential-{name} is not installed"))),
+        }
+    }
+
+    /// Makes the helper `name` forget `server`; false if it knew nothing.
+    pub(super) async fn erase(&self, name: &str, server: &str) -> Result<bool> {
+        let what = format!("erase the credentials for {server} with helper \"{name}\"");
+        let fail = |why: String| Error::new(Kind::Auth, &what, why);
+        match self.talk(name, "erase", server.as_bytes()).await.map_err(fail)? {
+            Some((status, _)) if status.success() => Ok(true),
+            Some((_, output)) if nothing_found(&output) => Ok(false),
+            Some((status, _)) => Err(fail(format!("it ended with {status}"))),
+            None => Err(fail(format!("docker-credential-{name} is not installed"))),
+        }
+    }
+
+    /// Runs the helper `name` with `input`: its end and its output, `None` if it isn't installed; or why it can't
+    /// be talked to.
+    async fn talk(
+        &self,
+        name: &str,
+        verb: &str,
+        input: &[u8],
+    ) -> Result<Option<(ExitStatus, Vec<u8>)>, String> {
+        // The name comes from a file: it must not lead to another directory.
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if name.is_empty() || !name.bytes().all(allowed) {
+            return Err("not a helper's name".to_owned());
+        }
+        let child = tokio::process::Command::new(format!("docker-credential-{name}"))
+            .arg(verb)
+            .env_clear()
+            .envs(&self.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = match child {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let talk = async {
+            if let Some(mut stdin) = child.stdin.take() {
+                // A helper that doesn't read its input isn't wrong yet.
+                let _ = stdin.write_all(input).await;
+            }
+            let mut output = Vec::new();
+            if let Some(stdout) = child.stdout.take() {
+                stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output).await?;
+            }
+            if output.len() as u64 > MAX_OUTPUT {
+                return Ok((None, output));
+            }
+            Ok::<_, std::io::Error>((Some(child.wait().await?), output))
+        };
+        let (status, output) = tokio::time::timeout(PATIENCE, talk)
+            .await
+            .map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
+            .map_err(|e| e.to_string())?;
+        let status = status.ok_or_else(|| "its answer is too long".to_owned())?;
+        Ok(Some((status, output)))
+    }
+}
+
+/// Whether a helper that failed only had nothing to offer.
+fn nothing_found(output: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(output).to_ascii_lowercase();
+    said.contains("credentials not found") || said.contains("no credentials server url")
 }

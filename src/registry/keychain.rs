@@ -15,7 +15,7 @@ use crate::oci;
 use crate::registry::helper::{Helpers, Outcome};
 
 /// Docker Hub's key in configuration files and credential stores.
-const HUB: &str = "https://index.docker.io/v1/";
+pub(super) const HUB: &str = "https://index.docker.io/v1/";
 
 /// Text that must not be shown: `Debug` hides it, `Display` doesn't exist.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -143,11 +143,10 @@ impl Keychain {
     pub fn load(env: &BTreeMap<String, String>) -> Result<Self> {
         let get = |name: &str| env.get(name).filter(|v| !v.is_empty());
         let dir = |name: &str| get(name).map(PathBuf::from);
-        let home = dir("HOME").or_else(|| dir("USERPROFILE"));
-        let docker = dir("DOCKER_CONFIG").or_else(|| home.as_ref().map(|h| h.join(".docker")));
+        let home = home(env);
         let user = dir("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|h| h.join(".config")));
         let paths = [
-            docker.map(|d| d.join("config.json")),
+            docker_file(env),
             dir("REGISTRY_AUTH_FILE"),
             dir("XDG_RUNTIME_DIR").map(|d| d.join("containers/auth.json")),
             user.map(|d| d.join("containers/auth.json")),
@@ -284,8 +283,20 @@ impl Entry {
     }
 }
 
+/// The user's directory.
+fn home(env: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let dir = |name: &str| env.get(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    dir("HOME").or_else(|| dir("USERPROFILE"))
+}
+
+/// docker's file: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
+pub(super) fn docker_file(env: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let dir = env.get("DOCKER_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from);
+    Some(dir.or_else(|| home(env).map(|h| h.join(".docker")))?.join("config.json"))
+}
+
 /// A key as `registry[/path]`: without scheme, API version and trailing slashes, Docker Hub by one name.
-fn normal(key: &str) -> String {
+pub(super) fn normal(key: &str) -> String {
     let key = key.split_once("://").map_or(key, |(_, rest)| rest).trim_end_matches('/');
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
     let host = match host.to_ascii_lowercase().as_str() {

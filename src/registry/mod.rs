@@ -6,8 +6,10 @@ mod endpoint;
 mod failure;
 mod helper;
 mod keychain;
+mod login;
 mod pull;
 pub mod retry;
+mod saved;
 mod target;
 mod token;
 mod transport;
@@ -20,6 +22,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 
 pub use keychain::{Credential, Keychain, Secret};
+pub use login::Verified;
+pub use saved::CredentialFile;
 pub use target::RegistryTarget;
 
 use crate::error::{Error, Result};
@@ -79,7 +83,7 @@ impl Default for Options {
 pub struct Registry(Arc<Inner>);
 
 struct Inner {
-    transport: Transport,
+    transport: Arc<Transport>,
     keychain: Keychain,
     observer: Arc<dyn Observer>,
     policy: Policy,
@@ -139,7 +143,7 @@ impl Registry {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Registry(Arc::new(Inner {
-            transport: Transport::new(options.user_agent, options.ca),
+            transport: Arc::new(Transport::new(options.user_agent, options.ca)),
             keychain: options.keychain,
             observer: options.observer,
             policy: options.retry,

@@ -89,6 +89,15 @@ impl Authorizer {
         challenge.as_ref()?.param("scope").map(str::to_owned)
     }
 
+    /// The token server that the last challenge named, and what it may be told.
+    pub(super) fn realm(&self, base: &Base, registry: &oci::Registry) -> Option<(Url, Realm)> {
+        let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
+        let realm =
+            base.url.join(challenge.as_ref()?.param("realm").filter(|_| is_bearer(&challenge))?).ok()?;
+        let judged = auth::judge(registry, &base.url, &realm);
+        Some((realm, judged))
+    }
+
     /// The `Authorization` of a request to `repository` that needs `scopes`.
     pub(super) async fn header(
         &self,
@@ -151,6 +160,10 @@ impl Authorizer {
         }
         ask.get(&what, realm, &credential).await.map_err(|r| r.failure)
     }
+}
+
+fn is_bearer(challenge: &Option<Challenge>) -> bool {
+    challenge.as_ref().is_some_and(|c| c.scheme == "bearer")
 }
 
 /// A question to a token server.
@@ -227,7 +240,7 @@ impl Ask<'_> {
             let mut failure = refusal.failure(what, self.registry);
             if failure.error.kind() == Kind::Refused {
                 failure.error =
-                    failure.error.as_kind(Kind::Auth).hint(format!("docker login {}", self.registry));
+                    failure.error.as_kind(Kind::Auth).hint(format!("gimg login {}", self.registry));
             }
             if anonymous {
                 failure.error = failure.error.within("without credentials");

@@ -187,10 +187,13 @@ fn bad(text: &str, why: &str) -> Error {
 /// One word of `--output`.
 fn destination(text: &str, said: &Said, is_engine: bool, env: &Env) -> Result<Destination> {
     let (scheme, path) = text.split_once(':').unwrap_or((text, ""));
-    let file = |make: fn(PathBuf) -> Destination| match path {
-        "" => Err(bad(text, WORDS)),
-        path => Ok(make(PathBuf::from(path))),
-    };
+    let file =
+        |make: fn(PathBuf) -> Destination| match path {
+            "" => Err(bad(text, WORDS)),
+            "-" => Err(bad(text, "gimg writes no image to standard output")
+                .hint("name a file, or ./- for that name")),
+            path => Ok(make(PathBuf::from(path))),
+        };
     match (scheme, said.repository) {
         ("registry", _) if !path.is_empty() => Err(bad(text, "registry takes no path").hint("use --repo")),
         ("registry", None) if !said.has_repository() => {

@@ -39,6 +39,14 @@ impl Archive {
         Archive { format, path, kept: Kept::new(origin, scratch) }
     }
 
+    /// Checks, without writing, that the path can be an archive.
+    ///
+    /// # Errors
+    /// A directory, a device, or a file in place of a directory.
+    pub fn check(&self) -> Result<()> {
+        crate::fs::replaceable(&self.path)
+    }
+
     fn scheme(&self) -> &'static str {
         match self.format {
             Format::Oci => "oci-archive",

@@ -19,7 +19,7 @@ async fn tokens_are_fetched_for_what_is_pushed() {
     round_trip(&server.host(), &Client::user(&server.host())).await;
     let error = Client::new().push(&multi(&format!("{}/a", server.host()), &["v1"])).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Auth, "{error}");
-    assert_eq!(error.hint_text(), Some(&*format!("docker login {}", server.host())));
+    assert_eq!(error.hint_text(), Some(&*format!("gimg login {}", server.host())));
 }
 
 #[tokio::test]

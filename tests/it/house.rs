@@ -165,9 +165,23 @@ fn dependencies_are_explained_and_their_licences_allowed() {
 fn the_command_line_document_is_fresh() {
     let sandbox = Sandbox::new();
     let mut text = String::from("# Command line\n\nWhat `--help` says. A test keeps this page fresh.\n");
-    for command in
-        ["", "build", "resolve", "apply", "create", "delete", "run", "push", "init", "schema", "version"]
-    {
+    for command in [
+        "",
+        "build",
+        "resolve",
+        "apply",
+        "create",
+        "delete",
+        "run",
+        "push",
+        "init",
+        "schema",
+        "login",
+        "logout",
+        "completion",
+        "man",
+        "version",
+    ] {
         let help = sandbox.run(&format!("gimg {command} --help")).ok().stdout;
         let title = format!("gimg {command}");
         text.push_str(&format!("\n## {}\n\n```\n{}\n```\n", title.trim(), help.trim_end()));

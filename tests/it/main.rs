@@ -12,6 +12,7 @@
 mod support;
 
 mod auth;
+mod bad_input;
 mod build;
 mod caps;
 mod config;
@@ -27,6 +28,8 @@ mod interrupt;
 mod knative;
 mod kodata;
 mod kube;
+mod login;
+mod parity;
 mod platforms;
 mod publish;
 mod push;

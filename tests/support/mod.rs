@@ -1,7 +1,9 @@
 //! What the tests stand on.
 
+pub(crate) mod bases;
 pub(crate) mod client;
 pub(crate) mod engine;
+pub(crate) mod facts;
 mod image;
 pub(crate) mod kube;
 pub(crate) mod registry;
@@ -9,7 +11,8 @@ pub(crate) mod rootfs;
 mod sandbox;
 pub(crate) mod servers;
 mod stub_go;
+pub(crate) mod twins;
 
-pub(crate) use image::{Entry, Layout, read_tar, sha256};
+pub(crate) use image::{Entry, Layout, read_tar, read_tar_bytes, sha256};
 pub(crate) use sandbox::{Ran, Sandbox, copy_tree, root, tool};
 pub(crate) use stub_go::{GoLog, go_log};

@@ -16,7 +16,7 @@ pub struct Config {
     pub default_base_image: Option<String>,
     /// Bases of single programs: import path to base.
     pub base_image_overrides: BTreeMap<String, String>,
-    /// Platforms to build for: os/arch[/variant], or all.
+    /// Platforms to build for: `os/arch[/variant]`, or all.
     pub default_platforms: Words,
     /// Environment of `go build`, as KEY=value; for programs whose entry in builds has none.
     pub default_env: Words,
@@ -38,7 +38,7 @@ pub struct Config {
     /// Whether Go stamps programs with git's state. Without it: as your Go does.
     #[schemars(extend("x-gimg" = true))]
     pub buildvcs: Option<bool>,
-    /// How layers are compressed: gzip[:1-9], zstd[:1-19] or none.
+    /// How layers are compressed: `gzip[:1-9]`, `zstd[:1-19]` or none.
     #[schemars(extend("x-gimg" = true))]
     pub compression: Option<String>,
     /// The config of every image.
@@ -95,7 +95,7 @@ pub struct Build {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Image {
-    /// The user to run as: user[:group], names or numbers.
+    /// The user to run as: `user[:group]`, names or numbers.
     pub user: Option<String>,
     /// Where the program starts.
     pub working_dir: Option<String>,
@@ -146,7 +146,7 @@ pub struct Files {
     /// The mode of files, octal, such as 0644. Without it 0444, or 0555 for what its owner may execute.
     #[serde(default)]
     pub mode: Option<String>,
-    /// Who owns it all: uid[:gid], numbers. Without it 0:0.
+    /// Who owns it all: `uid[:gid]`, numbers. Without it 0:0.
     #[serde(default)]
     pub owner: Option<String>,
 }

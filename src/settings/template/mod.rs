@@ -73,7 +73,7 @@ pub struct Data<'a> {
     pub env: BTreeMap<String, String>,
     /// `.GoEnv`: what `go env` says, overlaid by `env`.
     pub go_env: BTreeMap<String, String>,
-    /// `.Date` and `.Timestamp`, in seconds since 1970.
+    /// `.Date` and `.Timestamp`, in seconds since 1970. The date is in UTC; ko writes the clock's in local time.
     pub epoch: u64,
     /// `.Git`; without a repository its fields are there, but empty.
     pub git: Option<&'a GitState>,

@@ -166,6 +166,36 @@ impl TestRegistry {
         locked(&self.shared.state).tags(repo)
     }
 
+    /// Every repository that has something.
+    pub(crate) fn repositories(&self) -> Vec<String> {
+        locked(&self.shared.state).repos.keys().cloned().collect()
+    }
+
+    /// Stores a blob past the protocol; gives its digest.
+    pub(crate) fn put_blob(&self, repo: &str, bytes: impl Into<Bytes>) -> String {
+        let bytes = bytes.into();
+        let digest = store::sha256(&bytes);
+        let mut state = locked(&self.shared.state);
+        state.repos.entry(repo.to_owned()).or_default().blobs.insert(digest.clone(), bytes);
+        digest
+    }
+
+    /// Stores a manifest under a tag or its digest past the protocol; what it names must be there.
+    #[track_caller]
+    pub(crate) fn put_manifest(&self, repo: &str, name: &str, media_type: &str, bytes: impl Into<Bytes>) {
+        let reply = locked(&self.shared.state).put_manifest(repo, name, media_type, &bytes.into());
+        assert_eq!(reply.status, 201, "{repo}:{name}: {:?}", reply.body);
+    }
+
+    /// The bytes of a blob or manifest of a repository.
+    #[track_caller]
+    pub(crate) fn bytes(&self, repo: &str, digest: &str) -> Bytes {
+        let state = locked(&self.shared.state);
+        let repo = state.repos.get(repo).unwrap_or_else(|| panic!("no repository {repo}"));
+        let manifest = repo.manifests.get(digest).map(|m| &m.bytes);
+        manifest.or(repo.blobs.get(digest)).unwrap_or_else(|| panic!("no {digest}")).clone()
+    }
+
     /// What a tag needs but the repository hasn't got: empty if every tag names a complete image.
     pub(crate) fn incomplete(&self) -> Vec<String> {
         locked(&self.shared.state).incomplete()
