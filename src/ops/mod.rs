@@ -4,6 +4,7 @@ mod base;
 mod base_engine;
 pub mod build;
 mod compile;
+mod debug;
 mod engines;
 pub mod init;
 pub mod kubectl;

@@ -168,6 +168,11 @@ pub(super) fn docker(graphs: &[Graph], names: impl Fn(&Graph) -> Vec<String>, ke
     let mut seen = BTreeSet::new();
     for graph in graphs {
         let manifest = graph.image_manifest()?;
+        if let Some(foreign) = manifest.layers.iter().find(|l| l.media_type.is_foreign()) {
+            let why = format!("layer {} is kept elsewhere, docker load would miss it", foreign.digest);
+            return Err(Error::new(Kind::Usage, "pack the image for docker", why)
+                .hint("use --output oci-archive:FILE, or push it"));
+        }
         let config = format!("{}.json", manifest.config.digest.hex());
         let layer = |d: &Digest| format!("{}.tar.gz", d.hex());
         for blob in &graph.blobs {
