@@ -11,6 +11,7 @@ use crate::content::copy::Copier;
 use crate::content::{Graph, ImageName};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
+use crate::fs::Boundary;
 use crate::go::Binary;
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
 use crate::image::contents::{self, ProgramFile};
@@ -98,28 +99,50 @@ impl Publisher<'_> {
         Ok(())
     }
 
-    /// The layers of each image that are the same for all its platforms that name files alike: kodata.
+    /// The layers of each image that are the same for all its platforms that name files alike: kodata, and the file's
+    /// groups of files.
     pub(super) async fn data(&self) -> Result<Vec<DataLayers>> {
         let epoch = self.settings.kodata_epoch;
         try_join_all(self.images.iter().map(|image| async move {
-            let filesystems: BTreeSet<Filesystem> = image.platforms.iter().map(Filesystem::of).collect();
             let mut layers = DataLayers::new();
             let (dir, root) = (image.dir.clone(), self.settings.kodata_root.clone());
             if let Some((listing, boundary)) =
                 blocking(move || crate::fs::kodata(&dir, root.as_deref())).await?
             {
                 let tree = contents::kodata(&listing, epoch.unwrap_or(0))?;
-                let boundary = Arc::new(boundary);
-                for filesystem in filesystems {
-                    let (tree, boundary) = (filesystem.arrange(tree.clone())?, Arc::clone(&boundary));
-                    let written = self.write(tree, move |path| boundary.open(path)).await?;
-                    let layer = self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch);
-                    layers.entry(filesystem).or_default().push(layer);
-                }
+                let comment = "kodata contents, at $KO_DATA_PATH";
+                self.data_layer(&mut layers, image, tree, boundary, comment, epoch).await?;
+            }
+            for files in &image.files {
+                let from = files.from.clone();
+                let (listing, boundary) = blocking(move || crate::fs::files(&from)).await?;
+                let comment = format!("files, at /{}", files.destination.to);
+                let tree = contents::files(&listing, &files.destination)?;
+                self.data_layer(&mut layers, image, tree, boundary, &comment, None).await?;
             }
             Ok(layers)
         }))
         .await
+    }
+
+    /// Writes a tree of the user's files, once for each way that the image's platforms name files.
+    async fn data_layer(
+        &self,
+        layers: &mut DataLayers,
+        image: &ImagePlan,
+        tree: FileTree,
+        boundary: Boundary,
+        comment: &str,
+        epoch: Option<u64>,
+    ) -> Result<()> {
+        let filesystems: BTreeSet<Filesystem> = image.platforms.iter().map(Filesystem::of).collect();
+        let boundary = Arc::new(boundary);
+        for filesystem in filesystems {
+            let (tree, boundary) = (filesystem.arrange(tree.clone())?, Arc::clone(&boundary));
+            let written = self.write(tree, move |path| boundary.open(path)).await?;
+            layers.entry(filesystem).or_default().push(self.layer(written, image, comment, epoch));
+        }
+        Ok(())
     }
 
     /// Writes a tree, whose files `open` opens, as a layer into the private directory.

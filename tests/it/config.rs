@@ -396,3 +396,65 @@ fn capabilities_of_an_entry_are_its_program_s() {
     sandbox.write(".ko.yaml", "builds:\n- main: ./cmd/app\n  linux_capabilities: [net_bind_servise]\n");
     sandbox.run("gimg build ./cmd/app").fails(3, &["net_bind_servise", "net_bind_service"]);
 }
+
+#[test]
+fn files_go_where_the_file_says_each_group_in_a_layer_of_its_own() {
+    let sandbox = module()
+        .file("package.yaml", "kind: Package\n")
+        .file("assets/run.sh", "#!/bin/sh\n")
+        .file("assets/deep/data.txt", "data\n")
+        .file(
+            ".gimg.yaml",
+            "files:\n- {from: package.yaml, to: /package.yaml}\n- {from: assets, to: /opt/app, owner: '65532'}\nbuilds:\n\
+             - main: ./cmd/app\n  files:\n  - {from: package.yaml, to: /etc/conf.d/, mode: 0640, owner: '1:2'}\n",
+        );
+    let script = sandbox.path("src/assets/run.sh");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    sandbox.run("gimg build ./cmd/app -o oci:../out --platform linux/amd64,linux/arm64").ok();
+    let layout = Layout::at(sandbox.path("out"));
+    let images = layout.images();
+    let layers = |platform: &str| images[platform]["layers"].as_array().unwrap().clone();
+    let amd = layers("linux/amd64");
+    assert_eq!(amd.len(), 5, "static, three groups, the program");
+    assert_eq!(amd[1..4], layers("linux/arm64")[1..4], "made once");
+    let shape = |layer: usize| -> Vec<(String, u32, u64, u64)> {
+        let entries = layout.entries(&amd[layer]);
+        entries.into_iter().map(|(n, e)| (n, e.mode, e.uid, e.gid)).collect()
+    };
+    let entry = |name: &str, mode: u32, uid: u64, gid: u64| (name.to_owned(), mode, uid, gid);
+    assert_eq!(shape(1), [entry("package.yaml", 0o444, 0, 0)]);
+    assert_eq!(
+        shape(2),
+        [
+            entry("opt/app/", 0o755, 65532, 65532),
+            entry("opt/app/deep/", 0o755, 65532, 65532),
+            entry("opt/app/deep/data.txt", 0o444, 65532, 65532),
+            entry("opt/app/run.sh", 0o555, 65532, 65532),
+        ]
+    );
+    assert_eq!(shape(3), [entry("etc/conf.d/package.yaml", 0o640, 1, 2)]);
+    // Another program without an entry has the groups of all.
+    sandbox.run("gimg build ./cmd/tool -o oci:../out").ok();
+    assert_eq!(Layout::at(sandbox.path("out")).root()["layers"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn files_that_are_not_there_or_lead_away_are_errors() {
+    let sandbox = module().file(".gimg.yaml", "files: [{from: gone.txt, to: /gone.txt}]\n");
+    sandbox.run("gimg build ./cmd/app -o oci:../out").fails(3, &["read files", "no such file", "gone.txt"]);
+    std::os::unix::fs::symlink("/etc/passwd", sandbox.path("src/gone.txt")).unwrap();
+    sandbox.run("gimg build ./cmd/app -o oci:../out").fails(3, &["read files", "gone.txt", "/etc/passwd"]);
+    for (entry, words) in [
+        ("{from: go.mod, to: relative}", "files[0].to"),
+        ("{from: go.mod, to: /a/../b}", "files[0].to"),
+        ("{from: go.mod, to: /x, mode: 0888}", "octal"),
+        ("{from: go.mod, to: /x, owner: root}", "numbers"),
+        ("{from: go.mod}", "the key to is missing"),
+        ("{from: '', to: /x}", "files[0].from"),
+        ("{from: go.mod, to: /.wh.x}", ".wh."),
+    ] {
+        sandbox.write(".gimg.yaml", &format!("files: [{entry}]\n"));
+        sandbox.run("gimg build ./cmd/app -o oci:../out").fails(3, &[words]);
+    }
+    assert!(!sandbox.path("out/index.json").exists());
+}
