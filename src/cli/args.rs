@@ -103,9 +103,18 @@ pub(super) struct BuildFlags {
     /// os[/arch[/variant]], comma lists, or all [default: linux/amd64]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
-    /// static, scratch, a registry reference or oci:DIR [default: static]
+    /// static, scratch, a registry reference, oci:DIR or ko.local/NAME (from Docker) [default: static]
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
+    /// Put the debugger Delve into images and start the program under it; implies --disable-optimizations
+    #[arg(long)]
+    debug: bool,
+    /// Compile without optimizations and inlining
+    #[arg(long)]
+    disable_optimizations: bool,
+    /// Take bases with layers that are kept elsewhere (urls), as old Windows bases have
+    #[arg(long)]
+    allow_nondistributable: bool,
     /// Flags of go build's linker; replaces those in GOFLAGS
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
     ldflags: Vec<String>,
@@ -246,6 +255,9 @@ impl BuildFlags {
             labels: self.image_label,
             annotations: self.image_annotation,
             user: self.image_user,
+            debug: self.debug,
+            disable_optimizations: self.disable_optimizations,
+            allow_nondistributable: self.allow_nondistributable,
             binary: self.binary,
         }
     }

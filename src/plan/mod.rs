@@ -1,6 +1,7 @@
 //! Settings and facts become a plan. Pure: every name, platform and command is decided here, and nowhere later.
 
 pub mod command;
+pub mod debug;
 pub mod engines;
 pub mod facts;
 pub mod naming;
@@ -151,6 +152,9 @@ pub fn program_of<'s>(
 /// # Errors
 /// Names that collide or aren't allowed, flags that gimg owns, templates that can't be evaluated.
 pub fn plan(settings: &Settings, facts: &Facts) -> Result<Plan> {
+    for (_, platforms) in facts.bases.iter().filter(|_| settings.debug) {
+        debug::check(platforms)?;
+    }
     let templates = Templates::new(&facts.templates);
     let mut images = Vec::new();
     let mut groups = Vec::new();
@@ -295,7 +299,7 @@ fn compile(
 ) -> Result<()> {
     for (platform, spec) in image.platforms.iter().enumerate() {
         let target = command::target(spec, &facts.toolchain, &program.env)?;
-        let flags = command::build_flags(program, settings.buildvcs, &facts.toolchain, &|what, text| {
+        let flags = command::build_flags(program, settings, &facts.toolchain, &|what, text| {
             templates.render_for(what, text, &target)
         })?;
         for (number, item) in image.programs.iter().enumerate() {

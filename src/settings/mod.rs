@@ -64,6 +64,12 @@ pub struct Settings {
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
     pub kodata_epoch: Option<u64>,
+    /// Whether images hold a debugger, and start it.
+    pub debug: bool,
+    /// Whether programs are compiled as they are written, for debuggers.
+    pub disable_optimizations: bool,
+    /// Whether a base may have layers that are kept elsewhere.
+    pub allow_nondistributable: bool,
     /// KO_DATA_PATH_ALLOWED_ROOT: what links in kodata must stay below.
     pub kodata_root: Option<PathBuf>,
     /// Things to warn about before anything is done.
@@ -151,6 +157,12 @@ pub struct Words {
     pub annotations: Vec<String>,
     /// `--image-user`.
     pub user: Option<String>,
+    /// `--debug`.
+    pub debug: bool,
+    /// `--disable-optimizations`.
+    pub disable_optimizations: bool,
+    /// `--allow-nondistributable`.
+    pub allow_nondistributable: bool,
     /// `--binary`.
     pub binary: Option<String>,
 }
@@ -164,11 +176,6 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     let (platforms, twice) = platforms(&words.platforms, &file)?;
     let mut warnings: Vec<String> =
         twice.iter().map(|p| format!("platform {p} is named twice, it is built once")).collect();
-    if let Requested::List(list) = &platforms
-        && list.iter().any(|p| p.os == "windows")
-    {
-        return Err(Error::new(Kind::Usage, "read --platform", "Windows images are not supported yet"));
-    }
     let repository = words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]));
     let layout = words.oci_layout_path.iter().map(|p| format!("oci:{p}"));
     let beside: Vec<String> =
@@ -232,6 +239,9 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         ));
     }
     Ok(Settings {
+        debug: words.debug,
+        disable_optimizations: words.disable_optimizations || words.debug,
+        allow_nondistributable: words.allow_nondistributable,
         kodata_root: env.first(&[env::KO_DATA_PATH_ALLOWED_ROOT]).map(|root| cwd.join(root)),
         cwd,
         packages,
