@@ -77,9 +77,18 @@ pub(super) struct BuildFlags {
     /// os/arch[/variant], comma lists, or all [default: linux/amd64]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
-    /// static, scratch, a registry reference or oci:DIR [default: static]
-    #[arg(long, value_name = "BASE")]
-    base: Option<String>,
+    #[command(flatten)]
+    compile: CompileFlags,
+    /// The program's name, or with a slash its path in the image
+    #[arg(long, alias = "program", value_name = "NAME|PATH")]
+    binary: Option<String>,
+    #[command(flatten)]
+    image: ImageFlags,
+}
+
+/// How `go build` is called.
+#[derive(Debug, Args)]
+struct CompileFlags {
     /// Flags of go build's linker; replaces those in GOFLAGS
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
     ldflags: Vec<String>,
@@ -90,6 +99,14 @@ pub(super) struct BuildFlags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true,
         action = ArgAction::Set)]
     buildvcs: Option<bool>,
+}
+
+/// What images say and where they go, whoever compiled their programs: `build` and `pack`.
+#[derive(Debug, Args)]
+pub(super) struct ImageFlags {
+    /// static, scratch, a registry reference or oci:DIR [default: static]
+    #[arg(long, value_name = "BASE")]
+    base: Option<String>,
     /// gzip[:1-9], zstd[:1-19] or none [default: gzip]
     #[arg(long, value_name = "METHOD")]
     compression: Option<String>,
@@ -102,9 +119,6 @@ pub(super) struct BuildFlags {
     /// The user to run as [default: the base's]
     #[arg(long, value_name = "USER")]
     image_user: Option<String>,
-    /// The program's name, or with a slash its path in the image
-    #[arg(long, value_name = "NAME|PATH")]
-    binary: Option<String>,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
@@ -169,6 +183,31 @@ struct PublishArgs {
 impl BuildFlags {
     /// Whether to speak plain HTTP or unverified TLS to registries.
     pub(super) fn insecure_registry(&self) -> bool {
+        self.image.insecure_registry()
+    }
+
+    /// Which configuration file to read.
+    pub(super) fn config(&self) -> &ConfigArgs {
+        self.image.config()
+    }
+
+    /// What the command line said about building `packages`.
+    pub(super) fn words(self, packages: Vec<String>) -> Words {
+        Words {
+            packages,
+            platforms: self.platform,
+            ldflags: self.compile.ldflags,
+            go_flags: self.compile.go_flag,
+            buildvcs: self.compile.buildvcs,
+            binary: self.binary,
+            ..self.image.words()
+        }
+    }
+}
+
+impl ImageFlags {
+    /// Whether to speak plain HTTP or unverified TLS to registries.
+    pub(super) fn insecure_registry(&self) -> bool {
         self.publish.insecure_registry
     }
 
@@ -177,8 +216,8 @@ impl BuildFlags {
         &self.config
     }
 
-    /// What the command line said about building `packages`.
-    pub(super) fn words(self, packages: Vec<String>) -> Words {
+    /// What the command line said about images and where they go.
+    pub(super) fn words(self) -> Words {
         let publish = self.publish;
         let naming = match (publish.bare, publish.base_import_paths, publish.preserve_import_paths) {
             (true, _, _) => Some(Naming::Bare),
@@ -187,8 +226,6 @@ impl BuildFlags {
             _ => None,
         };
         Words {
-            packages,
-            platforms: self.platform,
             base: self.base,
             outputs: publish.output,
             push: publish.push,
@@ -199,15 +236,12 @@ impl BuildFlags {
             tags: publish.tags,
             tag_only: publish.tag_only,
             image_refs: publish.image_refs,
-            ldflags: self.ldflags,
-            go_flags: self.go_flag,
-            buildvcs: self.buildvcs,
             jobs: publish.jobs,
             compression: self.compression,
             labels: self.image_label,
             annotations: self.image_annotation,
             user: self.image_user,
-            binary: self.binary,
+            ..Words::default()
         }
     }
 }

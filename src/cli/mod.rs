@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod config;
+mod pack;
 mod push;
 mod version;
 
@@ -36,6 +37,8 @@ enum Command {
     /// Compile, pack and publish Go programs
     #[command(visible_alias = "publish")]
     Build(Box<build::BuildArgs>),
+    /// Make the same image from programs that something else compiled
+    Pack(Box<pack::PackArgs>),
     /// Push an image from an OCI layout to a registry
     Push(push::PushArgs),
     /// Print the version (with -v also of the built-in data)
@@ -46,6 +49,7 @@ impl Command {
     fn common(&self) -> &Common {
         match self {
             Command::Build(args) => &args.common,
+            Command::Pack(args) => &args.common,
             Command::Push(args) => &args.common,
             Command::Version(args) => &args.common,
         }
@@ -78,6 +82,7 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
 fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
     match command {
         Command::Build(args) => build::run(*args, env, voice),
+        Command::Pack(args) => pack::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
         Command::Version(_) => version::run(voice),
     }

@@ -4,6 +4,7 @@ mod base;
 pub mod build;
 mod compile;
 mod lookup;
+pub mod pack;
 mod publish;
 pub mod push;
 mod targets;

@@ -59,7 +59,7 @@ impl Publisher<'_> {
         let files: Vec<ProgramFile> = files.collect();
         let written = self.write(contents::programs(&image.programs_dir, &files)?).await?;
         for binary in binaries {
-            Scratch::remove(&binary.path);
+            self.cx.scratch.remove(&binary.path);
         }
         let places: Vec<String> =
             files.iter().map(|f| format!("{}/{}", image.programs_dir, f.name)).collect();
@@ -93,7 +93,7 @@ impl Publisher<'_> {
         let epoch = self.settings.kodata_epoch;
         try_join_all(self.images.iter().map(|image| async move {
             let mut layers = Vec::new();
-            let dir = image.dir.join("kodata");
+            let Some(dir) = image.kodata.clone() else { return Ok(layers) };
             if let Some(listing) = blocking(move || crate::fs::list_kodata(&dir)).await? {
                 let written = self.write(contents::kodata(&listing, epoch.unwrap_or(0))?).await?;
                 layers.push(self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch));

@@ -20,8 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "base", "content", "event", "fs", "git", "go", "image", "oci", "plan", "registry", "report",
-            "settings", "store", "target",
+            "base", "binary", "content", "event", "fs", "git", "go", "image", "oci", "plan", "registry",
+            "report", "settings", "store", "target",
         ],
     ),
     ("plan", &["content", "oci", "settings"]),
@@ -164,7 +164,7 @@ fn dependencies_are_explained_and_their_licences_allowed() {
 fn the_command_line_document_is_fresh() {
     let sandbox = Sandbox::new();
     let mut text = String::from("# Command line\n\nWhat `--help` says. A test keeps this page fresh.\n");
-    for command in ["", "build", "push", "version"] {
+    for command in ["", "build", "pack", "push", "version"] {
         let help = sandbox.run(&format!("gimg {command} --help")).ok().stdout;
         let title = format!("gimg {command}");
         text.push_str(&format!("\n## {}\n\n```\n{}\n```\n", title.trim(), help.trim_end()));

@@ -19,6 +19,7 @@ mod git;
 mod house;
 mod interop;
 mod interrupt;
+mod pack;
 mod platforms;
 mod publish;
 mod push;
