@@ -18,6 +18,9 @@ pub(super) struct BuildArgs {
     packages: Vec<String>,
     #[command(flatten)]
     flags: BuildFlags,
+    /// Say what would be done: names, bases, commands; compile, write and push nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -30,6 +33,9 @@ pub(super) fn run(args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
         settings::resolve(args.flags.words(args.packages), &env, file, cwd, cores())?;
     settings.warnings.splice(0..0, warnings);
     let cx = context(env, voice, insecure, settings.needs_registry())?;
+    if args.dry_run {
+        return voice.dry_run(&interruptible(ops::dry_run::build(&cx, &settings))?);
+    }
     let report = interruptible(ops::build::build(&cx, &settings))?;
     voice.report(&report)
 }

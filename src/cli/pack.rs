@@ -30,6 +30,9 @@ pub(super) struct PackArgs {
     kodata: Option<PathBuf>,
     #[command(flatten)]
     flags: ImageFlags,
+    /// Say what would be done: names, bases, layers; write and push nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -43,6 +46,9 @@ pub(super) fn run(args: PackArgs, env: Env, voice: Voice) -> Result<()> {
     let mut pack = pack::resolve(words, own, &env, file, cwd, cores())?;
     pack.settings.warnings.splice(0..0, warnings);
     let cx = context(env, voice, insecure, pack.settings.needs_registry())?;
+    if args.dry_run {
+        return voice.dry_run(&interruptible(ops::dry_run::pack(&cx, &pack))?);
+    }
     let report = interruptible(ops::pack::pack(&cx, &pack))?;
     voice.report(&report)
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::go::Go;
 use crate::go::toolchain::start;
 use crate::plan::CompileGroup;
+use crate::process::Child;
 
 /// A compiled program.
 #[derive(Clone, Debug)]
@@ -30,16 +31,7 @@ pub struct Binary {
 /// # Errors
 /// A failing `go build` with its output, or a binary that doesn't fit the group's platform.
 pub async fn build(go: &Go, group: &CompileGroup, out: &Path, scratch: &Path) -> Result<Vec<Binary>> {
-    let mut child = go.child(&group.dir).arg("build").args(&group.flags);
-    let mut output_flag = OsString::from("-o=");
-    output_flag.push(out);
-    output_flag.push(std::path::MAIN_SEPARATOR_STR);
-    child = child.arg(output_flag).arg("--").args(group.packages.iter().map(|p| &p.import_path));
-    child.set.extend(group.target.environment.iter().cloned());
-    if let Some(scratch) = scratch.to_str() {
-        child = child.env("GOTMPDIR", scratch);
-    }
-    let output = start(&child).await?;
+    let output = start(&command(go, group, out, scratch)).await?;
     if !output.success {
         return Err(failed(go, group, &output.status, output.stderr).await);
     }
@@ -49,6 +41,21 @@ pub async fn build(go: &Go, group: &CompileGroup, out: &Path, scratch: &Path) ->
         binaries.push(inspect(path, group)?);
     }
     Ok(binaries)
+}
+
+/// The child that compiles `group` into `out`, with temporary files under `scratch`.
+#[must_use]
+pub fn command(go: &Go, group: &CompileGroup, out: &Path, scratch: &Path) -> Child {
+    let mut child = go.child(&group.dir).arg("build").args(&group.flags);
+    let mut output_flag = OsString::from("-o=");
+    output_flag.push(out);
+    output_flag.push(std::path::MAIN_SEPARATOR_STR);
+    child = child.arg(output_flag).arg("--").args(group.packages.iter().map(|p| &p.import_path));
+    child.set.extend(group.target.environment.iter().cloned());
+    if let Some(scratch) = scratch.to_str() {
+        child = child.env("GOTMPDIR", scratch);
+    }
+    child
 }
 
 /// Reads a binary's header and checks it against the platform.

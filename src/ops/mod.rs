@@ -3,6 +3,7 @@
 mod base;
 pub mod build;
 mod compile;
+pub mod dry_run;
 mod lookup;
 pub mod pack;
 mod publish;

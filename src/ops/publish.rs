@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::go::Binary;
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
-use crate::image::contents::{self, ProgramFile};
+use crate::image::contents::{self, Listing, ProgramFile};
 use crate::image::{FileTree, Written, layer};
 use crate::oci::{Descriptor, History};
 use crate::ops::base::Bases;
@@ -93,8 +93,7 @@ impl Publisher<'_> {
         let epoch = self.settings.kodata_epoch;
         try_join_all(self.images.iter().map(|image| async move {
             let mut layers = Vec::new();
-            let Some(dir) = image.kodata.clone() else { return Ok(layers) };
-            if let Some(listing) = blocking(move || crate::fs::list_kodata(&dir)).await? {
+            if let Some(listing) = kodata(image).await? {
                 let written = self.write(contents::kodata(&listing, epoch.unwrap_or(0))?).await?;
                 layers.push(self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch));
             }
@@ -195,7 +194,7 @@ impl Publisher<'_> {
         let (root, children) = if let [image] = images.as_slice() {
             (image.manifest.clone(), Vec::new())
         } else {
-            let root = assemble::index(&images, bases.origin.as_ref(), &plan.annotations)?;
+            let root = assemble::index(&images, bases.origin().as_ref(), &plan.annotations)?;
             (root, images.iter().map(|i| i.manifest.clone()).collect())
         };
         let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
@@ -215,6 +214,12 @@ impl Publisher<'_> {
             }
         }
     }
+}
+
+/// What an image's kodata holds, if there is something.
+pub(super) async fn kodata(image: &ImagePlan) -> Result<Option<Listing>> {
+    let Some(dir) = image.kodata.clone() else { return Ok(None) };
+    blocking(move || crate::fs::list_kodata(&dir)).await
 }
 
 /// An image that is ready to be published.

@@ -5,6 +5,7 @@ pub mod facts;
 pub mod naming;
 pub mod packages;
 pub mod platforms;
+pub mod secrets;
 pub mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};

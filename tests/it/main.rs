@@ -14,6 +14,7 @@ mod support;
 mod auth;
 mod build;
 mod conformance;
+mod dry_run;
 mod errors;
 mod git;
 mod house;
