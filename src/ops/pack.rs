@@ -10,6 +10,8 @@ use crate::binary;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::go::Binary;
+use crate::image::assemble::Inherited;
+use crate::oci::Platform;
 use crate::ops::base::Bases;
 use crate::ops::lookup::{self, lookup_prebuilt};
 use crate::ops::publish::Publisher;
@@ -26,11 +28,12 @@ use crate::settings::pack::{Pack, Prebuilt, check_import_path};
 pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
     let start = Instant::now();
     let Ready { image, binaries, bases } = ready(cx, pack).await?;
+    let binaries = of_platforms(&bases[image.base].list, &pack.programs, &binaries)?;
     let copiers = targets::copiers(cx, &pack.settings)?;
     let images = [image];
     let publisher =
         Publisher { cx, settings: &pack.settings, images: &images, bases: &bases, copiers: &copiers };
-    let programs = binaries.iter().enumerate().map(|(platform, binary)| {
+    let programs = binaries.into_iter().enumerate().map(|(platform, binary)| {
         let publisher = &publisher;
         async move {
             let packed = publisher.pack(0, platform, std::slice::from_ref(binary)).await?;
@@ -42,7 +45,25 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
     Ok(Report { images, elapsed: start.elapsed() })
 }
 
-/// A run of `pack` before anything is written: the image to make, and its programs by platform.
+/// The program of each platform of the base: those of one CPU share it, whatever version of the system they name.
+fn of_platforms<'b>(
+    platforms: &[(Platform, Inherited)],
+    programs: &[Prebuilt],
+    binaries: &'b [Binary],
+) -> Result<Vec<&'b Binary>> {
+    let same = |a: &Platform, b: &Platform| {
+        (&a.os, &a.architecture, &a.variant) == (&b.os, &b.architecture, &b.variant)
+    };
+    let of = |platform: &Platform| {
+        let found = programs.iter().zip(binaries).filter(|(p, _)| same(&p.platform, platform));
+        let exact = found.clone().find(|(p, _)| p.platform == *platform);
+        exact.or_else(|| found.clone().next()).map(|(_, binary)| binary)
+    };
+    let none = |p| Error::new(Kind::Internal, "pack", format!("there is no program for {p}"));
+    platforms.iter().map(|(p, _)| of(p).ok_or_else(|| none(p))).collect()
+}
+
+/// A run of `pack` before anything is written: the image to make, and the programs as they were named.
 pub(super) struct Ready {
     pub(super) image: ImagePlan,
     pub(super) binaries: Vec<Binary>,

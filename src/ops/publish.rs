@@ -58,9 +58,6 @@ impl Publisher<'_> {
         });
         let files: Vec<ProgramFile> = files.collect();
         let written = self.write(contents::programs(&image.programs_dir, &files)?).await?;
-        for binary in binaries {
-            self.cx.scratch.remove(&binary.path);
-        }
         let places: Vec<String> =
             files.iter().map(|f| format!("{}/{}", image.programs_dir, f.name)).collect();
         let comment = format!("go build output, at {}", places.join(", "));
