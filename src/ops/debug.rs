@@ -13,7 +13,6 @@ use crate::image::contents::{self, ProgramFile};
 use crate::oci::Platform;
 use crate::ops::publish::Publisher;
 use crate::plan::{PROGRAMS_DIR, command, debug};
-use crate::store::Scratch;
 
 /// The debugger's layers by platform; empty without `--debug`.
 pub(super) type Debuggers = BTreeMap<Platform, (Written, Arc<Path>)>;
@@ -45,6 +44,6 @@ async fn debugger(go: &Go, publisher: &Publisher<'_>, platform: &Platform) -> Re
     let file = ProgramFile { name, path: binary.path.clone(), size: binary.size, capabilities: None };
     let tree = contents::programs(PROGRAMS_DIR, &[file])?;
     let written = publisher.write(tree, crate::fs::open).await?;
-    Scratch::remove(&binary.path);
+    scratch.remove(&binary.path);
     Ok(written)
 }

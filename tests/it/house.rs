@@ -21,8 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "base", "content", "event", "fs", "git", "go", "image", "kube", "oci", "plan", "process",
-            "registry", "report", "settings", "store", "target",
+            "base", "binary", "content", "event", "fs", "git", "go", "image", "kube", "oci", "plan",
+            "process", "registry", "report", "settings", "store", "target",
         ],
     ),
     ("plan", &["content", "image", "oci", "settings"]),
@@ -173,6 +173,7 @@ fn the_command_line_document_is_fresh() {
         "create",
         "delete",
         "run",
+        "pack",
         "push",
         "init",
         "schema",
