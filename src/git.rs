@@ -71,6 +71,34 @@ async fn state_by(git: &Path, dir: &Path) -> Result<Option<GitState>> {
     }))
 }
 
+/// Where the repository around `dir` says that it comes from, as a URL for people (see [`web_address`]).
+pub async fn source(dir: &Path) -> Option<String> {
+    let output = run(Path::new("git"), dir, &["config", "--get", "remote.origin.url"]).await.ok()??;
+    let address = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.success { web_address(&address) } else { None }
+}
+
+/// The https URL of a remote, without user, password and `.git`; of what ssh takes too. A path is none.
+fn web_address(remote: &str) -> Option<String> {
+    let rest = match remote.split_once("://") {
+        Some(("https" | "http" | "ssh" | "git", rest)) => rest.to_owned(),
+        Some(_) => return None,
+        // git@host:path, but not C:\path or /path:x.
+        None => {
+            let (host, path) = remote.split_once(':')?;
+            if host.contains('/') || host.len() < 2 || path.starts_with('\\') {
+                return None;
+            }
+            format!("{host}/{path}")
+        }
+    };
+    let (authority, path) = rest.split_once('/')?;
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let host = if remote.starts_with("ssh") { host.split(':').next().unwrap_or(host) } else { host };
+    let path = path.trim_matches('/');
+    Some(format!("https://{host}/{}", path.strip_suffix(".git").unwrap_or(path)))
+}
+
 /// Hash, short hash, time and nearest tag, a line each.
 const COMMIT_FORMAT: &str = "--format=%H%n%h%n%ct%n%(describe:tags,abbrev=0)";
 
@@ -100,6 +128,23 @@ mod tests {
 
     fn block<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn remotes_become_addresses_without_secrets() {
+        for (remote, address) in [
+            ("https://github.com/me/app.git", Some("https://github.com/me/app")),
+            ("https://me:token@github.com/me/app", Some("https://github.com/me/app")),
+            ("git@github.com:me/app.git", Some("https://github.com/me/app")),
+            ("ssh://git@example.com:2222/me/app.git", Some("https://example.com/me/app")),
+            ("http://example.com:8080/app/", Some("https://example.com:8080/app")),
+            ("/srv/git/app.git", None),
+            ("../app", None),
+            ("C:\\src\\app", None),
+            ("file:///srv/app", None),
+        ] {
+            assert_eq!(web_address(remote).as_deref(), address, "{remote}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //!
 //! Files on disk: [`store`] owns one private temporary directory a run; [`target`] owns what it writes
 //! (layouts and archives, replaced as a whole), [`registry`] docker's credential file (`login`, `logout`). Nothing
-//! else is written, but for files that a flag or command names.
+//! else is written, but for files that a flag or command names; engines keep what is loaded into them.
 
 pub mod base;
 pub mod binary;

@@ -103,9 +103,18 @@ pub(super) struct BuildFlags {
     /// os[/arch[/variant]], comma lists, or all [default: linux/amd64]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
-    /// static, scratch, a registry reference or oci:DIR [default: static]
+    /// static, scratch, a registry reference, oci:DIR or ko.local/NAME (from Docker) [default: static]
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
+    /// Put the debugger Delve into images and start the program under it; implies --disable-optimizations
+    #[arg(long)]
+    debug: bool,
+    /// Compile without optimizations and inlining
+    #[arg(long)]
+    disable_optimizations: bool,
+    /// Take bases with layers that are kept elsewhere (urls), as old Windows bases have
+    #[arg(long)]
+    allow_nondistributable: bool,
     /// Flags of go build's linker; replaces those in GOFLAGS
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
     ldflags: Vec<String>,
@@ -125,9 +134,15 @@ pub(super) struct BuildFlags {
     /// An annotation of manifests and index: key=value; repeatable
     #[arg(long, value_name = "ANNOTATION")]
     image_annotation: Vec<String>,
+    /// Annotate with git's revision, origin, tag and commit date
+    #[arg(long)]
+    annotate_vcs: bool,
     /// The user to run as [default: the base's]
     #[arg(long, value_name = "USER")]
     image_user: Option<String>,
+    /// `--all`, which `build` alone has.
+    #[arg(skip)]
+    pub(super) all: bool,
     /// The program's name, or with a slash its path in the image
     #[arg(long, value_name = "NAME|PATH")]
     binary: Option<String>,
@@ -233,11 +248,16 @@ impl BuildFlags {
             ldflags: self.ldflags,
             go_flags: self.go_flag,
             buildvcs: self.buildvcs,
+            annotate_vcs: self.annotate_vcs,
+            all: self.all,
             jobs: publish.jobs,
             compression: self.compression,
             labels: self.image_label,
             annotations: self.image_annotation,
             user: self.image_user,
+            debug: self.debug,
+            disable_optimizations: self.disable_optimizations,
+            allow_nondistributable: self.allow_nondistributable,
             binary: self.binary,
         }
     }

@@ -16,6 +16,9 @@ pub(super) struct BuildArgs {
     /// Local paths, patterns or import paths, with or without ko:// [default: .]
     #[arg(value_name = "PACKAGE")]
     packages: Vec<String>,
+    /// Build every program that the configuration file has an entry for
+    #[arg(long, conflicts_with = "packages")]
+    all: bool,
     #[command(flatten)]
     flags: BuildFlags,
     #[command(flatten)]
@@ -38,7 +41,8 @@ pub(super) fn prepare(
     Ok((settings, cx))
 }
 
-pub(super) fn run(args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(mut args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
+    args.flags.all = args.all;
     let (settings, cx) = prepare(args.flags, args.packages, env, voice)?;
     let report = interruptible(ops::build::build(&cx, &settings))?;
     voice.report(&report)

@@ -17,5 +17,6 @@ pub(super) fn run(voice: Voice) -> Result<()> {
     let built_in = crate::base::VERSION.to_string();
     let mut data = vec![("static", built_in.as_str())];
     data.extend(crate::base::data_versions());
+    data.push(("delve", crate::plan::debug::VERSION));
     voice.version(env!("CARGO_PKG_VERSION"), &data)
 }

@@ -41,14 +41,15 @@ impl Graph {
         }
     }
 
-    /// A graph of `root` over `children` and `blobs`; repeated digests are dropped.
+    /// A graph of `root` over `children` and `blobs`; repeated digests are dropped, and layers that are kept elsewhere:
+    /// they are named, never moved.
     #[must_use]
     pub fn new(name: ImageName, blobs: Vec<Blob>, children: Vec<Blob>, root: Blob, tags: Vec<Tag>) -> Self {
         let mut seen = BTreeSet::<Digest>::new();
         let mut once = |list: Vec<Blob>| -> Vec<Blob> {
             list.into_iter().filter(|b| seen.insert(b.descriptor.digest)).collect()
         };
-        let blobs = once(blobs);
+        let blobs = once(blobs.into_iter().filter(|b| !b.descriptor.media_type.is_foreign()).collect());
         let children = once(children);
         Graph { name, blobs, children, root, tags }
     }

@@ -40,6 +40,23 @@ pub fn kodata(package: &Path, allowed: Option<&Path>) -> Result<Option<(Listing,
     Ok((!is_empty).then_some((listing, boundary)))
 }
 
+/// What the file or directory `from` holds, which goes into an image by the user's word, and the boundary to read it
+/// through: the repository or module around it.
+///
+/// # Errors
+/// As [`Boundary::list`], or nothing called `from`.
+pub fn files(from: &Path) -> Result<(Listing, Boundary)> {
+    let missing =
+        || Error::new(Kind::Input, "read files", "there is no such file or directory").at(from.display());
+    let around = if from.is_dir() { from } else { from.parent().unwrap_or(from) };
+    if !around.is_dir() {
+        return Err(missing());
+    }
+    let mut boundary = Boundary::around(around, None)?;
+    let listing = boundary.list(from, "files")?.ok_or_else(missing)?;
+    Ok((listing, boundary))
+}
+
 impl Boundary {
     /// The boundary of what belongs to `dir`: `allowed`, if that is around it (else `dir` itself, as in ko); without
     /// it the repository around `dir`, else the module, else its parent.

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use atomic::{Atomic, TEMPORARY_PREFIX, replaceable, write_atomically};
-pub use boundary::{Boundary, kodata};
+pub use boundary::{Boundary, files, kodata};
 pub use manifests::{list_manifests, read_manifest, unnamed};
 
 /// Opens a file of the run's private directory for reading.

@@ -11,6 +11,7 @@ use crate::binary;
 use crate::error::{Error, Kind, Result};
 use crate::go::Go;
 use crate::go::toolchain::start;
+use crate::oci::Platform;
 use crate::plan::CompileGroup;
 
 /// A compiled program.
@@ -43,18 +44,18 @@ pub async fn build(go: &Go, group: &CompileGroup, out: &Path) -> Result<Vec<Bina
     let mut binaries = Vec::new();
     for package in &group.packages {
         let path = out.join(&package.file);
-        binaries.push(inspect(path, group)?);
+        binaries.push(inspect(path, &group.target.platform)?);
     }
     Ok(binaries)
 }
 
 /// Reads a binary's header and checks it against the platform.
-fn inspect(path: PathBuf, group: &CompileGroup) -> Result<Binary> {
+pub(super) fn inspect(path: PathBuf, platform: &Platform) -> Result<Binary> {
     let io = |e: &std::io::Error| Error::io("read the compiled program", &path, e);
     let file = std::fs::File::open(&path).map_err(|e| io(&e))?;
     let size = file.metadata().map_err(|e| io(&e))?.len();
     let header = binary::inspect(file).map_err(|e| e.at(path.display()))?;
-    binary::check(&header, &group.target.platform)?;
+    binary::check(&header, platform)?;
     Ok(Binary { path, size, header })
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::content::Blob;
 use crate::error::{Error, Kind, Result};
+use crate::image::Filesystem;
 use crate::oci::{
     Descriptor, Digest, History, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, annotation,
 };
@@ -94,15 +95,19 @@ pub fn image(base: &Inherited, layers: &[Layer], spec: &Spec<'_>) -> Result<Imag
     config.os.clone_from(&spec.platform.os);
     config.architecture.clone_from(&spec.platform.architecture);
     config.variant.clone_from(&spec.platform.variant);
+    if config.os_version.is_none() {
+        config.os_version.clone_from(&spec.platform.os_version);
+    }
     config.created = spec.created.clone().or(config.created).or_else(|| Some(EPOCH.to_owned()));
     let run = &mut config.config;
+    let filesystem = Filesystem::of(spec.platform);
     run.entrypoint = spec.wrapper.to_vec();
-    run.entrypoint.push(format!("{}/{}", spec.dir.trim_end_matches('/'), spec.program));
+    run.entrypoint.push(filesystem.path(&format!("{}/{}", spec.dir.trim_end_matches('/'), spec.program)));
     run.cmd = spec.cmd.unwrap_or_default().to_vec();
-    extend_path(&mut run.env, spec.dir);
-    set(&mut run.env, "KO_DATA_PATH", DATA_DIR);
+    filesystem.extend_path(&mut run.env, spec.dir);
+    filesystem.set(&mut run.env, "KO_DATA_PATH", &filesystem.path(DATA_DIR));
     for (key, value) in spec.env {
-        set(&mut run.env, key, value);
+        filesystem.set(&mut run.env, key, value);
     }
     if let Some(dir) = spec.working_dir {
         dir.clone_into(&mut run.working_dir);
@@ -164,24 +169,6 @@ fn origin_annotations(origin: Option<&(String, Digest)>) -> BTreeMap<String, Str
 /// A layer's descriptor in an OCI manifest: Docker's types are converted, the blob stays as it is.
 fn as_oci(descriptor: &Descriptor) -> Descriptor {
     Descriptor { media_type: descriptor.media_type.to_oci(), ..descriptor.clone() }
-}
-
-/// Programs are found without their path, as in ko.
-fn extend_path(env: &mut Vec<String>, dir: &str) {
-    match env.iter_mut().find(|v| v.starts_with("PATH=")) {
-        Some(path) if path.split(['=', ':']).any(|p| p == dir) => {}
-        Some(path) => {
-            path.push(':');
-            path.push_str(dir);
-        }
-        None => env.push(format!("PATH={dir}")),
-    }
-}
-
-fn set(env: &mut Vec<String>, key: &str, value: &str) {
-    let prefix = format!("{key}=");
-    env.retain(|v| !v.starts_with(&prefix));
-    env.push(format!("{prefix}{value}"));
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC (proleptic Gregorian; days by Hinnant's civil-from-days).

@@ -77,3 +77,48 @@ pub fn kodata(listing: &Listing, epoch: u64) -> Result<FileTree> {
     }
     Ok(tree)
 }
+
+/// Where a group of files goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// A file's or directory's name in the image, without the leading slash; empty for the root.
+    pub to: String,
+    /// The name of a file that goes into the directory `to` rather than be it.
+    pub file_name: Option<String>,
+    /// The mode of files, if not 0444, or 0555 for what its owner may execute.
+    pub mode: Option<u32>,
+    /// Their owner: uid and gid.
+    pub owner: (u64, u64),
+}
+
+/// The layer of a group of files. A directory that is listed has an entry, also where it goes; the directories above
+/// are the base's.
+///
+/// # Errors
+/// A name that can't be in a layer.
+pub fn files(listing: &Listing, destination: &Destination) -> Result<FileTree> {
+    let mut tree = FileTree::new();
+    let (uid, gid) = destination.owner;
+    let to = |name: &str| match (destination.to.as_str(), name) {
+        ("", name) => name.to_owned(),
+        (to, "") => to.to_owned(),
+        (to, name) => format!("{to}/{name}"),
+    };
+    let is_file = matches!(listing.files.as_slice(), [file] if file.name.is_empty());
+    if !is_file && !destination.to.is_empty() {
+        tree.add_dir(&destination.to, Meta::dir().owned_by(uid, gid))?;
+    }
+    for name in &listing.directories {
+        tree.add_dir(&to(name), Meta::dir().owned_by(uid, gid))?;
+    }
+    for file in &listing.files {
+        let name = match &destination.file_name {
+            Some(own) if is_file => to(own),
+            _ => to(&file.name),
+        };
+        let meta = destination.mode.map_or_else(|| Meta::data(file.executable), Meta::new);
+        let data = Data::File { path: file.path.clone(), size: file.size };
+        tree.add_file(&name, data, meta.owned_by(uid, gid))?;
+    }
+    Ok(tree)
+}

@@ -41,11 +41,24 @@ pub fn write(
     open: Opener<'_>,
     out: impl Write,
 ) -> Result<Written> {
+    from(|plain| tar::write(tree, open, plain), compression, threads, out)
+}
+
+/// Writes the tar that `source` writes as a layer to `out`: of an image that came without compression.
+///
+/// # Errors
+/// Those of `source`, and as [`write()`].
+pub fn from(
+    source: impl FnOnce(&mut dyn Write) -> Result<()>,
+    compression: Compression,
+    threads: usize,
+    out: impl Write,
+) -> Result<Written> {
     let failed = |e: io::Error| Error::new(Kind::LocalIo, "write a layer", e);
     let compressed = Hashing { hasher: Hasher::new(), out: BufWriter::with_capacity(64 * 1024, out) };
     let encoder = Encoder::new(compressed, compression, threads)?;
     let mut plain = Hashing { hasher: Hasher::new(), out: encoder };
-    tar::write(tree, open, &mut plain)?;
+    source(&mut plain)?;
     let Hashing { hasher, out: encoder } = plain;
     let (diff_id, uncompressed_size) = hasher.finish();
     let Hashing { hasher, mut out } = encoder.finish().map_err(failed)?;

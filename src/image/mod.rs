@@ -4,6 +4,7 @@ pub mod assemble;
 pub mod caps;
 pub mod compress;
 pub mod contents;
+pub mod filesystem;
 pub mod layer;
 pub mod tar;
 pub mod tree;
@@ -12,6 +13,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 pub use compress::Compression;
+pub use filesystem::Filesystem;
 pub use layer::Written;
 pub use tree::{Data, Entry, FileTree, Meta, Node};
 

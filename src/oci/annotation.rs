@@ -8,3 +8,11 @@ pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 /// The full name that containerd gives an imported image (containerd, images/annotations.go).
 pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// The revision of the source.
+pub const REVISION: &str = "org.opencontainers.image.revision";
+/// The URL of the source.
+pub const SOURCE: &str = "org.opencontainers.image.source";
+/// The version of the program.
+pub const VERSION: &str = "org.opencontainers.image.version";
+/// When the image was made: RFC 3339.
+pub const CREATED: &str = "org.opencontainers.image.created";

@@ -29,6 +29,10 @@ impl MediaType {
     pub const DOCKER_MANIFEST: Self = Self::of("application/vnd.docker.distribution.manifest.v2+json");
     /// Docker's image config.
     pub const DOCKER_CONFIG: Self = Self::of("application/vnd.docker.container.image.v1+json");
+    /// A gzip layer that is kept elsewhere.
+    pub const FOREIGN_GZIP: Self = Self::of("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
+    /// Docker's gzip layer that is kept elsewhere.
+    pub const DOCKER_FOREIGN: Self = Self::of("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
     /// Docker's gzip layer.
     pub const DOCKER_LAYER: Self = Self::of("application/vnd.docker.image.rootfs.diff.tar.gzip");
 
@@ -67,6 +71,13 @@ impl MediaType {
         self.is_index() || self.is_manifest()
     }
 
+    /// A layer that may not be handed on: images name it, whoever runs them gets it elsewhere (Windows' own layers).
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.0.starts_with("application/vnd.oci.image.layer.nondistributable.")
+            || self.0.starts_with("application/vnd.docker.image.rootfs.foreign.")
+    }
+
     /// The OCI twin of a Docker type; every other type is itself.
     #[must_use]
     pub fn to_oci(&self) -> Self {
@@ -75,6 +86,7 @@ impl MediaType {
             t if *t == Self::DOCKER_MANIFEST => Self::MANIFEST,
             t if *t == Self::DOCKER_CONFIG => Self::CONFIG,
             t if *t == Self::DOCKER_LAYER => Self::LAYER_GZIP,
+            t if *t == Self::DOCKER_FOREIGN => Self::FOREIGN_GZIP,
             other => other.clone(),
         }
     }
@@ -111,6 +123,9 @@ mod tests {
     #[test]
     fn docker_types_have_oci_twins() {
         assert_eq!(MediaType::DOCKER_LAYER.to_oci(), MediaType::LAYER_GZIP);
+        assert_eq!(MediaType::DOCKER_FOREIGN.to_oci(), MediaType::FOREIGN_GZIP);
+        assert!(MediaType::DOCKER_FOREIGN.is_foreign() && MediaType::FOREIGN_GZIP.is_foreign());
+        assert!(!MediaType::LAYER_GZIP.is_foreign() && !MediaType::DOCKER_LAYER.is_foreign());
         assert_eq!(MediaType::from("x/y".to_owned()).to_oci().as_str(), "x/y");
     }
 }

@@ -16,7 +16,7 @@ use crate::oci::{
     Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Reference, Repository,
     json,
 };
-use crate::ops::Context;
+use crate::ops::{Context, base_engine};
 use crate::plan::platforms;
 use crate::settings::{Base, Settings};
 use crate::target::layout::Reader;
@@ -67,6 +67,7 @@ async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inherit
             Ok((list.into_iter().map(|p| (p, scratch.clone())).collect(), None))
         }
         Base::Registry(reference) => from_registry(cx, settings, reference).await,
+        Base::Docker(reference) => Ok((base_engine::lookup(cx, settings, reference).await?, None)),
         Base::Layout(dir, name) => {
             let reader = Reader::open(dir).map_err(|e| e.as_kind(Kind::Base))?;
             let (root, _) = reader.root(name.as_deref()).map_err(|e| e.as_kind(Kind::Base))?;
@@ -187,10 +188,11 @@ async fn inherit(
         let matched = platforms::for_base(&settings.platforms, &available, name)?;
         matched.into_iter().map(|(p, i)| (p, entries[i].clone(), None)).collect()
     } else if root.media_type.is_manifest() {
-        let (_, config) = image(place, &root, &bytes, name).await?;
+        let (_, config) = image(settings, place, &root, &bytes, name).await?;
         let mut platform = Platform::new(&config.os, &config.architecture);
         platform.variant.clone_from(&config.variant);
         platform.os_version.clone_from(&config.os_version);
+        platform.os_features.clone_from(&config.os_features);
         let matched = platforms::for_base(&settings.platforms, &[platform], name)?;
         matched.into_iter().map(|(p, _)| (p, root.clone(), Some(bytes.clone()))).collect()
     } else {
@@ -199,7 +201,7 @@ async fn inherit(
     if chosen.is_empty() {
         return Err(bad("it has no platform that gimg builds for".to_owned()));
     }
-    let list = try_join_all(chosen.into_iter().map(|(platform, descriptor, bytes)| async move {
+    let list = try_join_all(chosen.into_iter().map(|(mut platform, descriptor, bytes)| async move {
         let bytes = match bytes {
             Some(bytes) => bytes,
             None => place.document(&descriptor).await.map_err(|e| base_error(e, name))?,
@@ -210,10 +212,13 @@ async fn inherit(
                 descriptor.digest, descriptor.media_type
             )));
         }
-        let (manifest, config) = image(place, &descriptor, &bytes, name).await?;
+        let (manifest, config) = image(settings, place, &descriptor, &bytes, name).await?;
         if config.os != platform.os || config.architecture != platform.architecture {
             let says = format!("{}/{}", config.os, config.architecture);
             return Err(bad(format!("its config says {says}, its index {platform}")));
+        }
+        if platform.os_version.is_none() {
+            platform.os_version.clone_from(&config.os_version);
         }
         let inherited = Inherited {
             layers: manifest.layers.iter().map(|l| place.layer(l)).collect(),
@@ -229,6 +234,7 @@ async fn inherit(
 
 /// A manifest and its config, checked against each other.
 async fn image(
+    settings: &Settings,
     place: &Place,
     descriptor: &Descriptor,
     bytes: &Bytes,
@@ -245,11 +251,14 @@ async fn image(
             format!("{} is an artifact of type {kind}, not an image", descriptor.digest),
         ));
     }
-    if let Some(foreign) = manifest.layers.iter().find(|l| l.extra.contains_key("urls")) {
-        return Err(bad(
-            Kind::Base,
-            format!("layer {} is kept elsewhere (urls), gimg takes no such", foreign.digest),
-        ));
+    let is_foreign = |l: &&Descriptor| l.media_type.is_foreign() || l.extra.contains_key("urls");
+    if let Some(foreign) =
+        manifest.layers.iter().find(is_foreign).filter(|_| !settings.allow_nondistributable)
+    {
+        let why = format!("layer {} is kept elsewhere (foreign layers are not allowed)", foreign.digest);
+        return Err(
+            bad(Kind::Base, why).hint("--allow-nondistributable names such layers without moving them")
+        );
     }
     let config = place.document(&manifest.config).await.map_err(within)?;
     let config: ImageConfig = json::from_bytes(&config, "its config").map_err(within)?;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::event::Event;
+use crate::oci::Platform;
 use crate::ops::Context;
 use crate::plan::engines::{self, EngineFact};
 use crate::plan::platforms::Requested;
@@ -17,6 +18,8 @@ pub(super) struct Engines {
     list: Vec<Arc<Engine>>,
     /// Whether images go nowhere else.
     alone: bool,
+    /// Whether one also goes to an archive that holds one platform.
+    beside_docker_archive: bool,
 }
 
 impl Engines {
@@ -32,7 +35,9 @@ impl Engines {
             cx.observer.on(Event::Detail(format!("{} runs {}", engine.name(), engine.platform())));
         }
         let alone = list.len() == settings.destinations.len();
-        Ok(Engines { list, alone })
+        let is_archive = |d: &Destination| matches!(d, Destination::DockerArchive(_));
+        let beside_docker_archive = !list.is_empty() && settings.destinations.iter().any(is_archive);
+        Ok(Engines { list, alone, beside_docker_archive })
     }
 
     /// What is built for them if `requested` is asked for.
@@ -43,8 +48,12 @@ impl Engines {
     /// Checks that each of them gets what it runs, now that the platforms are known.
     ///
     /// # Errors
-    /// As [`engines::check`].
-    pub(super) fn check(&self, cx: &Context, platforms: &[crate::oci::Platform]) -> Result<()> {
+    /// As [`engines::check`]; engines of several platforms beside an archive that holds one.
+    pub(super) fn check(&self, cx: &Context, platforms: &[Platform]) -> Result<()> {
+        if self.beside_docker_archive && platforms.len() > 1 {
+            let why = "a docker-archive holds one platform, the engines run several";
+            return Err(Error::new(Kind::Usage, "read --output", why).hint("name one with --platform"));
+        }
         for warning in engines::check(platforms, &self.facts())? {
             cx.observer.on(Event::Warning(warning));
         }

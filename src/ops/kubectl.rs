@@ -11,6 +11,10 @@ use crate::process;
 use crate::settings::Settings;
 use crate::settings::env::Env;
 
+/// kubectl takes what begins with `{` for JSON alone, and files of YAML may follow one of JSON. Elsewhere this would
+/// do harm: a byte-order mark after it is an error.
+const YAML_FOLLOWS: &[u8] = b"---\n";
+
 /// A kubectl that is ready to run.
 #[derive(Debug)]
 pub struct Kubectl {
@@ -66,7 +70,10 @@ pub async fn feed(
     args: Vec<OsString>,
 ) -> Result<Kubectl> {
     let kubectl = Kubectl::find(&cx.env)?.args([verb, "-f", "-"]).args(args);
-    let yaml = resolve(cx, settings, files).await?;
+    let mut yaml = resolve(cx, settings, files).await?;
+    if yaml.trim_ascii_start().starts_with(b"{") {
+        yaml.splice(0..0, YAML_FOLLOWS.iter().copied());
+    }
     Ok(Kubectl { stdin: Some(yaml), ..kubectl })
 }
 

@@ -39,12 +39,13 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     let early = settings.base.of_all(rules_have_their_own);
     let programs = async {
         let find = go::find(&settings.go, &settings.cwd, cx.env.all(), cx.scratch.directory()?);
-        let (go, git) = tokio::try_join!(find, git_state(settings))?;
+        let (go, git, source) = tokio::try_join!(find, git_state(settings), source(settings))?;
         let templates = TemplateFacts {
             env: cx.env.all().clone(),
             go_env: go.toolchain.env.clone(),
             time: settings.epoch.unwrap_or(cx.now),
             git,
+            source,
         };
         let lister = Lister::new(&go, settings, &rules, &templates).await?;
         let found = lister.list(&settings.packages, &settings.places).await?;
@@ -79,7 +80,13 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
 
 /// Git's state, if a template asks for it.
 async fn git_state(settings: &Settings) -> Result<Option<GitState>> {
-    if settings.template_roots()?.uses("Git") { git::state(&settings.cwd).await } else { Ok(None) }
+    let asked = settings.annotate_vcs || settings.template_roots()?.uses("Git");
+    if asked { git::state(&settings.cwd).await } else { Ok(None) }
+}
+
+/// Where the repository comes from, if annotations ask for it.
+async fn source(settings: &Settings) -> Result<Option<String>> {
+    Ok(if settings.annotate_vcs { git::source(&settings.cwd).await } else { None })
 }
 
 /// The import path of each entry of the file: its module's path and where it lies in it.

@@ -1,8 +1,10 @@
 //! Verbs: one file each, the story told in calls of the stages. The only place where stages meet.
 
 mod base;
+mod base_engine;
 pub mod build;
 mod compile;
+mod debug;
 mod engines;
 pub mod init;
 pub mod kubectl;

@@ -1,6 +1,6 @@
 //! Binaries become layers, images and graphs, and go where they shall: what `build` and `pack` share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,14 +11,16 @@ use crate::content::copy::Copier;
 use crate::content::{Graph, ImageName};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
+use crate::fs::Boundary;
 use crate::go::Binary;
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
 use crate::image::contents::{self, ProgramFile};
-use crate::image::{FileTree, Written, layer};
+use crate::image::{FileTree, Filesystem, Written, layer};
 use crate::oci::{Descriptor, History};
 use crate::ops::base::Bases;
+use crate::ops::debug::Debuggers;
 use crate::ops::{Context, blocking};
-use crate::plan::ImagePlan;
+use crate::plan::{ImagePlan, debug};
 use crate::report::{Published, PublishedPlatform};
 use crate::settings::{Destination, Settings};
 use crate::store::Scratch;
@@ -40,6 +42,9 @@ pub(super) struct Packed {
     binary_size: u64,
 }
 
+/// Layers of an image's data, by how its platforms name files.
+pub(super) type DataLayers = BTreeMap<Filesystem, Vec<Layer>>;
+
 /// Layers of programs by image and platform.
 pub(super) type PackedLayers = BTreeMap<(usize, usize), Packed>;
 
@@ -52,7 +57,8 @@ impl Publisher<'_> {
         let program = image.name.program.clone();
         self.check_loaders(image, binaries)?;
         self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
-        let capabilities = image.capabilities;
+        let filesystem = Filesystem::of(platform);
+        let capabilities = image.capabilities.filter(|_| platform.os == "linux");
         let files = image.programs.iter().zip(binaries).enumerate().map(|(number, (p, b))| ProgramFile {
             name: p.file(&platform.os),
             path: b.path.clone(),
@@ -61,13 +67,13 @@ impl Publisher<'_> {
             capabilities: capabilities.filter(|_| number == 0),
         });
         let files: Vec<ProgramFile> = files.collect();
-        let tree = contents::programs(&image.programs_dir, &files)?;
+        let tree = filesystem.arrange(contents::programs(&image.programs_dir, &files)?)?;
         let written = self.write(tree, crate::fs::open).await?;
         for binary in binaries {
             Scratch::remove(&binary.path);
         }
-        let places: Vec<String> =
-            files.iter().map(|f| format!("{}/{}", image.programs_dir, f.name)).collect();
+        let place = |f: &ProgramFile| filesystem.path(&format!("{}/{}", image.programs_dir, f.name));
+        let places: Vec<String> = files.iter().map(place).collect();
         let comment = format!("go build output, at {}", places.join(", "));
         let layer = self.layer(written, image, &comment, None);
         let descriptor = layer.blob.descriptor.clone();
@@ -93,26 +99,54 @@ impl Publisher<'_> {
         Ok(())
     }
 
-    /// The layers of each image that are the same for all platforms: kodata.
-    pub(super) async fn data(&self) -> Result<Vec<Vec<Layer>>> {
+    /// The layers of each image that are the same for all its platforms that name files alike: kodata, and the file's
+    /// groups of files.
+    pub(super) async fn data(&self) -> Result<Vec<DataLayers>> {
         let epoch = self.settings.kodata_epoch;
         try_join_all(self.images.iter().map(|image| async move {
-            let mut layers = Vec::new();
+            let mut layers = DataLayers::new();
             let (dir, root) = (image.dir.clone(), self.settings.kodata_root.clone());
             if let Some((listing, boundary)) =
                 blocking(move || crate::fs::kodata(&dir, root.as_deref())).await?
             {
                 let tree = contents::kodata(&listing, epoch.unwrap_or(0))?;
-                let written = self.write(tree, move |path| boundary.open(path)).await?;
-                layers.push(self.layer(written, image, "kodata contents, at $KO_DATA_PATH", epoch));
+                let comment = "kodata contents, at $KO_DATA_PATH";
+                self.data_layer(&mut layers, image, tree, boundary, comment, epoch).await?;
+            }
+            for files in &image.files {
+                let from = files.from.clone();
+                let (listing, boundary) = blocking(move || crate::fs::files(&from)).await?;
+                let comment = format!("files, at /{}", files.destination.to);
+                let tree = contents::files(&listing, &files.destination)?;
+                self.data_layer(&mut layers, image, tree, boundary, &comment, None).await?;
             }
             Ok(layers)
         }))
         .await
     }
 
+    /// Writes a tree of the user's files, once for each way that the image's platforms name files.
+    async fn data_layer(
+        &self,
+        layers: &mut DataLayers,
+        image: &ImagePlan,
+        tree: FileTree,
+        boundary: Boundary,
+        comment: &str,
+        epoch: Option<u64>,
+    ) -> Result<()> {
+        let filesystems: BTreeSet<Filesystem> = image.platforms.iter().map(Filesystem::of).collect();
+        let boundary = Arc::new(boundary);
+        for filesystem in filesystems {
+            let (tree, boundary) = (filesystem.arrange(tree.clone())?, Arc::clone(&boundary));
+            let written = self.write(tree, move |path| boundary.open(path)).await?;
+            layers.entry(filesystem).or_default().push(self.layer(written, image, comment, epoch));
+        }
+        Ok(())
+    }
+
     /// Writes a tree, whose files `open` opens, as a layer into the private directory.
-    async fn write(
+    pub(super) async fn write(
         &self,
         tree: FileTree,
         open: impl Fn(&Path) -> std::io::Result<Box<dyn Read>> + Send + 'static,
@@ -146,10 +180,15 @@ impl Publisher<'_> {
     }
 
     /// Makes the images, copies them everywhere, and moves the names when everything is everywhere.
-    pub(super) async fn publish(&self, packed: &PackedLayers, data: &[Vec<Layer>]) -> Result<Vec<Published>> {
+    pub(super) async fn publish(
+        &self,
+        packed: &PackedLayers,
+        data: &[DataLayers],
+        debuggers: &Debuggers,
+    ) -> Result<Vec<Published>> {
         let mut assembled = Vec::new();
         for (index, image) in self.images.iter().enumerate() {
-            assembled.push(self.assemble(index, image, packed, &data[index])?);
+            assembled.push(self.assemble(index, image, packed, &data[index], debuggers)?);
         }
         let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
         try_join_all(self.copiers.iter().flat_map(|c| graphs.iter().map(move |g| c.content(g)))).await?;
@@ -172,7 +211,8 @@ impl Publisher<'_> {
         index: usize,
         plan: &ImagePlan,
         packed: &PackedLayers,
-        data: &[Layer],
+        data: &DataLayers,
+        debuggers: &Debuggers,
     ) -> Result<Assembled> {
         let bases = &self.bases[plan.base];
         let mut images: Vec<Image> = Vec::new();
@@ -181,15 +221,21 @@ impl Publisher<'_> {
             let program = packed
                 .get(&(index, number))
                 .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
-            let layers: Vec<Layer> = data.iter().chain([&program.layer]).cloned().collect();
             let config = &plan.config;
+            let mut layers: Vec<Layer> = data.get(&Filesystem::of(platform)).cloned().unwrap_or_default();
+            let mut wrapper = config.entrypoint.clone();
+            if let Some(debugger) = debuggers.get(platform) {
+                layers.push(self.layer(debugger.clone(), plan, "Delve debugger, at /ko-app/dlv", None));
+                wrapper.extend(debug::command());
+            }
+            layers.push(program.layer.clone());
             let file = plan.programs.first().map(|p| p.file(&platform.os)).unwrap_or_default();
             let spec = Spec {
                 platform,
                 dir: &plan.programs_dir,
                 program: &file,
                 created: self.settings.epoch.map(rfc3339),
-                wrapper: &config.entrypoint,
+                wrapper: &wrapper,
                 cmd: config.cmd.as_deref(),
                 env: &config.env,
                 working_dir: config.working_dir.as_deref(),

@@ -3,6 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::oci::Platform;
 use crate::plan::facts::Toolchain;
+use crate::settings::Settings;
 use crate::settings::program::Program;
 
 /// Variables that name the target: taken away from every child, then set for the platform alone.
@@ -118,7 +119,7 @@ const REFUSED: &[&str] = &["-toolexec", "-o", "-C", "-exec", "-n"];
 /// A flag that gimg owns or that runs another program, in the flags or in GOFLAGS; a template that can't be evaluated.
 pub fn build_flags(
     program: &Program,
-    buildvcs: Option<bool>,
+    settings: &Settings,
     toolchain: &Toolchain,
     render: &dyn Fn(&str, &str) -> Result<String>,
 ) -> Result<Vec<String>> {
@@ -146,7 +147,10 @@ pub fn build_flags(
         check_allowed(flag, place)?;
     }
     flags.push("-trimpath".to_owned());
-    if let Some(on) = buildvcs {
+    if settings.disable_optimizations {
+        flags.push("-gcflags=all=-N -l".to_owned());
+    }
+    if let Some(on) = settings.buildvcs {
         flags.push(format!("-buildvcs={on}"));
     }
     if let Some(texts) = &program.ldflags {

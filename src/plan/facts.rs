@@ -34,6 +34,8 @@ pub struct TemplateFacts {
     pub time: u64,
     /// Git's state where the user is, if a template asks for it and there is a repository.
     pub git: Option<GitState>,
+    /// The URL of the repository's origin, if annotations ask for it.
+    pub source: Option<String>,
 }
 
 /// The Go toolchain.

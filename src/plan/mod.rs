@@ -1,6 +1,7 @@
 //! Settings and facts become a plan. Pure: every name, platform and command is decided here, and nowhere later.
 
 pub mod command;
+pub mod debug;
 pub mod engines;
 pub mod facts;
 pub mod naming;
@@ -13,8 +14,9 @@ use std::path::PathBuf;
 
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
+use crate::image::assemble::rfc3339;
 use crate::image::caps;
-use crate::oci::{Platform, Tag};
+use crate::oci::{Platform, Tag, annotation};
 use crate::plan::command::Target;
 use crate::plan::facts::{Facts, Package};
 use crate::plan::templates::Templates;
@@ -150,6 +152,9 @@ pub fn program_of<'s>(
 /// # Errors
 /// Names that collide or aren't allowed, flags that gimg owns, templates that can't be evaluated.
 pub fn plan(settings: &Settings, facts: &Facts) -> Result<Plan> {
+    for (_, platforms) in facts.bases.iter().filter(|_| settings.debug) {
+        debug::check(platforms)?;
+    }
     let templates = Templates::new(&facts.templates);
     let mut images = Vec::new();
     let mut groups = Vec::new();
@@ -240,9 +245,38 @@ fn image(
             extra: config.extra.clone(),
             labels: texts("image.labels", &config.labels)?,
         },
-        annotations: texts("image.annotations", &config.annotations)?,
+        annotations: annotations(settings, facts, texts("image.annotations", &config.annotations)?)?,
         files: program.files.clone(),
     })
+}
+
+/// The user's annotations, and git's state where they don't say otherwise. A tree with changes says so.
+fn annotations(
+    settings: &Settings,
+    facts: &Facts,
+    mut annotations: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>> {
+    if !settings.annotate_vcs {
+        return Ok(annotations);
+    }
+    let git = facts.templates.git.as_ref().ok_or_else(|| {
+        Error::new(Kind::Input, "annotate with git's state", "this is no git repository with a commit")
+            .at(settings.cwd.display())
+    })?;
+    let dirty = if git.dirty { "-dirty" } else { "" };
+    let source = facts.templates.source.as_ref();
+    let found = [
+        (annotation::REVISION, Some(format!("{}{dirty}", git.full_commit))),
+        (annotation::VERSION, Some(format!("{}{dirty}", git.tag))),
+        (annotation::CREATED, Some(rfc3339(git.commit_time))),
+        (annotation::SOURCE, source.cloned()),
+    ];
+    for (key, value) in found {
+        if let Some(value) = value {
+            annotations.entry(key.to_owned()).or_insert(value);
+        }
+    }
+    Ok(annotations)
 }
 
 /// Where programs are if nothing else is said, as in ko.
@@ -265,7 +299,7 @@ fn compile(
 ) -> Result<()> {
     for (platform, spec) in image.platforms.iter().enumerate() {
         let target = command::target(spec, &facts.toolchain, &program.env)?;
-        let flags = command::build_flags(program, settings.buildvcs, &facts.toolchain, &|what, text| {
+        let flags = command::build_flags(program, settings, &facts.toolchain, &|what, text| {
             templates.render_for(what, text, &target)
         })?;
         for (number, item) in image.programs.iter().enumerate() {

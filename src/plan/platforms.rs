@@ -138,8 +138,9 @@ pub fn for_static(requested: &Requested) -> Result<Vec<Platform>> {
         Some(list) => match list.iter().find(|p| p.os != "linux") {
             Some(other) => {
                 let why = format!("it has linux only, not {other}");
-                Err(Error::new(Kind::Base, "use the base static", why)
-                    .hint("name a base that has it with --base, or use --base scratch"))
+                let kind = if other.os == "windows" { "Windows base" } else { "base that has it" };
+                Err(Error::new(Kind::Usage, "use the base static", why)
+                    .hint(format!("name a {kind} with --base, or use --base scratch")))
             }
             None => {
                 let mut platforms = Vec::new();
@@ -169,15 +170,12 @@ fn add_new<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
 /// The platforms to build with no base.
 ///
 /// # Errors
-/// `all`, which says nothing here, or Windows, whose images need a base.
+/// `all`, which says nothing here.
 pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
     match requested.named() {
         None => Err(Error::new(Kind::Usage, "read --platform", "all means nothing with --base scratch")
             .hint("name the platforms, such as linux/amd64,linux/arm64")),
         Some(list) => {
-            if list.iter().any(|p| p.os == "windows") {
-                return Err(Error::new(Kind::Base, "use the base scratch", "a Windows image needs a base"));
-            }
             if let Some(system) = list.iter().find(|p| names_system(p)) {
                 let why = format!("{} alone means nothing with --base scratch", system.os);
                 return Err(Error::new(Kind::Usage, "read --platform", why)
@@ -188,7 +186,8 @@ pub fn for_scratch(requested: &Requested) -> Result<Vec<Platform>> {
     }
 }
 
-/// For each requested platform its place in `available`, which is what a base has, in the base's order.
+/// The requested platforms with their places in `available`, which is what a base has. A Windows platform without
+/// version, or without its last part, stands for every version that the base has: Windows runs only images of its own.
 ///
 /// # Errors
 /// A platform that the base lacks; the error lists what it has.
@@ -199,12 +198,20 @@ pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Re
         return Ok(all.collect());
     };
     let mut chosen = Vec::new();
-    for wanted in list {
-        let these: Vec<(Platform, usize)> = if names_system(&wanted) {
+    // What an entry says of its system is kept: whoever runs the image chooses by it.
+    let entry = |wanted: &Platform, index: usize| {
+        let Platform { os_version, os_features, .. } = normal[index].clone();
+        (Platform { os_version, os_features, ..wanted.clone() }, index)
+    };
+    for wanted in &list {
+        let these: Vec<(Platform, usize)> = if names_system(wanted) {
             let all = normal.iter().cloned().enumerate().filter(|(_, p)| p.os == wanted.os && buildable(p));
             all.map(|(i, p)| (p, i)).collect()
+        } else if wanted.os == "windows" {
+            let fits = |i: &usize| best(wanted, &normal[*i..=*i]).is_some();
+            (0..normal.len()).filter(fits).map(|i| entry(wanted, i)).collect()
         } else {
-            best(&wanted, &normal).map(|index| (wanted.clone(), index)).into_iter().collect()
+            best(wanted, &normal).map(|index| entry(wanted, index)).into_iter().collect()
         };
         if these.is_empty() {
             let has: Vec<String> = normal.iter().map(ToString::to_string).collect();
@@ -222,7 +229,7 @@ pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Re
 
 /// Whether gimg makes images of this platform.
 fn buildable(platform: &Platform) -> bool {
-    platform.os == "linux" && check_port(platform).is_ok()
+    matches!(platform.os.as_str(), "linux" | "windows") && check_port(platform).is_ok()
 }
 
 /// Whether an entry's version of the system is the wanted one: the same, or of Windows the wanted X.Y.Z with any
@@ -273,6 +280,39 @@ mod tests {
             assert!(error.to_string().contains(why), "{text}: {error}");
             assert_eq!(error.kind(), Kind::Usage);
         }
+    }
+
+    #[test]
+    fn windows_versions_match_as_in_ko() {
+        let base = ["linux/amd64", "windows/amd64:10.0.17763.1234", "windows/amd64:10.0.20348.2113"];
+        let base: Vec<Platform> = base.iter().map(|p| p.parse().unwrap()).collect();
+        let found = |text: &str| {
+            let (requested, _) = parse(text).unwrap();
+            for_base(&requested, &base, "b")
+                .map(|list| list.into_iter().map(|(p, i)| format!("{i} {p}")).collect())
+        };
+        let (old, new) = ("1 windows/amd64:10.0.17763.1234", "2 windows/amd64:10.0.20348.2113");
+        for (text, expected) in [
+            ("windows/amd64", &[old, new][..]),
+            ("windows/amd64:10.0.20348", &[new]),
+            ("windows/amd64:10.0.17763.1234", &[old]),
+            ("windows/amd64:10.0.20348,windows/amd64", &[new, old]),
+            ("all", &["0 linux/amd64", old, new]),
+        ] {
+            let list: Vec<String> = found(text).unwrap();
+            assert_eq!(list, expected, "{text}");
+        }
+        // Any other part of a version is none, and an unsaid one never matches what is said.
+        for none in ["10.0", "10", "10.0.1776", "10.0.17763.12", "10.0.17763.1234.1", "10.0.99999"] {
+            let error = found(&format!("windows/amd64:{none}")).map(|l: Vec<String>| l).unwrap_err();
+            assert_eq!(error.kind(), Kind::Base, "{none}");
+            assert!(error.hint_text().unwrap().contains("windows/amd64:10.0.17763.1234"));
+        }
+        assert!(found("windows/arm64").map(|l: Vec<String>| l).is_err());
+        assert!(found("linux/amd64:10.0.1").map(|l: Vec<String>| l).is_err());
+        let unsaid = ["windows/amd64".parse().unwrap()];
+        let (requested, _) = parse("windows/amd64:10.0.20348").unwrap();
+        assert!(for_base(&requested, &unsaid, "b").is_err());
     }
 
     #[test]

@@ -16,12 +16,14 @@ pub enum Base {
     Scratch,
     /// An image of a registry.
     Registry(Reference),
+    /// An image of the local Docker, as in ko.
+    Docker(Reference),
     /// An OCI layout, with the name of one of its entries if it has several.
     Layout(PathBuf, Option<String>),
 }
 
 impl Base {
-    /// Reads `static`, `static@N`, `scratch`, `oci:DIR[:NAME]` or a registry reference.
+    /// Reads `static`, `static@N`, `scratch`, `oci:DIR[:NAME]`, `ko.local/NAME` or a registry reference.
     ///
     /// # Errors
     /// Anything else, or data of the built-in base that this gimg doesn't have.
@@ -38,9 +40,7 @@ impl Base {
                     return Err(Error::new(Kind::Base, format!("use the base {text}"), why));
                 }
                 if text.starts_with("ko.local/") {
-                    let why = "gimg takes no base out of a container engine";
-                    return Err(Error::new(Kind::Base, format!("use the base {text}"), why)
-                        .hint("push it to a registry, or copy it to a layout and use --base oci:DIR"));
+                    return Ok(Base::Docker(text.parse()?));
                 }
                 if let Some(dir) = text.strip_prefix("oci:") {
                     let (dir, name) = split_layout(dir);

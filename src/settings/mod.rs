@@ -9,7 +9,7 @@ pub mod template;
 mod destination;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Compression;
@@ -50,6 +50,8 @@ pub struct Settings {
     pub go: PathBuf,
     /// `-buildvcs`, if not as Go has it.
     pub buildvcs: Option<bool>,
+    /// Whether git's state goes into annotations.
+    pub annotate_vcs: bool,
     /// How many compiles, and how many transfers, run at a time.
     pub jobs: usize,
     /// How layers are compressed.
@@ -62,6 +64,12 @@ pub struct Settings {
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
     pub kodata_epoch: Option<u64>,
+    /// Whether images hold a debugger, and start it.
+    pub debug: bool,
+    /// Whether programs are compiled as they are written, for debuggers.
+    pub disable_optimizations: bool,
+    /// Whether a base may have layers that are kept elsewhere.
+    pub allow_nondistributable: bool,
     /// KO_DATA_PATH_ALLOWED_ROOT: what links in kodata must stay below.
     pub kodata_root: Option<PathBuf>,
     /// Things to warn about before anything is done.
@@ -135,6 +143,10 @@ pub struct Words {
     pub go_flags: Vec<String>,
     /// `--buildvcs`.
     pub buildvcs: Option<bool>,
+    /// `--annotate-vcs`.
+    pub annotate_vcs: bool,
+    /// `--all`: the programs of the file's entries.
+    pub all: bool,
     /// `--jobs`; 0 means as many as there are cores.
     pub jobs: usize,
     /// `--compression`.
@@ -145,6 +157,12 @@ pub struct Words {
     pub annotations: Vec<String>,
     /// `--image-user`.
     pub user: Option<String>,
+    /// `--debug`.
+    pub debug: bool,
+    /// `--disable-optimizations`.
+    pub disable_optimizations: bool,
+    /// `--allow-nondistributable`.
+    pub allow_nondistributable: bool,
     /// `--binary`.
     pub binary: Option<String>,
 }
@@ -158,11 +176,6 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     let (platforms, twice) = platforms(&words.platforms, &file)?;
     let mut warnings: Vec<String> =
         twice.iter().map(|p| format!("platform {p} is named twice, it is built once")).collect();
-    if let Requested::List(list) = &platforms
-        && list.iter().any(|p| p.os == "windows")
-    {
-        return Err(Error::new(Kind::Usage, "read --platform", "Windows images are not supported yet"));
-    }
     let repository = words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]));
     let layout = words.oci_layout_path.iter().map(|p| format!("oci:{p}"));
     let beside: Vec<String> =
@@ -191,7 +204,11 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         return Err(Error::new(Kind::Usage, "read --tag-only", "it takes just one tag, and not latest")
             .hint("name one with --tags"));
     }
-    let packages = if words.packages.is_empty() { vec![".".to_owned()] } else { words.packages };
+    let packages = match (words.packages.is_empty(), words.all) {
+        (_, true) => every_entry(&file, &cwd)?,
+        (true, false) => vec![".".to_owned()],
+        (false, false) => words.packages,
+    };
     let packages = packages.into_iter().map(|p| p.strip_prefix("ko://").map_or(p.clone(), str::to_owned));
     let packages: Vec<String> = packages.collect();
     if packages.iter().any(String::is_empty) {
@@ -222,6 +239,9 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         ));
     }
     Ok(Settings {
+        debug: words.debug,
+        disable_optimizations: words.disable_optimizations || words.debug,
+        allow_nondistributable: words.allow_nondistributable,
         kodata_root: env.first(&[env::KO_DATA_PATH_ALLOWED_ROOT]).map(|root| cwd.join(root)),
         cwd,
         packages,
@@ -239,6 +259,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         rules,
         go: PathBuf::from(env.first(&[env::KO_GO_PATH]).unwrap_or("go")),
         buildvcs: words.buildvcs.or(file.buildvcs),
+        annotate_vcs: words.annotate_vcs || file.annotate_vcs,
         jobs: if words.jobs == 0 { cores } else { words.jobs },
         compression,
         tag_only: words.tag_only,
@@ -247,6 +268,15 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         kodata_epoch: env.epoch(env::KO_DATA_DATE_EPOCH)?,
         warnings,
     })
+}
+
+/// The directories of the programs of all entries.
+fn every_entry(file: &Config, cwd: &Path) -> Result<Vec<String>> {
+    let (_, rules) = program::programs(file, &Flags::default(), cwd)?;
+    if rules.is_empty() {
+        return Err(Error::new(Kind::Usage, "read --all", "the configuration file has no builds"));
+    }
+    Ok(rules.into_iter().map(|r| r.package.display().to_string()).collect())
 }
 
 /// The file with what ko's variables say over its keys. Lists are split at blanks.

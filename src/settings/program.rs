@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Kind, Result};
+use crate::image::contents::Destination;
 use crate::plan::packages::normalise;
 use crate::settings::base::Base;
 use crate::settings::config;
@@ -107,14 +108,8 @@ pub struct Image {
 pub struct Files {
     /// A file or directory; absolute.
     pub from: PathBuf,
-    /// Where it goes, without the leading slash; empty for the root.
-    pub to: String,
-    /// Whether a file goes into the directory `to` rather than be it.
-    pub into: bool,
-    /// The mode of files, if not by the rule.
-    pub mode: Option<u32>,
-    /// Their owner: uid and gid.
-    pub owner: (u64, u64),
+    /// Where it goes, and as what.
+    pub destination: Destination,
 }
 
 /// What the flags say about every program.
@@ -438,12 +433,16 @@ fn files(entries: &[config::Files], path: &str, cwd: &Path) -> Result<Vec<Files>
                 .ok_or_else(|| bad(&at("owner"), format!("\"{text}\" isn't uid[:gid], numbers")))?,
             None => (0, 0),
         };
+        let from = normalise(&cwd.join(&entry.from));
+        let file_name = from.file_name().map(|n| n.to_string_lossy().into_owned());
         list.push(Files {
-            from: normalise(&cwd.join(&entry.from)),
-            to: inside(&entry.to, &at("to"))?,
-            into: entry.to.ends_with('/'),
-            mode,
-            owner,
+            from,
+            destination: Destination {
+                to: inside(&entry.to, &at("to"))?,
+                file_name: file_name.filter(|_| entry.to.ends_with('/')),
+                mode,
+                owner,
+            },
         });
     }
     Ok(list)

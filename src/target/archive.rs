@@ -10,11 +10,10 @@ use crate::content::{Blob, BoxFuture, Graph, ImageName, Source, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::Put;
 use crate::fs::Atomic;
-use crate::image::{FileTree, tar};
 use crate::oci::Tag;
 use crate::store::Scratch;
 use crate::target::layout;
-use crate::target::pack::{self, Kept};
+use crate::target::pack::{self, Kept, Packed};
 
 /// Which archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl Archive {
         }
     }
 
-    fn tree(&self, graphs: &[Graph]) -> Result<FileTree> {
+    fn pack(&self, graphs: &[Graph]) -> Result<Packed> {
         match self.format {
             Format::Oci => {
                 let named: Vec<&Graph> = graphs.iter().collect();
@@ -97,9 +96,9 @@ impl Target for Archive {
 
     fn finish<'a>(&'a self, graphs: &'a [Graph]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let tree = self.tree(graphs)?;
+            let packed = self.pack(graphs)?;
             let path = self.path.clone();
-            tokio::task::spawn_blocking(move || write(&tree, &path))
+            tokio::task::spawn_blocking(move || write(&packed, &path))
                 .await
                 .map_err(|e| Error::new(Kind::Internal, "write the archive", e))?
         })
@@ -115,10 +114,10 @@ impl Target for Archive {
     }
 }
 
-fn write(tree: &FileTree, path: &Path) -> Result<()> {
+fn write(packed: &Packed, path: &Path) -> Result<()> {
     let mut file = Atomic::create(path)?;
     let mut out = std::io::BufWriter::with_capacity(256 * 1024, file.file());
-    tar::write(tree, &crate::fs::open, &mut out)?;
+    packed.write(&mut out)?;
     std::io::Write::flush(&mut out).map_err(|e| Error::io("write", path, &e))?;
     drop(out);
     file.commit()

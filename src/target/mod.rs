@@ -1,4 +1,5 @@
-//! Edge: destinations other than registries, and opening blobs for whoever stores them.
+//! Edge: destinations other than registries (layouts, archives, container engines), and opening blobs for whoever
+//! stores them.
 
 pub mod archive;
 pub mod engine;

@@ -340,3 +340,121 @@ fn init_reads_goreleasers_file() {
         assert!(text.contains(line), "no {line} in:\n{text}");
     }
 }
+
+#[test]
+fn all_programs_of_the_file_are_built_by_one_word() {
+    let (sandbox, log) = logged();
+    sandbox.write(
+        ".ko.yaml",
+        "builds:\n- main: ./cmd/app\n- main: ./cmd/tool\n- dir: sub\n  main: ./cmd/deep\n",
+    );
+    let ran = sandbox.run("gimg build --all --push=false").ok();
+    let names: Vec<&str> = ran.lines().iter().map(|l| l.split('@').next().unwrap()).collect();
+    assert_eq!(names, ["app", "tool", "deep"]);
+    assert_eq!(log.count("build"), 2, "one for each module");
+    let both = sandbox.run("gimg build --all ./cmd/app");
+    assert!(both.code == 2 && both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    sandbox.write(".ko.yaml", "");
+    sandbox.run("gimg build --all").fails(2, &["has no builds"]);
+}
+
+#[test]
+fn git_s_state_goes_into_annotations_when_asked_for() {
+    let sandbox = module();
+    sandbox.run("gimg build ./cmd/app --annotate-vcs --push=false").fails(3, &["no git repository"]);
+    for line in [
+        "git init -q -b trunk",
+        "git add .",
+        "git -c user.name=a -c user.email=a@b -c commit.gpgsign=false commit -q -m first",
+        "git tag v1.2.3",
+        "git remote add origin https://me:secret@example.com/me/m.git",
+    ] {
+        sandbox.run(line).ok();
+    }
+    let annotations = |flags: &str| {
+        sandbox.run(&format!("gimg build ./cmd/app --buildvcs=false -o oci:../out {flags}")).ok();
+        Layout::at(sandbox.path("out")).root()["annotations"].clone()
+    };
+    let found = annotations("--annotate-vcs --image-annotation org.opencontainers.image.version=mine");
+    assert_eq!(found["org.opencontainers.image.revision"].as_str().unwrap().len(), 40);
+    assert_eq!(found["org.opencontainers.image.source"], "https://example.com/me/m");
+    assert_eq!(found["org.opencontainers.image.version"], "mine");
+    assert!(found["org.opencontainers.image.created"].as_str().unwrap().ends_with('Z'));
+    sandbox.write(".gimg.yaml", "annotateVcs: true\n");
+    assert_eq!(annotations("")["org.opencontainers.image.version"], "v1.2.3-dirty");
+}
+
+#[test]
+fn capabilities_of_an_entry_are_its_program_s() {
+    let sandbox =
+        module().file(".ko.yaml", "builds:\n- main: ./cmd/app\n  linux_capabilities: net_bind_service=ep\n");
+    sandbox.run("gimg build ./cmd/app -o oci:../out --compression none").ok();
+    let layout = Layout::at(sandbox.path("out"));
+    let layer = layout.blob(layout.root()["layers"][1]["digest"].as_str().unwrap());
+    let text = String::from_utf8_lossy(&layer);
+    assert!(text.contains("SCHILY.xattr.security.capability="), "no attribute in the layer");
+    sandbox.write(".ko.yaml", "builds:\n- main: ./cmd/app\n  linux_capabilities: [net_bind_servise]\n");
+    sandbox.run("gimg build ./cmd/app").fails(3, &["net_bind_servise", "net_bind_service"]);
+}
+
+#[test]
+fn files_go_where_the_file_says_each_group_in_a_layer_of_its_own() {
+    let sandbox = module()
+        .file("package.yaml", "kind: Package\n")
+        .file("assets/run.sh", "#!/bin/sh\n")
+        .file("assets/deep/data.txt", "data\n")
+        .file(
+            ".gimg.yaml",
+            "files:\n- {from: package.yaml, to: /package.yaml}\n- {from: assets, to: /opt/app, owner: '65532'}\nbuilds:\n\
+             - main: ./cmd/app\n  files:\n  - {from: package.yaml, to: /etc/conf.d/, mode: 0640, owner: '1:2'}\n",
+        );
+    let script = sandbox.path("src/assets/run.sh");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    sandbox.run("gimg build ./cmd/app -o oci:../out --platform linux/amd64,linux/arm64").ok();
+    let layout = Layout::at(sandbox.path("out"));
+    let images = layout.images();
+    let layers = |platform: &str| images[platform]["layers"].as_array().unwrap().clone();
+    let amd = layers("linux/amd64");
+    assert_eq!(amd.len(), 5, "static, three groups, the program");
+    assert_eq!(amd[1..4], layers("linux/arm64")[1..4], "made once");
+    let shape = |layer: usize| -> Vec<(String, u32, u64, u64)> {
+        let entries = layout.entries(&amd[layer]);
+        entries.into_iter().map(|(n, e)| (n, e.mode, e.uid, e.gid)).collect()
+    };
+    let entry = |name: &str, mode: u32, uid: u64, gid: u64| (name.to_owned(), mode, uid, gid);
+    assert_eq!(shape(1), [entry("package.yaml", 0o444, 0, 0)]);
+    assert_eq!(
+        shape(2),
+        [
+            entry("opt/app/", 0o755, 65532, 65532),
+            entry("opt/app/deep/", 0o755, 65532, 65532),
+            entry("opt/app/deep/data.txt", 0o444, 65532, 65532),
+            entry("opt/app/run.sh", 0o555, 65532, 65532),
+        ]
+    );
+    assert_eq!(shape(3), [entry("etc/conf.d/package.yaml", 0o640, 1, 2)]);
+    // Another program without an entry has the groups of all.
+    sandbox.run("gimg build ./cmd/tool -o oci:../out").ok();
+    assert_eq!(Layout::at(sandbox.path("out")).root()["layers"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn files_that_are_not_there_or_lead_away_are_errors() {
+    let sandbox = module().file(".gimg.yaml", "files: [{from: gone.txt, to: /gone.txt}]\n");
+    sandbox.run("gimg build ./cmd/app -o oci:../out").fails(3, &["read files", "no such file", "gone.txt"]);
+    std::os::unix::fs::symlink("/etc/passwd", sandbox.path("src/gone.txt")).unwrap();
+    sandbox.run("gimg build ./cmd/app -o oci:../out").fails(3, &["read files", "gone.txt", "/etc/passwd"]);
+    for (entry, words) in [
+        ("{from: go.mod, to: relative}", "files[0].to"),
+        ("{from: go.mod, to: /a/../b}", "files[0].to"),
+        ("{from: go.mod, to: /x, mode: 0888}", "octal"),
+        ("{from: go.mod, to: /x, owner: root}", "numbers"),
+        ("{from: go.mod}", "the key to is missing"),
+        ("{from: '', to: /x}", "files[0].from"),
+        ("{from: go.mod, to: /.wh.x}", ".wh."),
+    ] {
+        sandbox.write(".gimg.yaml", &format!("files: [{entry}]\n"));
+        sandbox.run("gimg build ./cmd/app -o oci:../out").fails(3, &[words]);
+    }
+    assert!(!sandbox.path("out/index.json").exists());
+}

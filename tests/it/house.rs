@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("event", &["oci"]),
     ("fs", &["image"]),
     ("git", &["plan", "process"]),
-    ("go", &["binary", "plan", "process"]),
+    ("go", &["binary", "oci", "plan", "process"]),
     ("image", &["content", "oci"]),
     ("kube", &[]),
     ("oci", &[]),

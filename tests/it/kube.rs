@@ -21,7 +21,7 @@ fn object(sandbox: &Sandbox, name: &str) -> Value {
     serde_json::from_str(&sandbox.run(&format!("kubectl get {name} -o json")).ok().stdout).unwrap()
 }
 
-const DEPLOYMENT: &str = "# kept\r\napiVersion: apps/v1\r\nkind: Deployment\r\nmetadata: {name: web, labels: {app: web}}\r\nspec:\r\n  \
+const DEPLOYMENT: &str = "\u{feff}# kept\r\napiVersion: apps/v1\r\nkind: Deployment\r\nmetadata: {name: web, labels: {app: web}}\r\nspec:\r\n  \
                           selector: {matchLabels: {app: web}}\r\n  template:\r\n    metadata: {labels: {app: web}}\r\n    spec:\r\n      \
                           containers:\r\n      - {name: hello, image: \"ko://example.com/hello/cmd/hello\"} # why\r\n      - name: other\r\n        \
                           image: >-\r\n          ko://example.com/hello/cmd/other\r\n---\r\n# nothing\r\n---\r\n\

@@ -83,8 +83,7 @@ fn compressions_hold_the_same_files() {
 #[test]
 fn static_has_linux_only_and_scratch_takes_what_is_named() {
     let sandbox = tiny();
-    sandbox.run("gimg build --platform freebsd/amd64").fails(5, &["it has linux only", "--base scratch"]);
-    sandbox.run("gimg build --platform windows/amd64 --base scratch").fails(2, &["Windows images"]);
+    sandbox.run("gimg build --platform freebsd/amd64").fails(2, &["it has linux only", "--base scratch"]);
     sandbox.run("gimg build --base scratch").ok();
     let layout = Layout::at(sandbox.path("src/gimg-out/tiny"));
     let manifest = layout.root();

@@ -253,6 +253,15 @@ fn a_build_that_fails_writes_no_yaml() {
     assert_eq!(registry.asked("PUT", "/manifests/"), 0);
 }
 
+#[test]
+fn without_pushing_references_are_made_all_the_same() {
+    let sandbox = Sandbox::go("hello").env("KO_DOCKER_REPO", "registry.invalid/x");
+    let sandbox = sandbox.file("a.yaml", &format!("- ko://{HELLO}\n"));
+    let ran = sandbox.run("gimg resolve -f a.yaml --push=false -B").ok();
+    assert!(ran.stdout.starts_with("- registry.invalid/x/hello"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("@sha256:"), "{}", ran.stdout);
+}
+
 // ---- kubectl ----
 
 /// A `kubectl` that writes down its arguments, its input and its process, and exits with a code.
@@ -309,6 +318,9 @@ fn kubectl_gets_what_is_read_from_standard_input_too() {
     let (stub, sandbox) = Stub::new(Sandbox::new(), 0);
     fed(&sandbox, "gimg apply -f -", b"a: 1\n").ok();
     assert_eq!(stub.read("stdin"), "a: 1\n\n---\n");
+    // kubectl must not take what follows for JSON too.
+    fed(&sandbox, "gimg apply -f -", b" {}").ok();
+    assert_eq!(stub.read("stdin"), "---\n {}\n---\n");
     // More than a pipe holds.
     let large = "# ten bytes\n".repeat(100_000);
     fed(&sandbox, "gimg create -f -", large.as_bytes()).ok();

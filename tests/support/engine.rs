@@ -186,6 +186,10 @@ async fn answer(
             let id = find(&state, rest.trim_end_matches("/json"));
             Ok(id.map_or(message(404, "no such image"), |id| reply(200, json!({"Id": id}).to_string())))
         }
+        ("GET", _, Some(rest)) if rest.ends_with("/get") => {
+            let id = find(&state, rest.trim_end_matches("/get"));
+            Ok(id.map_or(message(404, "no such image"), |id| reply(200, saved(&locked(&state).images[&id]))))
+        }
         ("POST", _, Some(rest)) if rest.ends_with("/tag") => {
             let Some(id) = find(&state, rest.trim_end_matches("/tag")) else {
                 return Ok(message(404, "no such image"));
@@ -199,6 +203,18 @@ async fn answer(
         }
         _ => Ok(message(404, "page not found")),
     }
+}
+
+/// The tar of an image, as it was loaded.
+fn saved(image: &Loaded) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in &image.files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, &bytes[..]).unwrap();
+    }
+    tar.into_inner().unwrap()
 }
 
 /// The config's digest of an image by that or by a name.

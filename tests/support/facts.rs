@@ -189,6 +189,18 @@ impl Witness<'_> {
                 _ => "file",
             };
             let clean = format!("{word} {}", name.trim_matches('/'));
+            // Every layer for Windows has the folders on the way to its files.
+            let here = |part: &str| Key {
+                image: self.name.to_owned(),
+                platform: platform.to_owned(),
+                item: clean.clone(),
+                part: part.to_owned(),
+            };
+            if word == "folder"
+                && entry.iter().all(|(part, value)| self.facts.get(&here(part)) == Some(value))
+            {
+                continue;
+            }
             for (part, value) in entry {
                 self.say(platform, &clean, part, value);
             }

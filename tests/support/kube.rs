@@ -36,7 +36,7 @@ impl ApiServer {
                 .arg(format!("--initial-cluster=one={peers}")),
         );
         std::fs::write(server.path("tokens"), "secret,admin,1,system:masters\n").unwrap();
-        let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls/server.key");
+        let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls");
         server.spawn(
             Command::new(tool("kube-apiserver"))
                 .args([format!("--etcd-servers={etcd}"), format!("--secure-port={api}")])
@@ -48,8 +48,8 @@ impl ApiServer {
                 ])
                 .arg(format!("--cert-dir={}", server.path("certificates").display()))
                 .arg(format!("--token-auth-file={}", server.path("tokens").display()))
-                .arg(format!("--service-account-key-file={}", key.display()))
-                .arg(format!("--service-account-signing-key-file={}", key.display())),
+                .arg(format!("--service-account-key-file={}", tls.join("server.pem").display()))
+                .arg(format!("--service-account-signing-key-file={}", tls.join("server.key").display())),
         );
         let config = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\n\

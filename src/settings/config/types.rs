@@ -38,6 +38,10 @@ pub struct Config {
     /// Whether Go stamps programs with git's state. Without it: as your Go does.
     #[schemars(extend("x-gimg" = true))]
     pub buildvcs: Option<bool>,
+    /// Whether git's state goes into the annotations `org.opencontainers.image.revision`, `source`, `version` and
+    /// `created`.
+    #[schemars(extend("x-gimg" = true))]
+    pub annotate_vcs: bool,
     /// How layers are compressed: `gzip[:1-9]`, `zstd[:1-19]` or none.
     #[schemars(extend("x-gimg" = true))]
     pub compression: Option<String>,

@@ -158,6 +158,30 @@ impl Api {
         }
     }
 
+    /// The image called `name` as the engine saves it; none if it has no such image.
+    ///
+    /// # Errors
+    /// Whatever the engine says.
+    pub(super) async fn save(&self, name: &str) -> Result<Option<ByteStream>> {
+        let what = format!("save {name} from {}", self.name);
+        let request = self.client.get(format!("{}/images/{name}/get", self.base));
+        let sending = async { request.send().await.map_err(|e| self.unreachable(&what, &e)) };
+        let answer = self.while_it_moves(&what, &AtomicU64::new(0), sending).await?;
+        match answer.status().as_u16() {
+            200 => {
+                let api = self.clone();
+                Ok(Some(Box::pin(
+                    answer.bytes_stream().map(move |piece| piece.map_err(|e| api.unreachable(&what, &e))),
+                )))
+            }
+            status => {
+                let (_, text) = self.read(&what, answer).await?;
+                let unknown = status == 404 || failure(&text).is_some_and(|why| is_unknown(&why));
+                if unknown { Ok(None) } else { Err(self.refused(&what, &text)) }
+            }
+        }
+    }
+
     /// `work`, as long as `moved` grows now and then.
     async fn while_it_moves<T>(
         &self,
@@ -215,6 +239,12 @@ impl Api {
         };
         Error::new(Kind::Refused, what, why).at(&self.address)
     }
+}
+
+/// Whether an engine says that it has no such image: some say it with status 500.
+fn is_unknown(why: &str) -> bool {
+    let why = why.to_lowercase();
+    why.contains("no such image") || why.contains("image not known") || why.contains("does not exist")
 }
 
 /// What to do about an engine that isn't there.

@@ -8,6 +8,7 @@
 mod api;
 mod command;
 mod find;
+mod save;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,10 +17,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::content::{Blob, BoxFuture, ByteStream, Graph, ImageName, Source, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Put};
+use crate::image::Compression;
 use crate::oci::{Digest, ImageIndex, Platform, Tag, annotation, json};
 use crate::store::Scratch;
 use crate::target::archive::Format;
@@ -27,6 +30,7 @@ use crate::target::pack::{self, Kept};
 
 use api::Api;
 use command::{Ctr, Podman};
+pub use save::Saved;
 
 /// Which engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +99,41 @@ impl Engine {
             }
         };
         Ok(Engine { which: which.clone(), name, platform, places })
+    }
+
+    /// The image called `name` in the Docker that `env` leads to; its layers come to lie in `scratch`, compressed
+    /// as `compression` says by `threads` threads.
+    ///
+    /// # Errors
+    /// No such engine or image, or one that isn't what its config says.
+    pub async fn image(
+        name: &str,
+        env: &BTreeMap<String, String>,
+        scratch: &Arc<Scratch>,
+        compression: Compression,
+        threads: usize,
+    ) -> Result<Saved> {
+        let api = Api::new("docker", &find::docker(env)?)?;
+        let Some(mut content) = api.save(name).await? else {
+            return Err(Error::new(Kind::Base, "read the image", "docker has no image of this name"));
+        };
+        let (file, path) = scratch.file()?;
+        let io = |e: &std::io::Error| Error::io("write", &path, e);
+        let mut file = tokio::fs::File::from_std(file);
+        while let Some(piece) = content.next().await {
+            file.write_all(&piece?).await.map_err(|e| io(&e))?;
+        }
+        file.flush().await.map_err(|e| io(&e))?;
+        drop(file);
+        let (scratch, tar) = (Arc::clone(scratch), path.clone());
+        let work = move || {
+            let saved = save::read(&tar, compression, threads, &scratch);
+            Scratch::remove(&tar);
+            saved
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::new(Kind::Internal, "read the image", e))?
     }
 
     /// Which one it is.
@@ -199,12 +238,12 @@ impl EngineTarget {
     /// The image as a stream for `place`; what goes by is reported as of `total` bytes.
     fn stream(&self, image: &Graph, wanted: &Wanted, place: &Place, total: u64) -> Result<ByteStream> {
         let images = std::slice::from_ref(image);
-        let tree = match place.format() {
+        let packed = match place.format() {
             Format::Docker => pack::docker(images, |_| vec![wanted.reference.clone()], &self.kept)?,
             Format::Oci => pack::oci(images, index_json(image, wanted)?, &self.kept)?,
         };
         let (observer, digest) = (Arc::clone(&self.observer), wanted.manifest);
-        Ok(Box::pin(pack::stream(tree).inspect(move |piece| {
+        Ok(Box::pin(pack::stream(packed).inspect(move |piece| {
             if let Ok(bytes) = piece {
                 observer.on(Event::Sent { digest, bytes: bytes.len() as u64, total });
             }

@@ -14,6 +14,7 @@ pub(super) fn all() -> Vec<Case> {
         go(),
         failures(),
         super::configured::all(),
+        super::windows::all(),
     ]
     .concat()
 }

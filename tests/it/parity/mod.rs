@@ -5,6 +5,7 @@
 mod cases;
 mod configured;
 mod on_purpose;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -35,6 +36,11 @@ impl Difference {
     /// Whether ko has this thing, and gimg hasn't.
     fn only_ko(&self, item: &str) -> bool {
         self.key.item == item && self.key.part.is_empty() && self.gimg.is_none()
+    }
+
+    /// Whether gimg has this thing, and ko hasn't.
+    fn only_gimg(&self, item: &str) -> bool {
+        self.key.item == item && self.key.part.is_empty() && self.ko.is_none()
     }
 
     /// Whether it is about this property of this thing.

@@ -39,6 +39,9 @@ fn gimg_refuses(d: &Difference) -> bool {
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("default base", "all_means_every_platform_of_the_built_in_base"),
     ("references of several programs", "arguments_are_answered_in_their_order_and_patterns_find_every_main"),
+    ("bases with foreign layers", "layers_that_are_kept_elsewhere_need_a_word_and_are_never_moved"),
+    ("`--debug` on a platform without Delve", "platforms_without_a_debugger_are_refused"),
+    ("the debugger of `--debug`", "another_module_than_the_pinned_one_is_refused"),
     ("tags", "tags_move_only_when_every_program_is_there"),
 ];
 
@@ -46,7 +49,8 @@ const KODATA_STEP: &str = "history of kodata contents, at $KO_DATA_PATH";
 
 pub(super) const ON_PURPOSE: &[OnPurpose] = &[
     always("no empty layer", "no kodata", |d| {
-        d.only_ko("folder var/run/ko")
+        let folders = ["var/run/ko", "Files/var", "Files/var/run", "Files/var/run/ko"];
+        folders.iter().any(|f| d.only_ko(&format!("folder {f}")))
             || d.only_ko(KODATA_STEP)
             || d.about("layers", "number") && d.is_pair("2", "1")
     }),
@@ -64,7 +68,9 @@ pub(super) const ON_PURPOSE: &[OnPurpose] = &[
             && d.gimg.as_deref().is_some_and(|g| !g.starts_with('/') && g.ends_with('/') == folder)
     }),
     always("modes of data", "files in layers", |d| {
-        d.key.item.starts_with("file var/run/ko/") && d.key.part == "mode" && d.is_pair("0555", "0444")
+        let is_data =
+            ["file var/run/ko/", "file Files/var/run/ko/"].iter().any(|f| d.key.item.starts_with(f));
+        is_data && d.key.part == "mode" && d.is_pair("0555", "0444")
     }),
     always("author", "author and history", |d| {
         d.about("config", "author")
@@ -146,6 +152,19 @@ pub(super) const ON_PURPOSE: &[OnPurpose] = &[
         there && d.ko.is_none()
     }),
     named("whiteouts", "`.wh.` names in kodata", gimg_refuses),
+    named("program of Windows", "Windows programs", |d| {
+        let (plain, exe) = (r#"["C:\\ko-app\\tiny"]"#, r#"["C:\\ko-app\\tiny.exe"]"#);
+        d.only_ko("file Files/ko-app/tiny")
+            || d.only_ko("history of go build output, at /ko-app/tiny")
+            || d.only_gimg("file Files/ko-app/tiny.exe")
+            || d.only_gimg(r"history of go build output, at C:\ko-app\tiny.exe")
+            || d.about("run config", "Entrypoint") && d.is_pair(plain, exe)
+    }),
+    named("path of Windows", "Windows programs", |d| {
+        let ko = d.ko.as_ref().map(|env| env.replace(r":C:\\ko-app", r";C:\\ko-app"));
+        d.about("run config", "Env") && ko == d.gimg
+    }),
+    named("links of Windows", "Windows programs", |d| d.only_gimg("file Files/var/run/ko/l")),
     named("program name", "the program of `example.com/tool/v2`", |d| {
         let with = |name: &str| d.key.item.ends_with(&format!("ko-app/{name}"));
         with("v2") && d.gimg.is_none()

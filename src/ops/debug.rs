@@ -1,0 +1,50 @@
+//! `--debug`: the debugger's layer for each platform.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::event::Event;
+use crate::go::{self, Go};
+use crate::image::Written;
+use crate::image::contents::{self, ProgramFile};
+use crate::oci::Platform;
+use crate::ops::publish::Publisher;
+use crate::plan::{PROGRAMS_DIR, command, debug};
+use crate::store::Scratch;
+
+/// The debugger's layers by platform; empty without `--debug`.
+pub(super) type Debuggers = BTreeMap<Platform, (Written, Arc<Path>)>;
+
+/// Builds and packs the debugger once for each platform, whatever the number of images.
+pub(super) async fn debuggers(go: &Go, publisher: &Publisher<'_>) -> Result<Debuggers> {
+    let mut layers = Debuggers::new();
+    let platforms = publisher.images.iter().flat_map(|i| &i.platforms);
+    // One at a time, beside the programs: there are few.
+    for platform in platforms.filter(|_| publisher.settings.debug) {
+        if !layers.contains_key(platform) {
+            layers.insert(platform.clone(), debugger(go, publisher, platform).await?);
+        }
+    }
+    Ok(layers)
+}
+
+async fn debugger(go: &Go, publisher: &Publisher<'_>, platform: &Platform) -> Result<(Written, Arc<Path>)> {
+    let (observer, scratch) = (&publisher.cx.observer, &publisher.cx.scratch);
+    let packages = vec![debug::PACKAGE.to_owned()];
+    observer.on(Event::CompileStarted { platform: platform.clone(), packages: packages.clone() });
+    let start = Instant::now();
+    let target = command::target(platform, &go.toolchain, &[])?;
+    let (module, out, temporary) = (scratch.directory()?, scratch.directory()?, scratch.directory()?);
+    let binary = go::delve(go, &target, &module, &out, &temporary).await?;
+    let elapsed = start.elapsed();
+    observer.on(Event::Compiled { platform: platform.clone(), packages, elapsed });
+    let name = debug::PROGRAM.to_owned();
+    let file = ProgramFile { name, path: binary.path.clone(), size: binary.size, capabilities: None };
+    let tree = contents::programs(PROGRAMS_DIR, &[file])?;
+    let written = publisher.write(tree, crate::fs::open).await?;
+    Scratch::remove(&binary.path);
+    Ok(written)
+}
