@@ -389,7 +389,10 @@ impl Lab {
         let images = manifest.as_array().unwrap();
         let mut roots = Vec::new();
         for image in images {
-            say(facts, "archive", "tags", without_digest(&image["RepoTags"].to_string()));
+            // Of several tags ko's order is random.
+            let mut tags: Vec<&Value> = image["RepoTags"].as_array().unwrap().iter().collect();
+            tags.sort_by_key(|t| t.to_string());
+            say(facts, "archive", "tags", without_digest(&serde_json::json!(tags).to_string()));
             let mut blobs = BTreeMap::new();
             let mut descriptor = |name: &Value, media_type: &str| {
                 let bytes = files[name.as_str().unwrap()].clone();
