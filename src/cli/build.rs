@@ -18,7 +18,7 @@ pub(super) struct BuildArgs {
     packages: Vec<String>,
     #[command(flatten)]
     flags: BuildFlags,
-    /// Say what would be done: names, bases, commands; compile, write and push nothing
+    /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
