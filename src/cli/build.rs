@@ -21,7 +21,7 @@ pub(super) struct BuildArgs {
     all: bool,
     #[command(flatten)]
     flags: BuildFlags,
-    /// Say what would be done: names, bases, commands; compile, write and push nothing
+    /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -30,7 +30,7 @@ pub(super) struct PackArgs {
     kodata: Option<PathBuf>,
     #[command(flatten)]
     flags: ImageFlags,
-    /// Say what would be done: names, bases, layers; write and push nothing
+    /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
