@@ -81,6 +81,13 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 impl Go {
+    /// The same, with its children's temporary files in `temporary`.
+    #[must_use]
+    pub fn with_temporary(mut self, temporary: &Path) -> Self {
+        temporary.clone_into(&mut self.temporary);
+        self
+    }
+
     /// A `go` child in `dir` with the resolved settings and nothing else of Go's.
     #[must_use]
     pub fn child(&self, dir: &Path) -> Child {

@@ -162,7 +162,8 @@ fn base(base: &Base) -> String {
 /// A `go build`, as it would be run.
 fn compile(go: &Go, group: &CompileGroup, secrets: &Secrets) -> PlannedCompile {
     let private = Path::new(PRIVATE);
-    let child = go::command(go, group, &private.join("out"));
+    let go = go.clone().with_temporary(&private.join("tmp"));
+    let child = go::command(&go, group, &private.join("out"));
     let program = child.program.to_string_lossy();
     let argv = std::iter::once(program).chain(child.args.iter().map(|a| a.to_string_lossy()));
     PlannedCompile {
