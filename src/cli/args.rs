@@ -62,13 +62,13 @@ impl From<Color> for ui::Color {
 /// Which files of YAML to read: `resolve`, `apply` and `create`.
 #[derive(Debug, Args)]
 pub(super) struct FileFlags {
-    /// YAML or JSON files, directories of them, or - for standard input; comma lists or repeated
+    /// YAML or JSON files, directories of them, or - for stdin
     #[arg(short, long, value_name = "FILE", value_delimiter = ',')]
     filename: Vec<String>,
     /// Also read the directories in directories
     #[arg(short = 'R', long)]
     recursive: bool,
-    /// Leave out Kubernetes objects that this label selector doesn't select
+    /// Leave out objects that this label selector doesn't select
     #[arg(short = 'l', long, value_name = "SELECTOR", allow_hyphen_values = true)]
     selector: Option<String>,
 }
@@ -100,7 +100,7 @@ impl Common {
 /// How programs are built and published: `build`, and every command that builds on the way.
 #[derive(Debug, Args)]
 pub(super) struct BuildFlags {
-    /// os[/arch[/variant]], comma lists, or all [default: linux/amd64]
+    /// os[/arch[/variant]], comma lists, all [default: linux/amd64]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
     #[command(flatten)]
@@ -118,7 +118,7 @@ pub(super) struct BuildFlags {
 /// How `go build` is called.
 #[derive(Debug, Args)]
 struct CompileFlags {
-    /// Put the debugger Delve into images and start the program under it; implies --disable-optimizations
+    /// Start programs under Delve, which goes into the image
     #[arg(long)]
     debug: bool,
     /// Compile without optimizations and inlining
@@ -142,7 +142,7 @@ pub(super) struct ImageFlags {
     /// static, scratch, a registry reference, oci:DIR or ko.local/NAME [default: static]
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
-    /// Take bases with layers that are kept elsewhere (urls), as old Windows bases have
+    /// Take bases with layers that are kept elsewhere (urls)
     #[arg(long)]
     allow_nondistributable: bool,
     /// gzip[:1-9], zstd[:1-19] or none [default: gzip]

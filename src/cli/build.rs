@@ -16,7 +16,7 @@ pub(super) struct BuildArgs {
     /// Local paths, patterns or import paths, with or without ko:// [default: .]
     #[arg(value_name = "PACKAGE")]
     packages: Vec<String>,
-    /// Build every program that the configuration file has an entry for
+    /// Build every program with an entry in the configuration file
     #[arg(long, conflicts_with = "packages")]
     all: bool,
     #[command(flatten)]

@@ -8,12 +8,13 @@ use crate::content::copy::Copier;
 use crate::error::Result;
 use crate::event::Event;
 use crate::go::{self, Go};
+use crate::image::Filesystem;
 use crate::image::assemble::DATA_DIR;
 use crate::ops::base::Bases;
 use crate::ops::lookup::{Found, lookup};
 use crate::ops::{Context, pack, publish, targets};
 use crate::plan::secrets::Secrets;
-use crate::plan::{self, CompileGroup, ImagePlan, PROGRAMS_DIR, debug};
+use crate::plan::{self, CompileGroup, ImagePlan, debug};
 use crate::report::{
     DryRun, LayerKind, PlannedBase, PlannedCompile, PlannedConfig, PlannedImage, PlannedLayer,
     PlannedPlatform,
@@ -86,6 +87,7 @@ impl Teller<'_> {
         let destinations = self.copiers.iter().zip(&self.settings.destinations);
         let destinations = destinations.filter(|(_, d)| **d != Destination::Nowhere);
         let config = &image.config;
+        let debugger = if self.settings.debug { debug::command() } else { Vec::new() };
         let name = &image.name;
         Ok(PlannedImage {
             import_path: image.import_path.clone(),
@@ -99,7 +101,7 @@ impl Teller<'_> {
                 user: config.user.as_deref().map(text),
                 working_dir: config.working_dir.as_deref().map(text),
                 env: config.env.iter().map(|(k, v)| (k.clone(), self.secrets.variable(k, v))).collect(),
-                entrypoint: config.entrypoint.iter().map(|a| text(a)).collect(),
+                entrypoint: config.entrypoint.iter().chain(&debugger).map(|a| text(a)).collect(),
                 cmd: config.cmd.as_ref().map(|cmd| cmd.iter().map(|a| text(a)).collect()),
                 labels: texts(&config.labels),
                 fields: config.extra.iter().map(|(k, v)| (k.clone(), self.secrets.json(v))).collect(),
@@ -116,6 +118,7 @@ impl Teller<'_> {
                 .programs
                 .iter()
                 .map(|p| format!("{}/{}", image.programs_dir.trim_end_matches('/'), p.file(&platform.os)))
+                .map(|path| Filesystem::of(platform).path(&path))
                 .collect(),
         });
         platforms.collect()
@@ -134,14 +137,17 @@ impl Teller<'_> {
             layers.push(layer(LayerKind::Kodata, from, DATA_DIR));
         }
         for files in &image.files {
-            let destination = &files.destination;
-            let name = destination.file_name.as_ref().map(|_| "/").unwrap_or_default();
-            let to = format!("/{}{name}", destination.to);
-            layers.push(layer(LayerKind::Files, vec![path(&files.from)], &to));
+            let to = &files.destination;
+            let name = to.file_name.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+            layers.push(layer(LayerKind::Files, vec![path(&files.from)], &format!("/{}{name}", to.to)));
         }
         if self.settings.debug {
-            let from = vec![debug::PACKAGE.to_owned()];
-            layers.push(layer(LayerKind::Debugger, from, PROGRAMS_DIR));
+            let from = vec![format!("{}@{}", debug::PACKAGE, debug::VERSION)];
+            layers.push(layer(
+                LayerKind::Debugger,
+                from,
+                &format!("{}/{}", plan::PROGRAMS_DIR, debug::PROGRAM),
+            ));
         }
         layers.push(layer(LayerKind::Programs, programs, &image.programs_dir));
         Ok(layers)

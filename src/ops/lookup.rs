@@ -84,6 +84,7 @@ pub(super) struct Prebuilt {
     pub(super) facts: Facts,
     /// As the facts' bases.
     pub(super) bases: Vec<Bases>,
+    pub(super) engines: Engines,
 }
 
 /// Looks up what an image needs whose program is compiled: no toolchain is asked. Sources need not be there.
@@ -92,6 +93,9 @@ pub(super) async fn lookup_prebuilt(
     settings: &Settings,
     package: &Package,
 ) -> Result<Prebuilt> {
+    let engines = Engines::connect(cx, settings).await?;
+    let platforms = engines.requested(&settings.platforms);
+    let settings = &Settings { platforms, ..settings.clone() };
     let there = settings.rules.iter().map(|rule| crate::fs::is_directory(&rule.package));
     let rules: Vec<Option<String>> = settings
         .rules
@@ -105,12 +109,16 @@ pub(super) async fn lookup_prebuilt(
             .on(Event::Warning(format!("{} doesn't count: no package of a module is at {dir}", rule.name)));
     }
     let packages = vec![vec![package.clone()]];
-    let (git, (chosen, bases)) =
-        tokio::try_join!(git_state(settings), bases(cx, settings, &rules, &packages))?;
+    let (git, source, (chosen, bases)) =
+        tokio::try_join!(git_state(settings), source(settings), bases(cx, settings, &rules, &packages))?;
+    for found in &bases {
+        engines.check(cx, &found.platforms())?;
+    }
     let templates = TemplateFacts {
         env: cx.env.all().clone(),
         time: settings.epoch.unwrap_or(cx.now),
         git,
+        source,
         ..TemplateFacts::default()
     };
     let facts = Facts {
@@ -121,7 +129,7 @@ pub(super) async fn lookup_prebuilt(
         bases: chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect(),
         templates,
     };
-    Ok(Prebuilt { facts, bases })
+    Ok(Prebuilt { facts, bases, engines })
 }
 
 /// Git's state, if a template asks for it.

@@ -1,6 +1,7 @@
 //! `gimg pack`: programs that something else compiled become the image that `gimg build` makes of them, to the byte.
 //! No Go toolchain is asked for anything.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures_util::future::{join_all, try_join_all};
@@ -12,7 +13,6 @@ use crate::go::Binary;
 use crate::image::assemble::Inherited;
 use crate::oci::Platform;
 use crate::ops::base::Bases;
-use crate::ops::debug::Debuggers;
 use crate::ops::engines::Engines;
 use crate::ops::lookup::{self, lookup_prebuilt};
 use crate::ops::publish::Publisher;
@@ -42,8 +42,8 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
         }
     });
     let (packed, data) = tokio::try_join!(try_join_all(programs), publisher.data())?;
-    let images = publisher.publish(&packed.into_iter().collect(), &data, &Debuggers::new()).await?;
-    Ok(Report { images, named: vec![vec![0]], elapsed: start.elapsed() })
+    let images = publisher.publish(&packed.into_iter().collect(), &data, &BTreeMap::new()).await?;
+    Ok(Report { images, named: Vec::new(), elapsed: start.elapsed() })
 }
 
 /// The program of each platform of the base: those of one CPU share it, whatever version of the system they name.
@@ -81,7 +81,6 @@ pub(super) async fn ready(cx: &Context, pack: &Pack) -> Result<Ready> {
     if let Some(dir) = pack.kodata.as_ref().filter(|dir| !crate::fs::is_directory(dir)) {
         return Err(Error::new(Kind::Input, "read --kodata", "there is no such directory").at(dir.display()));
     }
-    let engines = Engines::connect(cx, settings).await?;
     // The first program's failure is reported, not the fastest.
     let read = join_all(pack.programs.iter().map(|p| read(cx, p))).await;
     let binaries = read.into_iter().collect::<Result<Vec<Binary>>>()?;
@@ -91,9 +90,8 @@ pub(super) async fn ready(cx: &Context, pack: &Pack) -> Result<Ready> {
     };
     // Nothing of it is on this machine.
     let package = Package { import_path, dir: settings.cwd.clone(), module_dir: settings.cwd.clone() };
-    let lookup::Prebuilt { facts, bases } = lookup_prebuilt(cx, settings, &package).await?;
+    let lookup::Prebuilt { facts, bases, engines } = lookup_prebuilt(cx, settings, &package).await?;
     let image = plan::prebuilt(settings, &facts, &package, pack.kodata.clone())?;
-    engines.check(cx, &image.platforms)?;
     Ok(Ready { image, binaries, bases, engines })
 }
 

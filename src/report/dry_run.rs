@@ -77,10 +77,10 @@ pub enum LayerKind {
     Kodata,
     /// Files of the configuration.
     Files,
-    /// The debugger.
-    Debugger,
     /// The programs.
     Programs,
+    /// The debugger.
+    Debugger,
 }
 
 /// A layer to be made.

@@ -49,8 +49,8 @@ fn image(image: &PlannedImage) -> String {
         let kind = match layer.kind {
             LayerKind::Kodata => "kodata",
             LayerKind::Files => "files",
-            LayerKind::Debugger => "debugger",
             LayerKind::Programs => "programs",
+            LayerKind::Debugger => "debugger",
         };
         lines.add("layer", &format!("{kind}: {} -> {}", layer.from.join(", "), layer.to));
     }

@@ -215,7 +215,8 @@ fn volumes_are_respected() {
 #[test]
 fn help_fits_a_screen_with_an_example() {
     let sandbox = Sandbox::new();
-    for command in ["build", "pack", "push", "init", "schema", "resolve", "apply", "run", "login", "version"]
+    for command in
+        ["build", "pack", "push", "init", "schema", "resolve", "apply", "create", "run", "login", "version"]
     {
         let help = sandbox.run(&format!("gimg {command} --help")).ok().stdout;
         assert!(help.contains("Example: gimg"), "{command}");
