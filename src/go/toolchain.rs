@@ -98,8 +98,14 @@ impl Go {
     }
 }
 
-/// Runs a `go` child; a missing program is an error of its own.
+/// Runs a `go` child; a missing program is an error of its own. What its C compiler leaves behind when it is stopped lies
+/// beside Go's own temporary files.
 pub(super) async fn start(child: &Child) -> Result<Output> {
+    let temporary = child.set.iter().rev().find(|(key, _)| key == GOTMPDIR);
+    let child = match temporary {
+        Some((_, dir)) => child.clone().env("TMPDIR", dir),
+        None => child.clone(),
+    };
     child.run().await.map_err(|e| match e {
         StartError::NotFound => {
             let is_path = child.program.components().count() > 1;

@@ -172,10 +172,10 @@ fn a_single_file_has_no_name_and_nothing_is_none() {
     assert!(boundary.list(&tree.at("m/none"), "files").unwrap().is_none());
     let empty = boundary.list(&tree.at("m/kodata"), "files").unwrap().unwrap();
     assert!(empty.files.is_empty() && empty.directories.is_empty());
-    assert!(kodata(&tree.at("m"), None).unwrap().is_none());
+    assert!(kodata(&tree.at("m/kodata"), None).unwrap().is_none());
     std::fs::remove_dir(tree.at("m/kodata")).unwrap();
     tree.write("m/kodata", "a file");
-    assert!(kodata(&tree.at("m"), None).unwrap_err().to_string().contains("not a directory"));
+    assert!(kodata(&tree.at("m/kodata"), None).unwrap_err().to_string().contains("not a directory"));
 }
 
 #[test]
