@@ -186,9 +186,9 @@ struct PublishArgs {
     /// Load into Docker, as --output docker:
     #[arg(short = 'L', long)]
     local: bool,
-    /// The repository to push below [env: GIMG_REPO, KO_DOCKER_REPO]
+    /// The repository to push below; repeatable [env: GIMG_REPO, KO_DOCKER_REPO]
     #[arg(long, value_name = "REPO")]
-    repo: Option<String>,
+    repo: Vec<String>,
     /// --push=false publishes nothing, and prints the same
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true",
         require_equals = true, hide_possible_values = true, hide_default_value = true, action = ArgAction::Set)]

@@ -48,7 +48,7 @@ pub async fn list(go: &Go, query: &Query, flags: &[String], target: &Target) -> 
     let mut child = go
         .child(&query.dir)
         .args(["list", "-e", "-json=ImportPath,Name,Dir,Match,Error"])
-        .args(flags.iter().filter(|f| command::matters_to_list(f)))
+        .args(command::list_flags(flags))
         .arg("--")
         .args(&query.patterns);
     child.set.extend(target.environment.iter().cloned());

@@ -3,7 +3,7 @@
 //! The words are those of capabilities(7), the clauses those of cap_from_text(3); the bytes are the kernel's
 //! `struct vfs_cap_data` of revision 2 (include/uapi/linux/capability.h), little-endian.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, nearest};
 
 /// The name of the extended attribute.
 pub const XATTR: &str = "security.capability";
@@ -147,11 +147,9 @@ fn capability(word: &str, term: &str) -> Result<u64> {
         return Err(bad(term, "a capability is missing").hint("such as net_bind_service=ep"));
     }
     let error = bad(term, format!("unknown capability \"{word}\""));
-    let likeness = |known: &&str| strsim::jaro_winkler(name, known);
-    let nearest = NAMES.iter().chain(&["all"]).map(|known| (likeness(known), known));
-    match nearest.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((likeness, known)) if likeness > 0.75 => Err(error.hint(format!("did you mean {known}?"))),
-        _ => Err(error.hint("capabilities(7) lists them, such as net_bind_service")),
+    match nearest(name, NAMES.iter().chain(&["all"]).copied()) {
+        Some(known) => Err(error.hint(format!("did you mean {known}?"))),
+        None => Err(error.hint("capabilities(7) lists them, such as net_bind_service")),
     }
 }
 

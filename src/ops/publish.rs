@@ -16,7 +16,7 @@ use crate::go::Binary;
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
 use crate::image::contents::{self, Listing, ProgramFile};
 use crate::image::{FileTree, Filesystem, Written, layer};
-use crate::oci::{Descriptor, History};
+use crate::oci::{Descriptor, History, Repository};
 use crate::ops::base::Bases;
 use crate::ops::debug::Debuggers;
 use crate::ops::{Context, blocking};
@@ -185,10 +185,15 @@ impl Publisher<'_> {
             assembled.push(self.assemble(index, image, packed, &data[index], debuggers)?);
         }
         let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
-        try_join_all(self.copiers.iter().flat_map(|c| graphs.iter().map(move |g| c.content(g)))).await?;
+        let further = self.further(&graphs);
+        let all: Vec<Graph> = graphs.iter().chain(&further).cloned().collect();
+        // Registries have further names for the same; other destinations don't.
+        let sent = |d: &Destination| if *d == Destination::Registry { &all } else { &graphs };
+        let each = || self.copiers.iter().zip(&self.settings.destinations).map(|(c, d)| (c, sent(d)));
+        try_join_all(each().flat_map(|(c, graphs)| graphs.iter().map(move |g| c.content(g)))).await?;
         // Every destination has everything: only now do names move.
-        for copier in self.copiers {
-            copier.publish(&graphs).await?;
+        for (copier, graphs) in each() {
+            copier.publish(graphs).await?;
         }
         self.say_where(&graphs);
         let published: Vec<Published> = assembled.into_iter().map(|i| i.published(self)).collect();
@@ -250,7 +255,18 @@ impl Publisher<'_> {
             (root, images.iter().map(|i| i.manifest.clone()).collect())
         };
         let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
-        Ok(Assembled { graph, import_path: plan.import_path.clone(), platforms })
+        Ok(Assembled { graph, also: plan.also.clone(), import_path: plan.import_path.clone(), platforms })
+    }
+
+    /// The same images under the names of their further repositories.
+    fn further(&self, graphs: &[Graph]) -> Vec<Graph> {
+        let images = self.images.iter().zip(graphs);
+        let names = images.flat_map(|(image, graph)| image.also.iter().map(move |r| (graph, r)));
+        let renamed = names.map(|(graph, repository)| {
+            let name = ImageName { repository: Some(repository.clone()), ..graph.name.clone() };
+            Graph { name, ..graph.clone() }
+        });
+        renamed.collect()
     }
 
     /// With no destination set, people must be told where the image is and what to do with it.
@@ -277,6 +293,8 @@ pub(super) async fn kodata(settings: &Settings, image: &ImagePlan) -> Result<Opt
 /// An image that is ready to be published.
 struct Assembled {
     graph: Graph,
+    /// Further repositories that it is pushed to.
+    also: Vec<Repository>,
     import_path: String,
     platforms: Vec<PublishedPlatform>,
 }
@@ -288,6 +306,7 @@ impl Assembled {
         let mut references: Vec<String> =
             publisher.copiers.iter().map(|c| c.target().reference(&self.graph)).collect();
         references.sort_by_key(|r| r.starts_with("oci") || r.starts_with("docker-archive:"));
+        references.extend(self.also.iter().map(|r| self.graph.reference(&r.to_string())));
         let mut references = references.into_iter();
         let mut reference = references.next().unwrap_or_default();
         if let (true, [tag]) = (publisher.settings.tag_only, self.graph.tags.as_slice())

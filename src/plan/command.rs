@@ -171,11 +171,21 @@ fn check_allowed(flag: &str, place: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a build flag changes which packages there are.
+/// Those build flags that change which packages there are, each with its value, which may be a word of its own.
 #[must_use]
-pub fn matters_to_list(flag: &str) -> bool {
-    let name = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
-    matches!(name, "tags" | "mod" | "modfile" | "overlay")
+pub fn list_flags(flags: &[String]) -> Vec<String> {
+    let mut chosen = Vec::new();
+    let mut rest = flags.iter();
+    while let Some(flag) = rest.next() {
+        let name = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
+        if matches!(name, "tags" | "mod" | "modfile" | "overlay") {
+            chosen.push(flag.clone());
+            if !flag.contains('=') {
+                chosen.extend(rest.next().cloned());
+            }
+        }
+    }
+    chosen
 }
 
 #[cfg(test)]
@@ -205,6 +215,13 @@ mod tests {
         {
             assert!(variant_setting(&bad.parse().unwrap()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_flag_s_value_goes_with_it() {
+        let flags = ["-v", "-tags", "a,b", "--mod=mod", "-race"].map(str::to_owned);
+        assert_eq!(list_flags(&flags), ["-tags", "a,b", "--mod=mod"]);
+        assert!(list_flags(&[]).is_empty());
     }
 
     #[test]

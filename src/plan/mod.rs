@@ -17,7 +17,7 @@ use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
 use crate::image::assemble::rfc3339;
 use crate::image::caps;
-use crate::oci::{Platform, Tag, annotation};
+use crate::oci::{Platform, Repository, Tag, annotation};
 use crate::plan::command::Target;
 use crate::plan::facts::{Facts, Package};
 use crate::plan::templates::Templates;
@@ -74,6 +74,8 @@ pub struct ImagePlan {
     pub kodata: Option<PathBuf>,
     /// What the image is called.
     pub name: ImageName,
+    /// Further repositories that it is pushed to.
+    pub also: Vec<Repository>,
     /// The tags that will name it.
     pub tags: Vec<Tag>,
     /// Which of the bases it stands on.
@@ -211,14 +213,8 @@ fn image(
         };
         map.iter().map(|(k, v)| Ok((k.clone(), value(v)?))).collect()
     };
-    let repository = match (&program.repository, &settings.repository) {
-        (Some(whole), _) => Some(text("repo", whole)?.parse()?),
-        (None, Some(prefix)) => {
-            let prefix = text("the repository", prefix)?.parse()?;
-            Some(naming::repository(&prefix, settings.naming, &package.import_path)?)
-        }
-        (None, None) => None,
-    };
+    let mut repositories = repositories(settings, program, &package.import_path, &text)?.into_iter();
+    let repository = repositories.next();
     let mut tags: Vec<Tag> = Vec::new();
     for template in &program.tags {
         let tag = text("tags", template)?.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?;
@@ -253,6 +249,7 @@ fn image(
         dir: package.dir.clone(),
         kodata: Some(package.dir.join("kodata")),
         name: ImageName { program: naming::program(&package.import_path), repository },
+        also: repositories.collect(),
         tags,
         base,
         platforms: facts.bases[base].1.clone(),
@@ -272,6 +269,30 @@ fn image(
         annotations: annotations(settings, facts, texts("image.annotations", &config.annotations)?)?,
         files: program.files.clone(),
     })
+}
+
+/// Where an image is pushed to: its own repositories, else a name below each of the user's.
+fn repositories(
+    settings: &Settings,
+    program: &Program,
+    import_path: &str,
+    text: &dyn Fn(&str, &str) -> Result<String>,
+) -> Result<Vec<Repository>> {
+    let mut list: Vec<Repository> = Vec::new();
+    let mut add = |repository: Repository| {
+        if !list.contains(&repository) {
+            list.push(repository);
+        }
+    };
+    for whole in &program.repositories {
+        add(text("repo", whole)?.parse()?);
+    }
+    if program.repositories.is_empty() {
+        for prefix in settings.repository.iter().chain(&settings.further) {
+            add(naming::repository(&text("the repository", prefix)?.parse()?, settings.naming, import_path)?);
+        }
+    }
+    Ok(list)
 }
 
 /// The user's annotations, and git's state where they don't say otherwise. A tree with changes says so.
@@ -360,21 +381,27 @@ fn check_collisions(settings: &Settings, images: &[ImagePlan]) -> Result<()> {
     for destination in &settings.destinations {
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
         for image in images {
-            let name = match (destination, &image.name.repository) {
-                (Destination::Registry, Some(repository)) => repository.to_string(),
-                (Destination::LayoutPerProgram(dir), _) => {
-                    dir.join(&image.name.program).display().to_string()
+            let repository = |r: &Option<Repository>| r.as_ref().map(ToString::to_string);
+            let names: Vec<String> = match destination {
+                Destination::Registry => {
+                    image.name.repository.iter().chain(&image.also).map(ToString::to_string).collect()
                 }
-                (_, Some(repository)) => repository.to_string(),
-                (_, None) => image.name.program.clone(),
+                Destination::LayoutPerProgram(dir) => {
+                    vec![dir.join(&image.name.program).display().to_string()]
+                }
+                _ => vec![repository(&image.name.repository).unwrap_or_else(|| image.name.program.clone())],
             };
-            if let Some(other) = taken.insert(name.clone(), &image.import_path) {
-                let why = format!("{other} and {} would both be {name}", image.import_path);
-                let error = Error::new(Kind::Usage, "name the images", why);
-                return Err(match destination {
-                    Destination::Registry => error.hint("build them one by one, or leave out --bare or -B"),
-                    _ => error.hint("build them one by one, each with its own --output"),
-                });
+            for name in names {
+                if let Some(other) = taken.insert(name.clone(), &image.import_path) {
+                    let why = format!("{other} and {} would both be {name}", image.import_path);
+                    let error = Error::new(Kind::Usage, "name the images", why);
+                    return Err(match destination {
+                        Destination::Registry => {
+                            error.hint("build them one by one, or leave out --bare or -B")
+                        }
+                        _ => error.hint("build them one by one, each with its own --output"),
+                    });
+                }
             }
         }
     }

@@ -137,6 +137,39 @@ pub(super) fn destinations(said: &Said, env: &Env, cwd: &Path) -> Result<(Vec<De
     Ok((list, prefix.map(str::to_owned)))
 }
 
+/// The repositories after the first, for images that are pushed to several.
+///
+/// # Errors
+/// One that is no registry's, or is named twice; several of them without a push.
+pub(super) fn further(
+    repositories: &[String],
+    destinations: &[Destination],
+    env: &Env,
+) -> Result<Vec<String>> {
+    let Some((first, further)) = repositories.split_first() else { return Ok(Vec::new()) };
+    let bad = |text: &str, why: &str| Error::new(Kind::Usage, format!("push to {text}"), why.to_owned());
+    let mut seen = vec![first];
+    for text in further {
+        if seen.contains(&text) {
+            return Err(bad(text, "the repository is named twice"));
+        }
+        if [first, text].iter().any(|t| engine_of(t, env).is_some()) {
+            return Err(bad(text, "several repositories must be registries'"));
+        }
+        if !text.contains("{{") {
+            text.parse::<Prefix>()?;
+        }
+        seen.push(text);
+    }
+    let pushes = destinations.iter().any(|d| matches!(d, Destination::Registry | Destination::Nowhere));
+    match further.first() {
+        Some(text) if !pushes => {
+            Err(bad(text, "nothing is pushed").hint("add --output registry, or name one repository"))
+        }
+        _ => Ok(further.to_vec()),
+    }
+}
+
 /// Destinations as they are collected, each once.
 struct Places<'a> {
     list: Vec<Destination>,

@@ -41,6 +41,8 @@ pub struct Settings {
     pub destinations: Vec<Destination>,
     /// The repository that names are made below; a template.
     pub repository: Option<String>,
+    /// Further repositories that images are pushed below; templates.
+    pub further: Vec<String>,
     /// How names are made.
     pub naming: Naming,
     /// How programs without an entry in the file are built.
@@ -100,7 +102,11 @@ impl Settings {
     pub fn template_roots(&self) -> Result<Roots> {
         let mut roots = Roots::default();
         let programs = self.rules.iter().map(|r| &r.program).chain([&self.program]);
-        for text in programs.flat_map(Program::templates).chain(self.repository.as_deref()) {
+        for text in programs
+            .flat_map(Program::templates)
+            .chain(self.repository.as_deref())
+            .chain(self.further.iter().map(String::as_str))
+        {
             if template::has_template(text) {
                 roots.extend(template::roots(text)?);
             }
@@ -129,7 +135,7 @@ pub struct Words {
     /// `--tarball`: a docker-archive beside the registry, as in ko.
     pub tarball: Option<String>,
     /// `--repo`.
-    pub repo: Option<String>,
+    pub repo: Vec<String>,
     /// The naming flags, if one was given.
     pub naming: Option<Naming>,
     /// `--tags`.
@@ -177,7 +183,11 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     let (platforms, twice) = platforms(&words.platforms, &file)?;
     let mut warnings: Vec<String> =
         twice.iter().map(|p| format!("platform {p} is named twice, it is built once")).collect();
-    let repository = words.repo.as_deref().or_else(|| env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO]));
+    let repositories = match (words.repo.as_slice(), env.first(&[env::GIMG_REPO, env::KO_DOCKER_REPO])) {
+        ([], Some(repository)) => vec![repository.to_owned()],
+        ([], None) => file.repo.0.clone(),
+        (list, _) => list.to_vec(),
+    };
     let layout = words.oci_layout_path.iter().map(|p| format!("oci:{p}"));
     let beside: Vec<String> =
         layout.chain(words.tarball.iter().map(|p| format!("docker-archive:{p}"))).collect();
@@ -186,10 +196,11 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         beside: &beside,
         local: words.local,
         push: words.push,
-        repository: repository.or(file.repo.as_deref()),
-        own_repositories: file.builds.iter().any(|b| b.repo.is_some()),
+        repository: repositories.first().map(String::as_str),
+        own_repositories: file.builds.iter().any(|b| !b.repo.0.is_empty()),
     };
     let (destinations, repository) = destination::destinations(&said, env, &cwd)?;
+    let further = destination::further(&repositories, &destinations, env)?;
     if platforms.several() && destinations.iter().any(|d| matches!(d, Destination::DockerArchive(_))) {
         return Err(Error::new(Kind::Usage, "read --output", "a docker-archive holds one platform")
             .hint("name one platform, or use --output oci-archive:FILE"));
@@ -231,7 +242,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     let (program, rules) = program::programs(&file, &flags, &cwd)?;
     if env.first(&[env::KO_DOCKER_REPO]).is_some()
         && env.first(&[env::GIMG_REPO]).is_some()
-        && words.repo.is_none()
+        && words.repo.is_empty()
     {
         warnings.push(format!(
             "{} and {} are both set, the first counts",
@@ -251,6 +262,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         base: bases(words.base.as_deref(), &file)?,
         destinations,
         repository,
+        further,
         naming: match (words.naming, file.naming.as_deref()) {
             (Some(naming), _) => naming,
             (None, Some(word)) => naming(word)?,
@@ -394,7 +406,7 @@ mod tests {
         assert_eq!(ko.repository.unwrap(), "ghcr.io/a");
         let both = settle(words(), &[("KO_DOCKER_REPO", "ghcr.io/a"), ("GIMG_REPO", "ghcr.io/b")]).unwrap();
         assert_eq!(both.repository.unwrap(), "ghcr.io/b");
-        let words = Words { repo: Some("ghcr.io/c".into()), ..words() };
+        let words = Words { repo: vec!["ghcr.io/c".into()], ..words() };
         let flag = settle(words, &[("GIMG_REPO", "ghcr.io/b")]).unwrap();
         assert_eq!(flag.repository.unwrap(), "ghcr.io/c");
         assert_eq!(flag.destinations, [Destination::Registry]);

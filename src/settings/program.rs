@@ -28,8 +28,8 @@ pub struct Program {
     pub with: Vec<PathBuf>,
     /// Its own base.
     pub base: Option<Base>,
-    /// Its whole repository; a template.
-    pub repository: Option<String>,
+    /// Its whole repository, and further ones; templates.
+    pub repositories: Vec<String>,
     /// Its tags; templates.
     pub tags: Vec<String>,
     /// What its image says.
@@ -47,7 +47,7 @@ impl Program {
             Text::Literal(_) => None,
         });
         let lists = self.flags.iter().chain(self.ldflags.iter().flatten()).chain(&self.tags);
-        lists.chain(&self.repository).chain(texts).map(String::as_str)
+        lists.chain(&self.repositories).chain(texts).map(String::as_str)
     }
 }
 
@@ -183,7 +183,7 @@ fn rule(build: &config::Build, index: usize, base: &Program, flags: &Flags, cwd:
         Some(text) => Some(Base::parse(text).map_err(|e| e.within(format!("read {}", at("base"))))?),
         None => None,
     };
-    program.repository.clone_from(&build.repo);
+    program.repositories.clone_from(&build.repo.0);
     if !build.tags.0.is_empty() {
         program.tags.clone_from(&build.tags.0);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::registry::TestRegistry;
+use crate::support::registry::{Fault, TestRegistry, When};
 use crate::support::{GoLog, Layout, Sandbox, go_log, root};
 
 /// A module with two programs that print a variable of the linker.
@@ -457,4 +457,36 @@ fn files_that_are_not_there_or_lead_away_are_errors() {
         sandbox.run("gimg build ./cmd/app -o oci:../out").fails(3, &[words]);
     }
     assert!(!sandbox.path("out/index.json").exists());
+}
+
+#[test]
+fn an_image_goes_to_several_repositories_in_one_run() {
+    let (here, there) = (TestRegistry::start(), TestRegistry::start());
+    let sandbox = module();
+    let repos = format!("--repo {}/a --repo {}/b/c", here.host(), there.host());
+    let ran = sandbox.run(&format!("gimg build ./cmd/app ./cmd/tool -B -t v1 {repos} --format json")).ok();
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let digest = report["images"][0]["digest"].as_str().unwrap();
+    assert_eq!(report["images"][0]["reference"], format!("{}/a/app:v1@{digest}", here.host()));
+    assert_eq!(report["images"][0]["also"], json!([format!("{}/b/c/app:v1@{digest}", there.host())]));
+    for (registry, name) in [(&here, "a/app"), (&there, "b/c/app"), (&here, "a/tool"), (&there, "b/c/tool")] {
+        assert_eq!(registry.tags(name).len(), 1, "{name}");
+        assert_eq!(registry.incomplete(), Vec::<String>::new());
+    }
+    assert_eq!(here.tags("a/app")["v1"], digest);
+    // One registry that refuses: no tag moves anywhere.
+    there.fail(When::times(20, "POST", "/v2/b/c/app/"), Fault::Status(403, Vec::new(), String::new()));
+    sandbox.run(&format!("gimg build ./cmd/app -B -t v2 --ldflags -s {repos}")).fails(6, &["/b/c/app"]);
+    assert_eq!(here.tags("a/app").into_keys().collect::<Vec<_>>(), ["v1"]);
+    // From the file.
+    sandbox.write(".gimg.yaml", &format!("repo: ['{0}/x', '{0}/y']\nnaming: bare\n", here.host()));
+    sandbox.run("gimg build ./cmd/app").ok();
+    assert_eq!(here.tags("x"), here.tags("y"));
+    for bad in [
+        "--repo a.example/x --repo a.example/x",
+        "--repo a.example/x --repo ko.local",
+        "--repo a.example/x --repo b.example/x -o oci:../out",
+    ] {
+        sandbox.run(&format!("gimg build ./cmd/app {bad}")).fails(2, &["push to"]);
+    }
 }

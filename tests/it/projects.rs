@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::real::module;
 use crate::support::kube::ApiServer;
 use crate::support::servers::Server;
-use crate::support::{Sandbox, go_log, tool};
+use crate::support::{Layout, Sandbox, go_log, tool};
 
 const SERVING: &str = "knative.dev/serving@v0.42.2";
 
@@ -68,6 +68,52 @@ fn kos_own_test_deployment() {
     let references = check(&sandbox, &["test/test.yaml".to_owned()], &ran.stdout);
     let image = &references["github.com/google/ko/test"];
     sandbox.run(&format!("crane --insecure validate --remote {image}")).ok();
+}
+
+#[test]
+fn kos_own_build_configurations() {
+    let Some(sandbox) = module("github.com/google/ko@v0.19.1") else { return };
+    let sandbox = sandbox.cd("src/test/build-configs");
+    // The modules that its entries are for are not in ko's module; their names are.
+    for name in ["foo", "bar", "toolexec", "caps"] {
+        sandbox.write(&format!("{name}/go.mod"), &format!("module example.com/{name}\n\ngo 1.24\n"));
+        sandbox.write(&format!("{name}/cmd/main.go"), "package main\n\nfunc main() {}\n");
+    }
+    let log = go_log(&sandbox);
+    let sandbox = log.sandbox(sandbox);
+    let ran = sandbox.run("gimg build ./foo/cmd example.com/bar/cmd --base scratch -o oci:../out").ok();
+    assert_eq!(ran.lines().len(), 2, "{}", ran.stdout);
+    assert!(log.text().contains("build -v -v -trimpath"), "the short form of flags: {}", log.text());
+    sandbox.run("gimg build ./toolexec/cmd").fails(3, &["-toolexec is not allowed"]);
+    let capabilities = |config: &str| {
+        sandbox
+            .run(&format!(
+                "gimg build ./caps/cmd --config {config} --base scratch -o oci:../caps --compression none"
+            ))
+            .ok();
+        let layout = Layout::at(sandbox.path("src/test/caps"));
+        let layer = layout.blob(layout.root()["layers"][0]["digest"].as_str().unwrap());
+        String::from_utf8_lossy(&layer).contains("security.capability")
+    };
+    assert!(!capabilities(".ko.yaml"));
+    assert!(capabilities("caps.ko.yaml"));
+}
+
+#[test]
+#[ignore = "integration: compiles for minutes"]
+fn integration_timestamp_authority() {
+    let Some(sandbox) = module("github.com/sigstore/timestamp-authority/v2@v2.0.3") else { return };
+    let registry = Server::olareg();
+    let sandbox = sandbox
+        .env("KO_DOCKER_REPO", &format!("{}/t", registry.host()))
+        .env("GIT_HASH", "abc")
+        .env("GIT_VERSION", "v2.0.3")
+        .env("LDFLAGS", "-s -w");
+    let ran = sandbox.run("gimg build --all --base static -B").ok();
+    for (line, name) in ran.lines().iter().zip(["timestamp-cli", "timestamp-server"]) {
+        assert!(line.starts_with(&format!("{}/t/{name}@", registry.host())), "{line}");
+        sandbox.run(&format!("crane --insecure validate --remote {line}")).ok();
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::error::nearest;
+
 use super::node::{Node, Position, Value};
 
 /// Something in the file that the schema doesn't have.
@@ -104,7 +106,8 @@ impl<'s> Checker<'s> {
                 None => match free {
                     Some(child) => (key.text.clone(), child),
                     None => {
-                        let nearest = nearest(&key.text, properties.unwrap_or(&none));
+                        let known = properties.unwrap_or(&none).keys().map(String::as_str);
+                        let nearest = nearest(&key.text, known).map(str::to_owned);
                         let key_text = key.text.clone();
                         self.report(key.at, path, What::Unknown { key: key_text, nearest });
                         continue;
@@ -183,12 +186,4 @@ fn scalar(text: &str, plain: bool, wanted: &dyn Fn(&str) -> bool) -> Option<Json
 /// The property that a key means: ko doesn't tell upper from lower case.
 fn find<'s>(properties: &'s Map<String, Json>, key: &str) -> Option<(&'s String, &'s Json)> {
     properties.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))
-}
-
-/// The known key that is most like `key`, if one is.
-fn nearest(key: &str, properties: &Map<String, Json>) -> Option<String> {
-    let key = key.to_lowercase();
-    let likeness = |name: &String| strsim::jaro_winkler(&key, &name.to_lowercase());
-    let best = properties.keys().map(|name| (likeness(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(likeness, _)| *likeness > 0.75).map(|(_, name)| name.clone())
 }

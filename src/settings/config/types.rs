@@ -26,9 +26,9 @@ pub struct Config {
     pub default_ldflags: Line,
     /// Settings of single programs. Each entry is for the program that dir and main name.
     pub builds: Vec<Build>,
-    /// The repository to push below; a template.
+    /// The repository to push below, or several; templates.
     #[schemars(extend("x-gimg" = true))]
-    pub repo: Option<String>,
+    pub repo: Line,
     /// Tags; templates.
     #[schemars(extend("x-gimg" = true))]
     pub tags: Words,
@@ -81,9 +81,9 @@ pub struct Build {
     /// Further programs of the same image, relative to dir; they lie beside the main one.
     #[schemars(extend("x-gimg" = true))]
     pub with: Words,
-    /// The whole repository of this image; a template.
+    /// The whole repository of this image, or several; templates.
     #[schemars(extend("x-gimg" = true))]
-    pub repo: Option<String>,
+    pub repo: Line,
     /// Tags of this image, in place of those above; templates.
     #[schemars(extend("x-gimg" = true))]
     pub tags: Words,
