@@ -15,6 +15,7 @@ mod manifests;
 mod publish;
 pub mod push;
 pub mod resolve;
+mod sbom;
 mod targets;
 
 use std::sync::Arc;

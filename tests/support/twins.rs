@@ -245,7 +245,7 @@ impl Lab {
         }
         command.envs(base.map(|b| ("KO_DEFAULTBASEIMAGE", b)));
         if tool == "ko" {
-            // Their documents aren't compared: gimg has none.
+            // Their documents aren't compared: gimg attaches none.
             command.arg("--sbom=none");
         }
         command.envs(case.env.iter().map(|(k, v)| (k, filled(v))));
