@@ -71,7 +71,7 @@ async fn state_by(git: &Path, dir: &Path) -> Result<Option<GitState>> {
     }))
 }
 
-/// Where the repository around `dir` says that it comes from, as a URL for people (see [`web_address`]).
+/// Where the repository around `dir` says that it comes from, as a URL for people (see `web_address`).
 pub async fn source(dir: &Path) -> Option<String> {
     let output = run(Path::new("git"), dir, &["config", "--get", "remote.origin.url"]).await.ok()??;
     let address = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -1,10 +1,17 @@
 //! What a run made: data for people and machines.
 
+mod dry_run;
+
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::oci::{Descriptor, Digest, MediaType};
+
+pub use dry_run::{
+    DryRun, LayerKind, PlannedBase, PlannedCompile, PlannedConfig, PlannedImage, PlannedLayer,
+    PlannedPlatform,
+};
 
 /// What a run made, for people and machines. The JSON form is documented in docs/json.md.
 #[derive(Clone, Debug, Serialize)]

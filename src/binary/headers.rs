@@ -134,6 +134,10 @@ fn plain(format: Format, architecture: Option<&'static str>) -> Header {
 fn elf<H: FileHeader, R: Read + Seek>(cache: Cache<'_, R>) -> Found {
     let header = H::parse(cache)?;
     let endian = header.endian()?;
+    // Object files and core dumps have the same header.
+    if !matches!(header.e_type(endian), elf::ET_EXEC | elf::ET_DYN) {
+        return Ok((plain(Format::Unknown, None), Places::new()));
+    }
     let (wide, little) = (header.is_class_64(), header.is_little_endian());
     let architecture = match (header.e_machine(endian), wide, little) {
         (elf::EM_X86_64, true, true) => Some("amd64"),

@@ -98,8 +98,10 @@ fn real_binaries_say_what_go_version_says() {
 fn elf(machine: u16, wide: bool, little: bool) -> Vec<u8> {
     let mut bytes = vec![0; 64];
     bytes[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', 1 + u8::from(wide), 2 - u8::from(little), 1]);
-    let machine = if little { machine.to_le_bytes() } else { machine.to_be_bytes() };
-    bytes[18..20].copy_from_slice(&machine);
+    let number = |n: u16| if little { n.to_le_bytes() } else { n.to_be_bytes() };
+    // An executable: ET_EXEC.
+    bytes[16..18].copy_from_slice(&number(2));
+    bytes[18..20].copy_from_slice(&number(machine));
     bytes
 }
 
@@ -129,7 +131,9 @@ fn every_linux_architecture_of_go_is_known() {
 
 #[test]
 fn what_is_no_executable_is_unknown() {
-    for bytes in [&b""[..], b"\x7fELF", b"#!/bin/sh\necho hello, not a binary\n", &[0; 100]] {
+    let (mut object, mut core) = (elf(62, true, true), elf(62, true, true));
+    (object[16], core[16]) = (1, 4);
+    for bytes in [&b""[..], b"\x7fELF", b"#!/bin/sh\necho hello, not a binary\n", &[0; 100], &object, &core] {
         let header = inspect(Cursor::new(bytes)).unwrap();
         assert_eq!(header.format, Format::Unknown);
         let error = check(&header, &Platform::new("linux", "amd64")).unwrap_err().to_string();

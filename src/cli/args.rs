@@ -62,13 +62,13 @@ impl From<Color> for ui::Color {
 /// Which files of YAML to read: `resolve`, `apply` and `create`.
 #[derive(Debug, Args)]
 pub(super) struct FileFlags {
-    /// YAML or JSON files, directories of them, or - for standard input; comma lists or repeated
+    /// YAML or JSON files, directories of them, or - for stdin
     #[arg(short, long, value_name = "FILE", value_delimiter = ',')]
     filename: Vec<String>,
     /// Also read the directories in directories
     #[arg(short = 'R', long)]
     recursive: bool,
-    /// Leave out Kubernetes objects that this label selector doesn't select
+    /// Leave out objects that this label selector doesn't select
     #[arg(short = 'l', long, value_name = "SELECTOR", allow_hyphen_values = true)]
     selector: Option<String>,
 }
@@ -100,21 +100,30 @@ impl Common {
 /// How programs are built and published: `build`, and every command that builds on the way.
 #[derive(Debug, Args)]
 pub(super) struct BuildFlags {
-    /// os[/arch[/variant]], comma lists, or all [default: linux/amd64]
+    /// os[/arch[/variant]], comma lists, all [default: linux/amd64]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
-    /// static, scratch, a registry reference, oci:DIR or ko.local/NAME (from Docker) [default: static]
-    #[arg(long, value_name = "BASE")]
-    base: Option<String>,
-    /// Put the debugger Delve into images and start the program under it; implies --disable-optimizations
+    #[command(flatten)]
+    compile: CompileFlags,
+    /// `--all`, which `build` alone has.
+    #[arg(skip)]
+    pub(super) all: bool,
+    /// The program's name, or with a slash its path in the image
+    #[arg(long, alias = "program", value_name = "NAME|PATH")]
+    binary: Option<String>,
+    #[command(flatten)]
+    image: ImageFlags,
+}
+
+/// How `go build` is called.
+#[derive(Debug, Args)]
+struct CompileFlags {
+    /// Start programs under Delve, which goes into the image
     #[arg(long)]
     debug: bool,
     /// Compile without optimizations and inlining
     #[arg(long)]
     disable_optimizations: bool,
-    /// Take bases with layers that are kept elsewhere (urls), as old Windows bases have
-    #[arg(long)]
-    allow_nondistributable: bool,
     /// Flags of go build's linker; replaces those in GOFLAGS
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
     ldflags: Vec<String>,
@@ -125,6 +134,17 @@ pub(super) struct BuildFlags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true,
         action = ArgAction::Set)]
     buildvcs: Option<bool>,
+}
+
+/// What images say and where they go, whoever compiled their programs: `build` and `pack`.
+#[derive(Debug, Args)]
+pub(super) struct ImageFlags {
+    /// static, scratch, a registry reference, oci:DIR or ko.local/NAME [default: static]
+    #[arg(long, value_name = "BASE")]
+    base: Option<String>,
+    /// Take bases with layers that are kept elsewhere (urls)
+    #[arg(long)]
+    allow_nondistributable: bool,
     /// gzip[:1-9], zstd[:1-19] or none [default: gzip]
     #[arg(long, value_name = "METHOD")]
     compression: Option<String>,
@@ -140,12 +160,6 @@ pub(super) struct BuildFlags {
     /// The user to run as [default: the base's]
     #[arg(long, value_name = "USER")]
     image_user: Option<String>,
-    /// `--all`, which `build` alone has.
-    #[arg(skip)]
-    pub(super) all: bool,
-    /// The program's name, or with a slash its path in the image
-    #[arg(long, value_name = "NAME|PATH")]
-    binary: Option<String>,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
@@ -220,6 +234,34 @@ struct PublishArgs {
 impl BuildFlags {
     /// Whether to speak plain HTTP or unverified TLS to registries.
     pub(super) fn insecure_registry(&self) -> bool {
+        self.image.insecure_registry()
+    }
+
+    /// Which configuration file to read.
+    pub(super) fn config(&self) -> &ConfigArgs {
+        self.image.config()
+    }
+
+    /// What the command line said about building `packages`.
+    pub(super) fn words(self, packages: Vec<String>) -> Words {
+        Words {
+            packages,
+            platforms: self.platform,
+            ldflags: self.compile.ldflags,
+            go_flags: self.compile.go_flag,
+            buildvcs: self.compile.buildvcs,
+            binary: self.binary,
+            all: self.all,
+            debug: self.compile.debug,
+            disable_optimizations: self.compile.disable_optimizations,
+            ..self.image.words()
+        }
+    }
+}
+
+impl ImageFlags {
+    /// Whether to speak plain HTTP or unverified TLS to registries.
+    pub(super) fn insecure_registry(&self) -> bool {
         self.publish.insecure_registry
     }
 
@@ -228,8 +270,8 @@ impl BuildFlags {
         &self.config
     }
 
-    /// What the command line said about building `packages`.
-    pub(super) fn words(self, packages: Vec<String>) -> Words {
+    /// What the command line said about images and where they go.
+    pub(super) fn words(self) -> Words {
         let publish = self.publish;
         let naming = match (publish.bare, publish.base_import_paths, publish.preserve_import_paths) {
             (true, _, _) => Some(Naming::Bare),
@@ -238,8 +280,6 @@ impl BuildFlags {
             _ => None,
         };
         Words {
-            packages,
-            platforms: self.platform,
             base: self.base,
             outputs: publish.output,
             push: publish.push,
@@ -253,20 +293,14 @@ impl BuildFlags {
             image_refs: publish.image_refs,
             sbom: publish.sbom,
             sbom_dir: publish.sbom_dir,
-            ldflags: self.ldflags,
-            go_flags: self.go_flag,
-            buildvcs: self.buildvcs,
             annotate_vcs: self.annotate_vcs,
-            all: self.all,
             jobs: publish.jobs,
             compression: self.compression,
             labels: self.image_label,
             annotations: self.image_annotation,
             user: self.image_user,
-            debug: self.debug,
-            disable_optimizations: self.disable_optimizations,
             allow_nondistributable: self.allow_nondistributable,
-            binary: self.binary,
+            ..Words::default()
         }
     }
 }

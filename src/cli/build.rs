@@ -16,11 +16,14 @@ pub(super) struct BuildArgs {
     /// Local paths, patterns or import paths, with or without ko:// [default: .]
     #[arg(value_name = "PACKAGE")]
     packages: Vec<String>,
-    /// Build every program that the configuration file has an entry for
+    /// Build every program with an entry in the configuration file
     #[arg(long, conflicts_with = "packages")]
     all: bool,
     #[command(flatten)]
     flags: BuildFlags,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -44,6 +47,9 @@ pub(super) fn prepare(
 pub(super) fn run(mut args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
     args.flags.all = args.all;
     let (settings, cx) = prepare(args.flags, args.packages, env, voice)?;
+    if args.dry_run {
+        return voice.dry_run(&interruptible(ops::dry_run::build(&cx, &settings))?);
+    }
     let report = interruptible(ops::build::build(&cx, &settings))?;
     voice.report(&report)
 }

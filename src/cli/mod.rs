@@ -9,6 +9,7 @@ mod delete;
 mod documents;
 mod init;
 mod login;
+mod pack;
 mod push;
 mod resolve;
 mod run;
@@ -43,6 +44,8 @@ enum Command {
     /// Compile, pack and publish Go programs
     #[command(visible_alias = "publish")]
     Build(Box<build::BuildArgs>),
+    /// Make the same image from programs that something else compiled
+    Pack(Box<pack::PackArgs>),
     /// Replace ko:// references in Kubernetes YAML by images that are built and pushed
     Resolve(Box<resolve::ResolveArgs>),
     /// Resolve, then kubectl apply
@@ -89,6 +92,7 @@ impl Command {
             Command::Logout(args) => Some(&args.common),
             Command::Completion(args) => Some(&args.common),
             Command::Man(args) => Some(&args.common),
+            Command::Pack(args) => Some(&args.common),
         }
     }
 }
@@ -119,6 +123,7 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
 fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
     match command {
         Command::Build(args) => build::run(*args, env, voice),
+        Command::Pack(args) => pack::run(*args, env, voice),
         Command::Resolve(args) => resolve::run(*args, env, voice),
         Command::Apply(args) => apply::run("apply", *args, env, voice),
         Command::Create(args) => apply::run("create", *args, env, voice),

@@ -24,15 +24,14 @@ pub struct Boundary {
     listed: BTreeMap<PathBuf, (Identity, u64)>,
 }
 
-/// What a package's `kodata` holds, and the boundary to read it through: the repository or module around the package,
-/// or `allowed`, the user's word for it. `None` if there is no such directory, or nothing in it.
+/// What `dir`, a package's `kodata`, holds, and the boundary to read it through: the repository or module around the
+/// package, or `allowed`, the user's word for it. `None` if there is no such directory, or nothing in it.
 ///
 /// # Errors
 /// As [`Boundary::list`], or a `kodata` that is a file.
-pub fn kodata(package: &Path, allowed: Option<&Path>) -> Result<Option<(Listing, Boundary)>> {
-    let dir = package.join("kodata");
-    let mut boundary = Boundary::around(package, allowed)?;
-    let Some(listing) = boundary.list(&dir, "kodata")? else { return Ok(None) };
+pub fn kodata(dir: &Path, allowed: Option<&Path>) -> Result<Option<(Listing, Boundary)>> {
+    let mut boundary = Boundary::around(dir.parent().unwrap_or(dir), allowed)?;
+    let Some(listing) = boundary.list(dir, "kodata")? else { return Ok(None) };
     if listing.files.iter().any(|f| f.name.is_empty()) {
         return Err(Error::new(Kind::Input, "read kodata", "not a directory").at(dir.display()));
     }

@@ -22,6 +22,14 @@ pub fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
     Ok(Box::new(File::open(path)?))
 }
 
+/// Opens a file of which only parts are read.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn open_to_seek(path: &Path) -> std::io::Result<File> {
+    File::open(path)
+}
+
 /// The directory of the nearest go.mod at or above `dir`.
 #[must_use]
 pub fn nearest_module(dir: &Path) -> Option<PathBuf> {

@@ -13,6 +13,7 @@ use crate::go::Go;
 use crate::go::toolchain::start;
 use crate::oci::Platform;
 use crate::plan::CompileGroup;
+use crate::process::Child;
 
 /// A compiled program.
 #[derive(Clone, Debug)]
@@ -31,13 +32,7 @@ pub struct Binary {
 /// # Errors
 /// A failing `go build` with its output, or a binary that doesn't fit the group's platform.
 pub async fn build(go: &Go, group: &CompileGroup, out: &Path) -> Result<Vec<Binary>> {
-    let mut child = go.child(&group.dir).arg("build").args(&group.flags);
-    let mut output_flag = OsString::from("-o=");
-    output_flag.push(out);
-    output_flag.push(std::path::MAIN_SEPARATOR_STR);
-    child = child.arg(output_flag).arg("--").args(group.packages.iter().map(|p| &p.import_path));
-    child.set.extend(group.target.environment.iter().cloned());
-    let output = start(&child).await?;
+    let output = start(&command(go, group, out)).await?;
     if !output.success {
         return Err(failed(go, group, &output.status, output.stderr).await);
     }
@@ -47,6 +42,18 @@ pub async fn build(go: &Go, group: &CompileGroup, out: &Path) -> Result<Vec<Bina
         binaries.push(inspect(path, &group.target.platform)?);
     }
     Ok(binaries)
+}
+
+/// The child that compiles `group` into `out`.
+#[must_use]
+pub fn command(go: &Go, group: &CompileGroup, out: &Path) -> Child {
+    let mut child = go.child(&group.dir).arg("build").args(&group.flags);
+    let mut output_flag = OsString::from("-o=");
+    output_flag.push(out);
+    output_flag.push(std::path::MAIN_SEPARATOR_STR);
+    child = child.arg(output_flag).arg("--").args(group.packages.iter().map(|p| &p.import_path));
+    child.set.extend(group.target.environment.iter().cloned());
+    child
 }
 
 /// Reads a binary's header and checks it against the platform.

@@ -81,6 +81,13 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 impl Go {
+    /// The same, with its children's temporary files in `temporary`.
+    #[must_use]
+    pub fn with_temporary(mut self, temporary: &Path) -> Self {
+        temporary.clone_into(&mut self.temporary);
+        self
+    }
+
     /// A `go` child in `dir` with the resolved settings and nothing else of Go's.
     #[must_use]
     pub fn child(&self, dir: &Path) -> Child {
@@ -91,8 +98,14 @@ impl Go {
     }
 }
 
-/// Runs a `go` child; a missing program is an error of its own.
+/// Runs a `go` child; a missing program is an error of its own. What its C compiler leaves behind when it is stopped lies
+/// beside Go's own temporary files.
 pub(super) async fn start(child: &Child) -> Result<Output> {
+    let temporary = child.set.iter().rev().find(|(key, _)| key == GOTMPDIR);
+    let child = match temporary {
+        Some((_, dir)) => child.clone().env("TMPDIR", dir),
+        None => child.clone(),
+    };
     child.run().await.map_err(|e| match e {
         StartError::NotFound => {
             let is_path = child.program.components().count() > 1;

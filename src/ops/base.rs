@@ -27,11 +27,20 @@ pub(super) struct Bases {
     pub(super) base: Base,
     /// In the order of the platforms.
     pub(super) list: Vec<(Platform, Inherited)>,
-    /// The base's reference and the digest of its root, if it comes from a registry.
-    pub(super) origin: Option<(String, Digest)>,
+    /// The digest of its manifest or index, if it is an image.
+    pub(super) root: Option<Digest>,
 }
 
 impl Bases {
+    /// The base's reference and the digest of its root, if it comes from a registry: a layout has no name that others
+    /// know.
+    pub(super) fn origin(&self) -> Option<(String, Digest)> {
+        match &self.base {
+            Base::Registry(reference) => self.root.map(|digest| (reference.to_string(), digest)),
+            _ => None,
+        }
+    }
+
     /// The platforms, in order.
     pub(super) fn platforms(&self) -> Vec<Platform> {
         self.list.iter().map(|(p, _)| p.clone()).collect()
@@ -40,12 +49,12 @@ impl Bases {
 
 /// Finds `base` for every platform.
 pub(super) async fn lookup(cx: &Context, settings: &Settings, base: &Base) -> Result<Bases> {
-    let (list, origin) = found(cx, settings, base).await?;
-    Ok(Bases { base: base.clone(), list, origin })
+    let (list, root) = found(cx, settings, base).await?;
+    Ok(Bases { base: base.clone(), list, root })
 }
 
-/// For each platform what it inherits, and where the whole comes from.
-type Inheritance = (Vec<(Platform, Inherited)>, Option<(String, Digest)>);
+/// For each platform what it inherits, and the digest of the whole.
+type Inheritance = (Vec<(Platform, Inherited)>, Option<Digest>);
 
 async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inheritance> {
     match base {
@@ -97,10 +106,8 @@ async fn from_registry(cx: &Context, settings: &Settings, reference: &Reference)
     let source = cx.origin();
     let (root, bytes) = source.resolve(reference).await.map_err(|e| base_error(e, &name))?;
     cx.observer.on(Event::Base { reference: format!("{}@{}", reference.repository, root.digest) });
-    let digest = root.digest;
     let place = Place::Registry(source, reference.repository.clone());
-    let (list, _) = inherit(settings, &place, root, bytes, &name).await?;
-    Ok((list, Some((name.clone(), digest))))
+    inherit(settings, &place, root, bytes, &name).await
 }
 
 /// A failure that isn't about credentials, the network or integrity is the base's.
@@ -229,7 +236,7 @@ async fn inherit(
         Ok((platform, inherited))
     }))
     .await?;
-    Ok((list, None))
+    Ok((list, Some(root.digest)))
 }
 
 /// A manifest and its config, checked against each other.

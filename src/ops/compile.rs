@@ -79,6 +79,7 @@ impl<'a> Compiler<'a> {
         let complete = group.packages.iter().zip(binaries).filter_map(|(p, b)| self.arrived(p, b));
         let packed = complete.map(|((image, platform), binaries)| async move {
             let packed = self.publisher.pack(image, platform, &binaries).await?;
+            binaries.iter().for_each(|b| cx.scratch.remove(&b.path));
             Ok::<_, Error>(((image, platform), packed))
         });
         Ok(try_join_all(packed).await?.into_iter().collect())

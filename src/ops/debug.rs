@@ -14,7 +14,6 @@ use crate::image::contents::{self, ProgramFile};
 use crate::oci::Platform;
 use crate::ops::publish::Publisher;
 use crate::plan::{PROGRAMS_DIR, command, debug};
-use crate::store::Scratch;
 
 /// The debugger for one platform.
 #[derive(Clone)]
@@ -55,6 +54,6 @@ async fn debugger(go: &Go, publisher: &Publisher<'_>, platform: &Platform) -> Re
     let file = ProgramFile { name, path: binary.path.clone(), size: binary.size, capabilities: None };
     let tree = contents::programs(PROGRAMS_DIR, &[file])?;
     let layer = publisher.write(tree, crate::fs::open).await?;
-    Scratch::remove(&binary.path);
+    scratch.remove(&binary.path);
     Ok(Debugger { layer, modules: binary.header.build_info.as_ref().map(Modules::of) })
 }

@@ -13,10 +13,11 @@ use crate::ops::Context;
 use crate::ops::base::{self, Bases};
 use crate::ops::engines::Engines;
 use crate::plan::command;
-use crate::plan::facts::{Facts, GitState, Package, TemplateFacts};
+use crate::plan::facts::{Facts, GitState, Package, TemplateFacts, Toolchain};
 use crate::plan::packages::{self, Modules, Query};
 use crate::plan::program_of;
 use crate::plan::templates::Templates;
+use crate::settings::program::Rule;
 use crate::settings::{Base, Settings};
 
 /// What was looked up: facts for the plan, and what later stages take from the bases.
@@ -78,6 +79,59 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     Ok(Found { facts, go, bases, engines })
 }
 
+/// What was looked up for a program that something else compiled.
+pub(super) struct Prebuilt {
+    pub(super) facts: Facts,
+    /// As the facts' bases.
+    pub(super) bases: Vec<Bases>,
+    pub(super) engines: Engines,
+}
+
+/// Looks up what an image needs whose program is compiled: no toolchain is asked. Sources need not be there.
+pub(super) async fn lookup_prebuilt(
+    cx: &Context,
+    settings: &Settings,
+    package: &Package,
+) -> Result<Prebuilt> {
+    let engines = Engines::connect(cx, settings).await?;
+    let platforms = engines.requested(&settings.platforms);
+    let settings = &Settings { platforms, ..settings.clone() };
+    let there = settings.rules.iter().map(|rule| crate::fs::is_directory(&rule.package));
+    let rules: Vec<Option<String>> = settings
+        .rules
+        .iter()
+        .zip(there)
+        .map(|(rule, there)| if there { path_of(rule) } else { None })
+        .collect();
+    for (rule, _) in settings.rules.iter().zip(&rules).filter(|(_, path)| path.is_none()) {
+        let dir = rule.package.display();
+        cx.observer
+            .on(Event::Warning(format!("{} doesn't count: no package of a module is at {dir}", rule.name)));
+    }
+    let packages = vec![vec![package.clone()]];
+    let (git, source, (chosen, bases)) =
+        tokio::try_join!(git_state(settings), source(settings), bases(cx, settings, &rules, &packages))?;
+    for found in &bases {
+        engines.check(cx, &found.platforms())?;
+    }
+    let templates = TemplateFacts {
+        env: cx.env.all().clone(),
+        time: settings.epoch.unwrap_or(cx.now),
+        git,
+        source,
+        ..TemplateFacts::default()
+    };
+    let facts = Facts {
+        toolchain: Toolchain::default(),
+        packages,
+        rules,
+        with: BTreeMap::new(),
+        bases: chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect(),
+        templates,
+    };
+    Ok(Prebuilt { facts, bases, engines })
+}
+
 /// Git's state, if a template asks for it.
 async fn git_state(settings: &Settings) -> Result<Option<GitState>> {
     let asked = settings.annotate_vcs || settings.template_roots()?.uses("Git");
@@ -98,15 +152,17 @@ fn rules(settings: &Settings) -> Result<Vec<Option<String>>> {
             return Err(Error::new(Kind::Input, format!("use {}", rule.name), why)
                 .hint("main is a package's directory, or a file in it, relative to dir"));
         }
-        let module = crate::fs::nearest_module(&rule.package);
-        let path = module.and_then(|dir| Some((go::module_path(&dir)?, dir))).map(|(path, dir)| {
-            let below = rule.package.strip_prefix(&dir).unwrap_or(&rule.package);
-            let parts = below.components().map(|c| c.as_os_str().to_string_lossy().into_owned());
-            std::iter::once(path).chain(parts).collect::<Vec<_>>().join("/")
-        });
-        paths.push(path);
+        paths.push(path_of(rule));
     }
     Ok(paths)
+}
+
+/// The import path of an entry's program, if its directory is in a module.
+fn path_of(rule: &Rule) -> Option<String> {
+    let module = crate::fs::nearest_module(&rule.package)?;
+    let below = rule.package.strip_prefix(&module).unwrap_or(&rule.package);
+    let parts = below.components().map(|c| c.as_os_str().to_string_lossy().into_owned());
+    Some(std::iter::once(go::module_path(&module)?).chain(parts).collect::<Vec<_>>().join("/"))
 }
 
 /// An entry that no program of the run is for: perhaps a mistake, which ko says nothing about.

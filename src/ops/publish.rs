@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::fs::Boundary;
 use crate::go::Binary;
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
-use crate::image::contents::{self, ProgramFile};
+use crate::image::contents::{self, Listing, ProgramFile};
 use crate::image::{FileTree, Filesystem, Written, layer};
 use crate::oci::{Descriptor, History};
 use crate::ops::base::Bases;
@@ -73,9 +73,6 @@ impl Publisher<'_> {
         let files: Vec<ProgramFile> = files.collect();
         let tree = filesystem.arrange(contents::programs(&image.programs_dir, &files)?)?;
         let written = self.write(tree, crate::fs::open).await?;
-        for binary in binaries {
-            Scratch::remove(&binary.path);
-        }
         let place = |f: &ProgramFile| filesystem.path(&format!("{}/{}", image.programs_dir, f.name));
         let places: Vec<String> = files.iter().map(place).collect();
         let comment = format!("go build output, at {}", places.join(", "));
@@ -111,10 +108,7 @@ impl Publisher<'_> {
         let epoch = self.settings.kodata_epoch;
         try_join_all(self.images.iter().map(|image| async move {
             let mut layers = DataLayers::new();
-            let (dir, root) = (image.dir.clone(), self.settings.kodata_root.clone());
-            if let Some((listing, boundary)) =
-                blocking(move || crate::fs::kodata(&dir, root.as_deref())).await?
-            {
+            if let Some((listing, boundary)) = kodata(self.settings, image).await? {
                 let tree = contents::kodata(&listing, epoch.unwrap_or(0))?;
                 let comment = "kodata contents, at $KO_DATA_PATH";
                 self.data_layer(&mut layers, image, tree, boundary, comment, epoch).await?;
@@ -266,7 +260,7 @@ impl Publisher<'_> {
         let (root, children) = if let [image] = images.as_slice() {
             (image.manifest.clone(), Vec::new())
         } else {
-            let root = assemble::index(&images, bases.origin.as_ref(), &plan.annotations)?;
+            let root = assemble::index(&images, bases.origin().as_ref(), &plan.annotations)?;
             (root, images.iter().map(|i| i.manifest.clone()).collect())
         };
         let sboms = match self.settings.sbom_dir {
@@ -290,6 +284,12 @@ impl Publisher<'_> {
             }
         }
     }
+}
+
+/// What an image's kodata holds, if there is something.
+pub(super) async fn kodata(settings: &Settings, image: &ImagePlan) -> Result<Option<(Listing, Boundary)>> {
+    let (Some(dir), root) = (image.kodata.clone(), settings.kodata_root.clone()) else { return Ok(None) };
+    blocking(move || crate::fs::kodata(&dir, root.as_deref())).await
 }
 
 /// An image that is ready to be published.

@@ -56,7 +56,7 @@ pub(super) fn documents(
         all.push(facts);
     }
     if root.descriptor.media_type.is_index() {
-        let base = base(&bases.base, bases.origin.as_ref());
+        let base = base(&bases.base, bases.origin().as_ref());
         let index = attest::index(app, &root.descriptor.digest, base.as_ref(), &all)?;
         documents.push((attest::index_file_name(app), index));
     }

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod naming;
 pub mod packages;
 pub mod platforms;
+pub mod secrets;
 pub mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,8 +68,10 @@ pub struct Compiled {
 pub struct ImagePlan {
     /// The import path of its main program.
     pub import_path: String,
-    /// The package's directory; `kodata` is looked for in it.
+    /// The package's directory.
     pub dir: PathBuf,
+    /// Where its data is, if there is any: a directory that need not exist.
+    pub kodata: Option<PathBuf>,
     /// What the image is called.
     pub name: ImageName,
     /// The tags that will name it.
@@ -172,6 +175,26 @@ pub fn plan(settings: &Settings, facts: &Facts) -> Result<Plan> {
     Ok(Plan { groups, images })
 }
 
+/// Decides the image of one program that something else compiled, with its data in `kodata`.
+///
+/// # Errors
+/// As [`plan`]; an entry of the file that puts further programs into the image.
+pub fn prebuilt(
+    settings: &Settings,
+    facts: &Facts,
+    package: &Package,
+    kodata: Option<PathBuf>,
+) -> Result<ImagePlan> {
+    let templates = Templates::new(&facts.templates);
+    let (program, rule) = program_of(settings, &facts.rules, &package.import_path);
+    if !program.with.is_empty() {
+        let name = rule.and_then(|r| settings.rules.get(r)).map_or("builds", |r| r.name.as_str());
+        let why = format!("{name} puts further programs into its image, and pack takes one");
+        return Err(Error::new(Kind::Input, format!("plan the image of {}", package.import_path), why));
+    }
+    Ok(ImagePlan { kodata, ..image(settings, facts, &templates, package, program, rule)? })
+}
+
 fn image(
     settings: &Settings,
     facts: &Facts,
@@ -228,6 +251,7 @@ fn image(
     Ok(ImagePlan {
         import_path: package.import_path.clone(),
         dir: package.dir.clone(),
+        kodata: Some(package.dir.join("kodata")),
         name: ImageName { program: naming::program(&package.import_path), repository },
         tags,
         base,

@@ -3,6 +3,7 @@
 pub mod base;
 pub mod config;
 pub mod env;
+pub mod pack;
 pub mod program;
 pub mod template;
 

@@ -235,7 +235,7 @@ fn variables(words: &[String], path: &str) -> Result<Vec<(String, String)>> {
 }
 
 /// A name, or an absolute path.
-fn place(text: &str, path: &str) -> Result<Place> {
+pub(super) fn place(text: &str, path: &str) -> Result<Place> {
     let (dir, name) = match text.rsplit_once('/') {
         Some((dir, name)) => (Some(dir), name),
         None => (None, text),

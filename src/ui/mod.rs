@@ -1,5 +1,6 @@
 //! Words out: the only module that writes to standard output or standard error.
 
+mod dry_run;
 mod progress;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::report::Report;
+use crate::report::{DryRun, Report};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +103,17 @@ impl Voice {
     /// A standard output that can't be written.
     pub fn document(&self, document: &serde_json::Value) -> Result<()> {
         json(document)
+    }
+
+    /// Prints what a run would do.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn dry_run(&self, plan: &DryRun) -> Result<()> {
+        match self.format {
+            Format::Text => print(dry_run::text(plan)),
+            Format::Json => json(plan),
+        }
     }
 
     /// Prints the program's version, and with `-v` or as JSON also those of its built-in data.

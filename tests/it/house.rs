@@ -22,8 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "attest", "base", "content", "event", "fs", "git", "go", "image", "kube", "oci", "plan",
-            "process", "registry", "report", "settings", "store", "target",
+            "attest", "base", "binary", "content", "event", "fs", "git", "go", "image", "kube", "oci",
+            "plan", "process", "registry", "report", "settings", "store", "target",
         ],
     ),
     ("plan", &["content", "image", "oci", "settings"]),
@@ -174,6 +174,7 @@ fn the_command_line_document_is_fresh() {
         "create",
         "delete",
         "run",
+        "pack",
         "push",
         "init",
         "schema",

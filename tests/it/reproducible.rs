@@ -19,7 +19,7 @@ fn surroundings_never_reach_the_digest() {
         ("time zone", Sandbox::go("hello").env("TZ", "Asia/Kathmandu")),
         ("locale", Sandbox::go("hello").env("LC_ALL", "tr_TR.UTF-8").env("LANG", "tr_TR.UTF-8")),
         ("user", Sandbox::go("hello").env("USER", "somebody").env("LOGNAME", "somebody")),
-        ("home", Sandbox::go("hello").env("HOME", "/nonexistent")),
+        ("home", Sandbox::go("hello").env("HOME", "/proc/none")),
         ("target of the caller", Sandbox::go("hello").env("GOOS", "windows").env("GOARCH", "386")),
         (
             "go's other settings",

@@ -388,6 +388,21 @@ fn resolve_writes_sboms_too() {
 }
 
 #[test]
+fn packed_programs_have_the_sbom_of_built_ones() {
+    let sandbox = app();
+    sandbox.run("gimg build --push=false --sbom-dir built").ok();
+    let mut go = sandbox.command("go build -trimpath -o App .");
+    let go = go.env("CGO_ENABLED", "0").env("GOOS", "linux").env("GOARCH", "amd64");
+    assert!(go.status().unwrap().success());
+    sandbox.run("gimg pack --binary linux/amd64=App --push=false --sbom-dir packed").ok();
+    let of = |dir| std::fs::read_to_string(sandbox.path(&format!("src/{dir}/App-linux-amd64.spdx.json")));
+    assert_eq!(of("packed").unwrap(), of("built").unwrap());
+    // What is only planned has none.
+    sandbox.run("gimg pack --binary linux/amd64=App --dry-run --sbom-dir planned").ok();
+    assert!(!sandbox.path("src/planned").exists());
+}
+
+#[test]
 fn no_sbom_is_attached_and_without_a_directory_none_is_written() {
     let registry = TestRegistry::start();
     let sandbox = Sandbox::go("hello");

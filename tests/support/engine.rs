@@ -107,6 +107,13 @@ impl FakeEngine {
         state.images[&state.names[name]].clone()
     }
 
+    /// Every image that has a name.
+    pub(crate) fn images(&self) -> Vec<Loaded> {
+        let state = locked(&self.state);
+        let ids: std::collections::BTreeSet<&String> = state.names.values().collect();
+        ids.into_iter().map(|id| state.images[id].clone()).collect()
+    }
+
     /// How many images it has.
     pub(crate) fn count(&self) -> usize {
         locked(&self.state).images.len()
@@ -158,11 +165,19 @@ async fn answer(
     machine: &'static str,
 ) -> Result<Reply, std::io::Error> {
     let (head, body) = request.into_parts();
-    let path = head.uri.path().to_owned();
+    // Clients may name the version that they speak; gimg doesn't, ko does.
+    let path = head.uri.path();
+    let versionless = path.strip_prefix("/v1.").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
+    let path = versionless.unwrap_or(path).to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
     locked(&state).log.push(format!("{} {path}", head.method));
     let image = path.strip_prefix("/images/");
     match (head.method.as_str(), path.as_str(), image) {
+        (_, "/_ping", _) => {
+            let mut pong = reply(200, "OK");
+            pong.headers_mut().insert("api-version", "1.44".parse().unwrap());
+            Ok(pong)
+        }
         ("GET", "/info", _) => {
             Ok(reply(200, json!({"OSType": "linux", "Architecture": machine}).to_string()))
         }
@@ -180,7 +195,8 @@ async fn answer(
                 return Ok(message(404, "no such image"));
             };
             let value = |key: &str| {
-                query.split('&').find_map(|p| p.strip_prefix(&format!("{key}="))).unwrap().to_owned()
+                let value = query.split('&').find_map(|p| p.strip_prefix(&format!("{key}="))).unwrap();
+                value.replace("%2F", "/").replace("%3A", ":")
             };
             locked(&state).names.insert(format!("{}:{}", value("repo"), value("tag")), id);
             Ok(reply(201, ""))
@@ -289,7 +305,8 @@ pub(crate) fn unpacked(tar: &[u8]) -> Result<(String, Loaded, Vec<String>), Stri
         let [item] = items.as_array().unwrap().as_slice() else { return Err("several images".to_owned()) };
         let list = |key: &str| item[key].as_array().unwrap().iter().map(text).collect::<Vec<_>>();
         let config = text(&item["Config"]);
-        let hex = config.strip_suffix(".json").unwrap().to_owned();
+        // ko calls it by its digest.
+        let hex = config.strip_suffix(".json").or(config.strip_prefix("sha256:")).unwrap().to_owned();
         if sha256(&files[&config]) != hex {
             return Err("the config isn't what its name says".to_owned());
         }

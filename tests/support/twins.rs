@@ -1,11 +1,13 @@
 //! ko and gimg on the same inputs: what each said and made, as facts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
+use super::engine::FakeEngine;
 use super::facts::{Facts, Key, Witness};
 use super::registry::TestRegistry;
 use super::{Sandbox, bases, read_tar_bytes, sha256};
@@ -24,6 +26,7 @@ pub(crate) struct Case {
     gimg: Vec<String>,
     repo: bool,
     git: bool,
+    engine: bool,
     /// The differences, of those that aren't in every image, that must be seen.
     pub(crate) differs: Vec<&'static str>,
     /// Whether both must fail.
@@ -44,6 +47,7 @@ pub(crate) fn case(name: &'static str) -> Case {
         gimg: Vec::new(),
         repo: true,
         git: false,
+        engine: false,
         differs: Vec::new(),
         fails: false,
     };
@@ -142,6 +146,13 @@ impl Case {
     pub(crate) fn no_repo(mut self) -> Self {
         self.repo = false;
         self
+    }
+
+    /// With a Docker engine in place of a repository.
+    pub(crate) fn engine(mut self, repo: &str) -> Self {
+        self.engine = true;
+        self.repo = false;
+        if repo.is_empty() { self } else { self.env("KO_DOCKER_REPO", repo) }
     }
 
     /// In a git repository with one commit, tagged v1.2.3.
@@ -248,6 +259,8 @@ impl Lab {
             // Their documents aren't compared: gimg attaches none.
             command.arg("--sbom=none");
         }
+        let engine = case.engine.then(|| FakeEngine::start("x86_64"));
+        command.envs(engine.iter().map(|e| ("DOCKER_HOST", e.host())));
         command.envs(case.env.iter().map(|(k, v)| (k, filled(v))));
         command.args(own.iter().chain(&case.both).map(filled));
         let output = command.output().unwrap();
@@ -263,6 +276,15 @@ impl Lab {
         if tool == "gimg" && !outcome.success {
             assert!(outcome.facts.is_empty(), "{}: left behind: {:?}", case.name, outcome.facts);
         }
+        if let Some(engine) = &engine {
+            let names: BTreeSet<String> = engine.names().into_keys().map(|n| without_digest(&n)).collect();
+            if !names.is_empty() {
+                say(&mut outcome.facts, "engine", "names", format!("{names:?}"));
+            }
+            for image in engine.images() {
+                self.archived(&image.files, &mut outcome.facts);
+            }
+        }
         if let Ok(text) = std::fs::read_to_string(cwd.join("refs.txt")) {
             say(&mut outcome.facts, "file of references", "", self.references(&text, &repo, &roots));
         }
@@ -274,6 +296,7 @@ impl Lab {
         };
         // Of an image that wasn't published the digest is all there is.
         let unseen = |line: &str| match line.split_once("@sha256:") {
+            _ if case.engine => without_digest(line),
             Some((name, hex)) if roots.is_empty() && hex.len() == 64 => format!("{name}@DIGEST"),
             _ => line.to_owned(),
         };
@@ -351,18 +374,26 @@ impl Lab {
         roots
     }
 
-    /// A docker-archive has no manifest of its own: one is made up, so that its config and layers can be told.
+    /// Facts about a docker-archive.
     fn archive(&self, out: &Path, facts: &mut Facts) -> Vec<String> {
         // A failing ko leaves an empty file.
-        let Some(bytes) = std::fs::read(out).ok().filter(|b| !b.is_empty()) else { return Vec::new() };
-        let files = read_tar_bytes(&bytes);
+        match std::fs::read(out).ok().filter(|b| !b.is_empty()) {
+            Some(bytes) => self.archived(&read_tar_bytes(&bytes), facts),
+            None => Vec::new(),
+        }
+    }
+
+    /// A docker-archive has no manifest of its own: one is made up, so that its config and layers can be told.
+    fn archived(&self, files: &BTreeMap<String, Vec<u8>>, facts: &mut Facts) -> Vec<String> {
         let manifest: Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
         let images = manifest.as_array().unwrap();
-        say(facts, "archive", "images", images.len().to_string());
         let mut roots = Vec::new();
         for image in images {
-            say(facts, "archive", "tags", image["RepoTags"].to_string());
-            let mut blobs = std::collections::BTreeMap::new();
+            // Of several tags ko's order is random.
+            let mut tags: Vec<&Value> = image["RepoTags"].as_array().unwrap().iter().collect();
+            tags.sort_by_key(|t| t.to_string());
+            say(facts, "archive", "tags", without_digest(&serde_json::json!(tags).to_string()));
+            let mut blobs = BTreeMap::new();
             let mut descriptor = |name: &Value, media_type: &str| {
                 let bytes = files[name.as_str().unwrap()].clone();
                 let (digest, size) = (format!("sha256:{}", sha256(&bytes)), bytes.len());
@@ -399,6 +430,17 @@ fn say(facts: &mut Facts, item: &str, part: &str, value: String) {
 fn say_of(facts: &mut Facts, image: &str, item: &str, part: &str, value: String) {
     let (image, platform) = (image.to_owned(), String::new());
     facts.insert(Key { image, platform, item: item.to_owned(), part: part.to_owned() }, value);
+}
+
+/// A name whose tag is a digest's hex, as engines get it, without that; and without what Docker adds to names.
+fn without_digest(text: &str) -> String {
+    let text = text.replace("docker.io/library/", "");
+    let is_hex = |w: &str| w.len() == 64 && w.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts = text.split(':').map(|part| {
+        let (word, rest) = part.split_at(part.find(['"', ',']).unwrap_or(part.len()));
+        if is_hex(word) { format!("DIGEST{rest}") } else { part.to_owned() }
+    });
+    parts.collect::<Vec<_>>().join(":")
 }
 
 /// A `go` that is the real one, except that `go build` of something that it built before, with the same source,

@@ -172,10 +172,10 @@ fn a_single_file_has_no_name_and_nothing_is_none() {
     assert!(boundary.list(&tree.at("m/none"), "files").unwrap().is_none());
     let empty = boundary.list(&tree.at("m/kodata"), "files").unwrap().unwrap();
     assert!(empty.files.is_empty() && empty.directories.is_empty());
-    assert!(kodata(&tree.at("m"), None).unwrap().is_none());
+    assert!(kodata(&tree.at("m/kodata"), None).unwrap().is_none());
     std::fs::remove_dir(tree.at("m/kodata")).unwrap();
     tree.write("m/kodata", "a file");
-    assert!(kodata(&tree.at("m"), None).unwrap_err().to_string().contains("not a directory"));
+    assert!(kodata(&tree.at("m/kodata"), None).unwrap_err().to_string().contains("not a directory"));
 }
 
 #[test]
@@ -265,4 +265,46 @@ fn modes_are_reduced_to_the_owners_x_bit() {
     std::fs::set_permissions(tree.at("m/kodata/tool"), std::fs::Permissions::from_mode(0o4755)).unwrap();
     let listing = tree.list().unwrap();
     assert_eq!(listing.files.iter().map(|f| f.executable).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn a_directory_that_keeps_turning_into_a_link_never_lets_anything_in() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let tree = Tree::new(&["m/kodata/sub/a", "secret/a"]);
+    std::fs::write(tree.at("secret/a"), "no one may see this").unwrap();
+    let stop = AtomicBool::new(false);
+    let (sub, aside, secret) = (tree.at("m/kodata/sub"), tree.at("m/aside"), tree.at("secret"));
+    let (mut read_some, mut refused_some, mut wrong) = (false, false, None);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                std::fs::rename(&sub, &aside).unwrap();
+                symlink(&secret, &sub).unwrap();
+                std::fs::remove_file(&sub).unwrap();
+                std::fs::rename(&aside, &sub).unwrap();
+            }
+        });
+        let start = std::time::Instant::now();
+        while start.elapsed().as_secs() < 2
+            && !(read_some && refused_some && start.elapsed().as_millis() > 500)
+        {
+            let mut boundary = tree.boundary();
+            let Ok(Some(listing)) = boundary.list(&tree.at("m/kodata"), "kodata") else {
+                refused_some = true;
+                continue;
+            };
+            // Many times: it must turn between listing and reading.
+            for file in listing.files.iter().cycle().take(50) {
+                match read(&boundary, file) {
+                    Ok(text) if text == "m/kodata/sub/a" => read_some = true,
+                    // Asserted below, when the other thread has ended.
+                    Ok(text) => wrong = Some(text),
+                    Err(_) => refused_some = true,
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(wrong, None);
+    assert!(read_some && refused_some, "the race was never run: {read_some} {refused_some}");
 }

@@ -128,7 +128,7 @@ impl Engine {
         let (scratch, tar) = (Arc::clone(scratch), path.clone());
         let work = move || {
             let saved = save::read(&tar, compression, threads, &scratch);
-            Scratch::remove(&tar);
+            scratch.remove(&tar);
             saved
         };
         tokio::task::spawn_blocking(work)

@@ -249,6 +249,8 @@ fn go() -> Vec<Case> {
         case("go: linker flags").arg("--ldflags=-s -w"),
         case("go: linker flags, repeated").run("--ldflags=-s --ldflags=-w"),
         case("go: linker flag with a comma").arg("--ldflags=-X main.a=b,c").differs("commas"),
+        case("go: without optimisations").run("--disable-optimizations"),
+        case("go: without optimisations, with linker flags").run("--disable-optimizations --ldflags=-w"),
         case("go: GOFLAGS").env("GOFLAGS", "-tags=special").file("special.go", tagged),
         case("go: GOFLAGS with -toolexec").env("GOFLAGS", "-toolexec=/bin/true").fails(),
         case("go: GOAMD64").env("GOAMD64", "v3"),

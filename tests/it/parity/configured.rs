@@ -4,7 +4,7 @@ use crate::support::twins::{Case, case};
 
 /// All of them.
 pub(super) fn all() -> Vec<Case> {
-    [file(), variables(), templates(), publishing(), capabilities()].concat()
+    [file(), variables(), templates(), publishing(), engines(), capabilities()].concat()
 }
 
 /// `.ko.yaml`, over the base that it names or the one in the environment.
@@ -181,5 +181,30 @@ fn capabilities() -> Vec<Case> {
             .base("two")
             .run("--platform all")
             .file("kodata/a", "a"),
+    ]
+}
+
+/// Images loaded into Docker.
+fn engines() -> Vec<Case> {
+    vec![
+        case("engine: ko.local").engine("ko.local"),
+        case("engine: ko.local, last part").engine("ko.local").run("-B"),
+        case("engine: ko.local, import path").engine("ko.local").run("-P"),
+        case("engine: ko.local, bare").engine("ko.local").run("--bare"),
+        case("engine: below ko.local").engine("ko.local/team").run("-B"),
+        case("engine: flag").engine("").run("--local"),
+        case("engine: short flag").engine("").run("-L -B -t v1"),
+        case("engine: flag and repository").engine("example.com/team").run("-L -B"),
+        case("engine: tags").engine("ko.local").run("-t v1,v2 -B"),
+        case("engine: kodata").engine("ko.local").file("kodata/a", "a"),
+        case("engine: mixed case").module("example.com/Mixed/Case").engine("ko.local").run("-P"),
+        case("engine: two platforms").base("two").engine("ko.local").run("--platform all"),
+        case("engine: two platforms by name")
+            .base("two")
+            .engine("ko.local")
+            .run("--platform linux/arm64,linux/amd64"),
+        case("engine: one of two").base("two").engine("ko.local").run("--platform linux/arm64"),
+        case("engine: index").base("two").engine("ko.local"),
+        case("engine: docker base").base("docker").engine("ko.local"),
     ]
 }

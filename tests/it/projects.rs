@@ -1,4 +1,4 @@
-//! Knative Serving as its authors keep it: its `config/` resolved by one command.
+//! The Kubernetes YAML of projects that use ko, resolved as their authors keep it, with their `.ko.yaml`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,6 +57,37 @@ fn a_config_map_and_a_custom_resource_of_knative_serving() {
     let queue = &references["knative.dev/serving/cmd/queue"];
     assert_eq!(references.len(), 1, "{references:?}");
     sandbox.run(&format!("crane --insecure validate --remote {queue}")).ok();
+}
+
+#[test]
+fn kos_own_test_deployment() {
+    let Some(sandbox) = module("github.com/google/ko@v0.19.1") else { return };
+    let registry = Server::olareg();
+    let sandbox = sandbox.env("KO_DOCKER_REPO", &format!("{}/k", registry.host())).env("LDFLAGS", "-s");
+    let ran = sandbox.run("gimg resolve -f test/ --base static").ok();
+    let references = check(&sandbox, &["test/test.yaml".to_owned()], &ran.stdout);
+    let image = &references["github.com/google/ko/test"];
+    sandbox.run(&format!("crane --insecure validate --remote {image}")).ok();
+}
+
+#[test]
+#[ignore = "integration: compiles for minutes"]
+fn integration_fulcio() {
+    let Some(sandbox) = module("github.com/sigstore/fulcio@v1.8.8") else { return };
+    let registry = Server::olareg();
+    let mut sandbox = sandbox.env("KO_DOCKER_REPO", &format!("{}/k", registry.host()));
+    // What its Makefile sets; its `.ko.yaml` asks for all of them.
+    for name in ["GIT_HASH", "GIT_VERSION", "LDFLAGS"] {
+        sandbox = sandbox.env(name, if name == "LDFLAGS" { "-s -w" } else { "v1.8.8" });
+    }
+    let log = go_log(&sandbox);
+    let sandbox = log.sandbox(sandbox);
+    let ran = sandbox.run("gimg resolve -R -f config/ --base static").ok();
+    assert_eq!(log.count("build"), 1, "{}", log.text());
+    let references = check(&sandbox, &walk(sandbox.cwd(), "config"), &ran.stdout);
+    sandbox
+        .run(&format!("crane --insecure validate --remote {}", references["github.com/sigstore/fulcio"]))
+        .ok();
 }
 
 #[test]
