@@ -3,7 +3,7 @@
 # How many cases each property test gets in `make fuzz`.
 CASES ?= 20000
 
-.PHONY: help demo test test-integrations soak bench fuzz lint check-hosts tools clean-tools
+.PHONY: help demo test test-integrations soak bench bench-resolve fuzz lint check-hosts tools clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,11 @@ bench: ## gimg, ko and plain `go build` side by side on one tree
 	tests/tools/install bench
 	cargo build --locked --release
 	benches/e2e/run.sh
+
+bench-resolve: ## Knative Serving's configuration resolved by gimg and by ko
+	tests/tools/install bench
+	cargo build --locked --release
+	benches/resolve/run.sh
 
 fuzz: ## the property tests (named fuzz) with CASES=20000 cases each
 	PROPTEST_CASES=$(CASES) cargo test --locked --release fuzz

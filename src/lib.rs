@@ -10,6 +10,7 @@
 //! | compiling | [`go`], [`binary`] |
 //! | layers, images, the built-in base | [`image`], [`base`] |
 //! | blobs and moving them | [`content`], [`registry`], [`target`], [`store`] |
+//! | statements about images | [`attest`] |
 //! | Kubernetes YAML | [`kube`] |
 //! | verbs | [`ops`] |
 //! | what was made, words out | [`report`], [`ui`] |
@@ -18,6 +19,7 @@
 //! (layouts and archives, replaced as a whole), [`registry`] docker's credential file (`login`, `logout`). Nothing
 //! else is written, but for files that a flag or command names; engines keep what is loaded into them.
 
+pub mod attest;
 pub mod base;
 pub mod binary;
 pub mod cli;

@@ -208,6 +208,12 @@ struct PublishArgs {
     /// Write the references of all that is published to a file
     #[arg(long, value_name = "FILE")]
     image_refs: Option<PathBuf>,
+    /// none or spdx, the default with --sbom-dir
+    #[arg(long, value_name = "KIND", hide = true)]
+    sbom: Option<String>,
+    /// Write SBOMs of all that is published to files in a directory
+    #[arg(long, value_name = "DIR", hide = true)]
+    sbom_dir: Option<PathBuf>,
     /// Name images REPO itself
     #[arg(long, conflicts_with_all = ["base_import_paths", "preserve_import_paths"])]
     bare: bool,
@@ -285,6 +291,8 @@ impl ImageFlags {
             tags: publish.tags,
             tag_only: publish.tag_only,
             image_refs: publish.image_refs,
+            sbom: publish.sbom,
+            sbom_dir: publish.sbom_dir,
             annotate_vcs: self.annotate_vcs,
             jobs: publish.jobs,
             compression: self.compression,

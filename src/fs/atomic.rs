@@ -34,6 +34,18 @@ pub fn replaceable(path: &Path) -> Result<()> {
     }
 }
 
+/// Makes a directory, if it isn't there, that git doesn't see: one untracked file would make the next build's version
+/// stamp dirty.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn make_hidden(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        return Ok(());
+    }
+    write_atomically(&dir.join(".gitignore"), b"*\n")
+}
+
 /// A file being written beside its final name. Dropped without [`Atomic::commit`] it leaves nothing.
 #[derive(Debug)]
 pub struct Atomic {

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-pub use atomic::{Atomic, TEMPORARY_PREFIX, replaceable, write_atomically};
+pub use atomic::{Atomic, TEMPORARY_PREFIX, make_hidden, replaceable, write_atomically};
 pub use boundary::{Boundary, files, kodata};
 pub use manifests::{list_manifests, read_manifest, unnamed};
 

@@ -76,6 +76,8 @@ pub struct Image {
     pub config: Blob,
     /// The layers, from the lowest up.
     pub layers: Vec<Blob>,
+    /// When it was made, as the config says: RFC 3339.
+    pub created: String,
 }
 
 /// The time that stands for no time.
@@ -98,7 +100,8 @@ pub fn image(base: &Inherited, layers: &[Layer], spec: &Spec<'_>) -> Result<Imag
     if config.os_version.is_none() {
         config.os_version.clone_from(&spec.platform.os_version);
     }
-    config.created = spec.created.clone().or(config.created).or_else(|| Some(EPOCH.to_owned()));
+    let created = spec.created.clone().or(config.created).unwrap_or_else(|| EPOCH.to_owned());
+    config.created = Some(created.clone());
     let run = &mut config.config;
     let filesystem = Filesystem::of(spec.platform);
     run.entrypoint = spec.wrapper.to_vec();
@@ -139,7 +142,7 @@ pub fn image(base: &Inherited, layers: &[Layer], spec: &Spec<'_>) -> Result<Imag
     };
     let mut manifest = Blob::json(MediaType::MANIFEST, &manifest)?;
     manifest.descriptor.platform = Some(spec.platform.clone());
-    Ok(Image { manifest, config, layers: blobs })
+    Ok(Image { manifest, config, layers: blobs, created })
 }
 
 /// An index of `images`, in their order. `origin` is the base's reference and the digest of its index.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
 
+use crate::attest;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
@@ -120,7 +121,7 @@ impl<'a> Compiler<'a> {
                     .to_owned(),
             );
         }
-        for path in written_files(self.publisher.settings) {
+        for path in written_files(self.publisher.settings, self.plan) {
             if git::shows_untracked(dir, &path).await {
                 let path = path.display();
                 warn(format!("{path} is not ignored by git: the next build will be stamped as dirty"));
@@ -129,11 +130,13 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The single files that a run writes.
-fn written_files(settings: &Settings) -> Vec<PathBuf> {
+/// The single files that a run writes; of SBOMs the first.
+fn written_files(settings: &Settings, plan: &Plan) -> Vec<PathBuf> {
+    let first = plan.images.iter().flat_map(|i| attest::file_names(&i.name.program, &i.platforms)).next();
+    let sboms = settings.sbom_dir.iter().zip(first).map(|(dir, name)| dir.join(name));
     let archives = settings.destinations.iter().filter_map(|d| match d {
         Destination::OciArchive(path) | Destination::DockerArchive(path) => Some(path),
         _ => None,
     });
-    archives.chain(&settings.image_refs).map(|p| settings.cwd.join(p)).collect()
+    archives.chain(&settings.image_refs).map(|p| settings.cwd.join(p)).chain(sboms).collect()
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::attest::Modules;
 use crate::error::Result;
 use crate::event::Event;
 use crate::go::{self, Go};
@@ -14,8 +15,17 @@ use crate::oci::Platform;
 use crate::ops::publish::Publisher;
 use crate::plan::{PROGRAMS_DIR, command, debug};
 
-/// The debugger's layers by platform; empty without `--debug`.
-pub(super) type Debuggers = BTreeMap<Platform, (Written, Arc<Path>)>;
+/// The debugger for one platform.
+#[derive(Clone)]
+pub(super) struct Debugger {
+    /// Its layer.
+    pub(super) layer: (Written, Arc<Path>),
+    /// What it is made of.
+    pub(super) modules: Option<Modules>,
+}
+
+/// The debuggers by platform; empty without `--debug`.
+pub(super) type Debuggers = BTreeMap<Platform, Debugger>;
 
 /// Builds and packs the debugger once for each platform, whatever the number of images.
 pub(super) async fn debuggers(go: &Go, publisher: &Publisher<'_>) -> Result<Debuggers> {
@@ -30,7 +40,7 @@ pub(super) async fn debuggers(go: &Go, publisher: &Publisher<'_>) -> Result<Debu
     Ok(layers)
 }
 
-async fn debugger(go: &Go, publisher: &Publisher<'_>, platform: &Platform) -> Result<(Written, Arc<Path>)> {
+async fn debugger(go: &Go, publisher: &Publisher<'_>, platform: &Platform) -> Result<Debugger> {
     let (observer, scratch) = (&publisher.cx.observer, &publisher.cx.scratch);
     let packages = vec![debug::PACKAGE.to_owned()];
     observer.on(Event::CompileStarted { platform: platform.clone(), packages: packages.clone() });
@@ -43,7 +53,7 @@ async fn debugger(go: &Go, publisher: &Publisher<'_>, platform: &Platform) -> Re
     let name = debug::PROGRAM.to_owned();
     let file = ProgramFile { name, path: binary.path.clone(), size: binary.size, capabilities: None };
     let tree = contents::programs(PROGRAMS_DIR, &[file])?;
-    let written = publisher.write(tree, crate::fs::open).await?;
+    let layer = publisher.write(tree, crate::fs::open).await?;
     scratch.remove(&binary.path);
-    Ok(written)
+    Ok(Debugger { layer, modules: binary.header.build_info.as_ref().map(Modules::of) })
 }

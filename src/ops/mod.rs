@@ -17,6 +17,7 @@ pub mod pack;
 mod publish;
 pub mod push;
 pub mod resolve;
+mod sbom;
 mod targets;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
+use crate::attest::Modules;
 use crate::content::copy::Copier;
 use crate::content::{Graph, ImageName};
 use crate::error::{Error, Kind, Result};
@@ -19,6 +20,7 @@ use crate::image::{FileTree, Filesystem, Written, layer};
 use crate::oci::{Descriptor, History, Repository};
 use crate::ops::base::Bases;
 use crate::ops::debug::Debuggers;
+use crate::ops::sbom::{self, Sboms};
 use crate::ops::{Context, blocking};
 use crate::plan::{ImagePlan, debug};
 use crate::report::{Published, PublishedPlatform};
@@ -40,6 +42,8 @@ pub(super) struct Packed {
     layer: Layer,
     /// The programs in bytes, before compression.
     binary_size: u64,
+    /// Where each program is in the image, and what it is made of.
+    pub(super) contents: Vec<(String, Option<Modules>)>,
 }
 
 /// Layers of an image's data, by how its platforms name files.
@@ -78,7 +82,9 @@ impl Publisher<'_> {
         let registries = self.copiers.iter().zip(&self.settings.destinations);
         let registries = registries.filter(|(_, d)| **d == Destination::Registry);
         try_join_all(registries.map(|(c, _)| c.put(&image.name, &layer.blob))).await?;
-        Ok(Packed { layer, binary_size: binaries.iter().map(|b| b.size).sum() })
+        let modules = binaries.iter().map(|b| b.header.build_info.as_ref().map(Modules::of));
+        let contents = places.into_iter().zip(modules).collect();
+        Ok(Packed { layer, binary_size: binaries.iter().map(|b| b.size).sum(), contents })
     }
 
     /// A program that asks for a loader can't start on a base that surely has none.
@@ -184,6 +190,10 @@ impl Publisher<'_> {
         for (index, image) in self.images.iter().enumerate() {
             assembled.push(self.assemble(index, image, packed, &data[index], debuggers)?);
         }
+        let sboms = match &self.settings.sbom_dir {
+            Some(dir) => Some(Sboms::new(dir, assembled.iter_mut().flat_map(|i| i.sboms.drain(..)))?),
+            None => None,
+        };
         let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
         let further = self.further(&graphs);
         let all: Vec<Graph> = graphs.iter().chain(&further).cloned().collect();
@@ -196,6 +206,9 @@ impl Publisher<'_> {
             copier.publish(graphs).await?;
         }
         self.say_where(&graphs);
+        if let Some(sboms) = sboms {
+            blocking(move || sboms.write()).await?;
+        }
         let published: Vec<Published> = assembled.into_iter().map(|i| i.published(self)).collect();
         if let Some(path) = &self.settings.image_refs {
             let path = self.settings.cwd.join(path);
@@ -215,7 +228,7 @@ impl Publisher<'_> {
     ) -> Result<Assembled> {
         let bases = &self.bases[plan.base];
         let mut images: Vec<Image> = Vec::new();
-        let mut platforms = Vec::new();
+        let (mut platforms, mut programs) = (Vec::new(), Vec::new());
         for (number, (platform, base)) in bases.list.iter().enumerate() {
             let program = packed
                 .get(&(index, number))
@@ -224,10 +237,11 @@ impl Publisher<'_> {
             let mut layers: Vec<Layer> = data.get(&Filesystem::of(platform)).cloned().unwrap_or_default();
             let mut wrapper = config.entrypoint.clone();
             if let Some(debugger) = debuggers.get(platform) {
-                layers.push(self.layer(debugger.clone(), plan, "Delve debugger, at /ko-app/dlv", None));
+                layers.push(self.layer(debugger.layer.clone(), plan, "Delve debugger, at /ko-app/dlv", None));
                 wrapper.extend(debug::command());
             }
             layers.push(program.layer.clone());
+            programs.push(sbom::Contents { packed: program, debugger: debuggers.get(platform) });
             let file = plan.programs.first().map(|p| p.file(&platform.os)).unwrap_or_default();
             let spec = Spec {
                 platform,
@@ -254,8 +268,13 @@ impl Publisher<'_> {
             let root = assemble::index(&images, bases.origin().as_ref(), &plan.annotations)?;
             (root, images.iter().map(|i| i.manifest.clone()).collect())
         };
+        let sboms = match self.settings.sbom_dir {
+            Some(_) => sbom::documents(plan, bases, &images, &root, programs)?,
+            None => Vec::new(),
+        };
         let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
-        Ok(Assembled { graph, also: plan.also.clone(), import_path: plan.import_path.clone(), platforms })
+        let (also, import_path) = (plan.also.clone(), plan.import_path.clone());
+        Ok(Assembled { graph, also, import_path, platforms, sboms })
     }
 
     /// The same images under the names of their further repositories.
@@ -297,6 +316,8 @@ struct Assembled {
     also: Vec<Repository>,
     import_path: String,
     platforms: Vec<PublishedPlatform>,
+    /// Names and bytes of the files that say what is in it.
+    sboms: Vec<(String, Vec<u8>)>,
 }
 
 impl Assembled {

@@ -20,6 +20,10 @@ use crate::target::nowhere::Nowhere;
 /// # Errors
 /// A local destination that can't be one; better said before anything is compiled.
 pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> Result<Vec<Copier>> {
+    if let Some(dir) = &settings.sbom_dir {
+        // Whatever their names: this one is nobody's.
+        crate::fs::replaceable(&dir.join(crate::fs::TEMPORARY_PREFIX))?;
+    }
     let layout = |place| -> Result<Arc<dyn Target>> {
         let layout = Layout::new(place, cx.origin());
         layout.check()?;

@@ -11,7 +11,7 @@ pub mod secrets;
 pub mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
@@ -376,8 +376,25 @@ fn compile(
     Ok(())
 }
 
+/// SBOMs are named by their programs alone.
+fn check_sbom_names(dir: &Path, images: &[ImagePlan]) -> Result<()> {
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+    for image in images {
+        if let Some(other) = taken.insert(image.name.program.to_lowercase(), &image.import_path) {
+            let why = format!("{other} and {} would have the same names", image.import_path);
+            return Err(Error::new(Kind::Usage, "name the SBOMs", why)
+                .at(dir.display())
+                .hint("build them one by one, each with its own --sbom-dir"));
+        }
+    }
+    Ok(())
+}
+
 /// Two programs that would land on one name are an error before anything is built.
 fn check_collisions(settings: &Settings, images: &[ImagePlan]) -> Result<()> {
+    if let Some(dir) = &settings.sbom_dir {
+        check_sbom_names(dir, images)?;
+    }
     for destination in &settings.destinations {
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
         for image in images {

@@ -63,6 +63,8 @@ pub struct Settings {
     pub tag_only: bool,
     /// A file that gets the references of everything pushed.
     pub image_refs: Option<PathBuf>,
+    /// A directory that gets the SBOMs of everything published.
+    pub sbom_dir: Option<PathBuf>,
     /// SOURCE_DATE_EPOCH: seconds since 1970 for `created`.
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
@@ -144,6 +146,10 @@ pub struct Words {
     pub tag_only: bool,
     /// `--image-refs`.
     pub image_refs: Option<PathBuf>,
+    /// `--sbom`.
+    pub sbom: Option<String>,
+    /// `--sbom-dir`.
+    pub sbom_dir: Option<PathBuf>,
     /// `--ldflags`.
     pub ldflags: Vec<String>,
     /// `--go-flag`.
@@ -240,6 +246,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         binary: words.binary,
     };
     let (program, rules) = program::programs(&file, &flags, &cwd)?;
+    let sbom_dir = sbom_dir(words.sbom.as_deref(), words.sbom_dir, &cwd, &mut warnings)?;
     if env.first(&[env::KO_DOCKER_REPO]).is_some()
         && env.first(&[env::GIMG_REPO]).is_some()
         && words.repo.is_empty()
@@ -277,10 +284,32 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         compression,
         tag_only: words.tag_only,
         image_refs: words.image_refs,
+        sbom_dir,
         epoch: env.epoch(env::SOURCE_DATE_EPOCH)?,
         kodata_epoch: env.epoch(env::KO_DATA_DATE_EPOCH)?,
         warnings,
     })
+}
+
+/// Where SBOMs go, if anywhere. As in ko a directory is enough.
+fn sbom_dir(
+    kind: Option<&str>,
+    dir: Option<PathBuf>,
+    cwd: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Option<PathBuf>> {
+    match (kind, dir.map(|d| cwd.join(d))) {
+        (Some("none"), _) => Ok(None),
+        (Some("spdx"), None) => {
+            warnings
+                .push("no SBOM is attached to images yet: --sbom-dir DIR writes them to files".to_owned());
+            Ok(None)
+        }
+        (Some("spdx") | None, dir) => Ok(dir),
+        (Some(other), _) => {
+            Err(Error::new(Kind::Usage, "read --sbom", format!("it takes none or spdx, not \"{other}\"")))
+        }
+    }
 }
 
 /// The directories of the programs of all entries.

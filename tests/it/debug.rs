@@ -75,8 +75,15 @@ fn entrypoint(program: &str) -> Value {
 #[test]
 fn the_debugger_has_a_layer_below_the_program_and_starts_it() {
     let sandbox = stubbed(SUM).env("GOFLAGS", "-modcacherw -tags=x");
-    let line = "gimg build ./... --debug --platform linux/amd64,linux/arm64 --base scratch";
+    let line = "gimg build ./... --debug --platform linux/amd64,linux/arm64 --base scratch --sbom-dir sboms";
     sandbox.run(line).ok();
+    for program in ["one", "two"] {
+        let path = sandbox.path(&format!("src/sboms/{program}-linux-arm64.spdx.json"));
+        let sbom: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let related = sbom["relationships"].as_array().unwrap();
+        let debugger = related.iter().find(|r| r["comment"] == "at /ko-app/dlv").unwrap();
+        assert_eq!(debugger["relatedSpdxElement"], "SPDXRef-Package-example.com-fake");
+    }
     let programs = [("one", true), ("two", false)];
     let mut debuggers = Vec::new();
     for (program, has_kodata) in programs {

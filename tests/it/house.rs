@@ -7,6 +7,7 @@ use crate::support::{Sandbox, root};
 
 /// What each module of the library may name by `crate::`, besides `error`. The table of ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("attest", &["binary", "image", "oci"]),
     ("base", &["image", "oci"]),
     ("binary", &["oci"]),
     ("cli", &["base", "event", "oci", "ops", "plan", "registry", "settings", "store", "ui"]),
@@ -21,8 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "base", "binary", "content", "event", "fs", "git", "go", "image", "kube", "oci", "plan",
-            "process", "registry", "report", "settings", "store", "target",
+            "attest", "base", "binary", "content", "event", "fs", "git", "go", "image", "kube", "oci",
+            "plan", "process", "registry", "report", "settings", "store", "target",
         ],
     ),
     ("plan", &["content", "image", "oci", "settings"]),

@@ -39,6 +39,7 @@ mod real;
 mod reproducible;
 mod resolve;
 mod run;
+mod sbom;
 mod soak;
 mod template;
 mod windows;

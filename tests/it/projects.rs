@@ -81,7 +81,9 @@ fn kos_own_build_configurations() {
     }
     let log = go_log(&sandbox);
     let sandbox = log.sandbox(sandbox);
-    let ran = sandbox.run("gimg build ./foo/cmd example.com/bar/cmd --base scratch -o oci:../out").ok();
+    let ran = sandbox
+        .run("gimg build ./foo/cmd example.com/bar/cmd --base scratch --repo a.example/x --push=false")
+        .ok();
     assert_eq!(ran.lines().len(), 2, "{}", ran.stdout);
     assert!(log.text().contains("build -v -v -trimpath"), "the short form of flags: {}", log.text());
     sandbox.run("gimg build ./toolexec/cmd").fails(3, &["-toolexec is not allowed"]);

@@ -256,7 +256,7 @@ impl Lab {
         }
         command.envs(base.map(|b| ("KO_DEFAULTBASEIMAGE", b)));
         if tool == "ko" {
-            // Their documents aren't compared: gimg has none.
+            // Their documents aren't compared: gimg attaches none.
             command.arg("--sbom=none");
         }
         let engine = case.engine.then(|| FakeEngine::start("x86_64"));
