@@ -227,6 +227,8 @@ async fn load(mut body: Incoming, state: &Mutex<State>) -> Result<Reply, std::io
     let trouble = locked(state).trouble.take();
     let hung_up = || Err(std::io::Error::other("trouble"));
     if let Some(Trouble::Refused(status, why)) = trouble {
+        // Go's server reads on for a while before it closes, lest the answer be lost.
+        while let Some(Ok(_)) = body.frame().await {}
         return Ok(message(status, why));
     }
     let mut tar = Vec::new();
