@@ -18,7 +18,7 @@ use crate::oci::{
 };
 use crate::ops::{Context, base_engine};
 use crate::plan::platforms;
-use crate::settings::{Base, Settings};
+use crate::settings::{Base, Settings, lock};
 use crate::target::layout::Reader;
 
 /// What each platform's image stands on.
@@ -58,7 +58,10 @@ type Inheritance = (Vec<(Platform, Inherited)>, Option<Digest>);
 
 async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inheritance> {
     match base {
-        Base::Static => {
+        Base::Static(version) => {
+            if let (None, Some(lock)) = (version, &settings.lock) {
+                lock.check_static()?;
+            }
             let list = platforms::for_static(&settings.platforms)?;
             let layer = built_in_layer(settings.compression, settings.jobs).await?;
             let inherited = |p: &Platform| Inherited {
@@ -103,11 +106,35 @@ async fn built_in_layer(compression: Compression, threads: usize) -> Result<(Blo
 
 async fn from_registry(cx: &Context, settings: &Settings, reference: &Reference) -> Result<Inheritance> {
     let name = reference.to_string();
-    let source = cx.origin();
-    let (root, bytes) = source.resolve(reference).await.map_err(|e| base_error(e, &name))?;
+    let locked = settings.lock.as_ref().and_then(|lock| lock.digest(reference));
+    let (root, bytes) = root_of(cx, reference, locked).await?;
     cx.observer.on(Event::Base { reference: format!("{}@{}", reference.repository, root.digest) });
-    let place = Place::Registry(source, reference.repository.clone());
+    let place = Place::Registry(cx.origin(), reference.repository.clone());
     inherit(settings, &place, root, bytes, &name).await
+}
+
+/// The root that `reference` names now, or that it is `locked` to; verified.
+pub(super) async fn root_of(
+    cx: &Context,
+    reference: &Reference,
+    locked: Option<Digest>,
+) -> Result<(Descriptor, Bytes)> {
+    let name = reference.to_string();
+    let wanted = match locked {
+        Some(digest) => Reference { tag: None, digest: Some(digest), ..reference.clone() },
+        None => reference.clone(),
+    };
+    cx.origin().resolve(&wanted).await.map_err(|e| {
+        let gone = e.kind() == Kind::Refused;
+        let error = base_error(e, &name);
+        match locked {
+            Some(_) if gone => error.hint(format!(
+                "{} names this digest; gimg lock --update {name} takes what the tag stands for now",
+                lock::FILE
+            )),
+            _ => error,
+        }
+    })
 }
 
 /// A failure that isn't about credentials, the network or integrity is the base's.

@@ -157,7 +157,7 @@ impl Teller<'_> {
 /// A base in the words of `--base`.
 fn base(base: &Base) -> String {
     match base {
-        Base::Static => format!("static@{}", crate::base::VERSION),
+        Base::Static(_) => format!("static@{}", crate::base::VERSION),
         Base::Scratch => "scratch".to_owned(),
         Base::Registry(reference) | Base::Docker(reference) => reference.to_string(),
         Base::Layout(dir, None) => format!("oci:{}", dir.display()),

@@ -1,6 +1,6 @@
 //! Settings become facts: the toolchain, the packages and their bases, each asked once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
@@ -18,7 +18,7 @@ use crate::plan::packages::{self, Modules, Query};
 use crate::plan::program_of;
 use crate::plan::templates::Templates;
 use crate::settings::program::Rule;
-use crate::settings::{Base, Settings};
+use crate::settings::{Base, Settings, lock};
 
 /// What was looked up: facts for the plan, and what later stages take from the bases.
 pub(super) struct Found {
@@ -68,6 +68,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     for found in &bases {
         engines.check(cx, &found.platforms())?;
     }
+    warn_about_unlocked(cx, settings, &bases);
     let bases_facts = chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect();
     cx.observer.on(Event::Detail(format!(
         "{} builds {} programs",
@@ -114,6 +115,7 @@ pub(super) async fn lookup_prebuilt(
     for found in &bases {
         engines.check(cx, &found.platforms())?;
     }
+    warn_about_unlocked(cx, settings, &bases);
     let templates = TemplateFacts {
         env: cx.env.all().clone(),
         time: settings.epoch.unwrap_or(cx.now),
@@ -179,6 +181,18 @@ fn warn_about_unmatched(
     if !names.is_empty() {
         let verb = if names.len() == 1 { "is" } else { "are" };
         cx.observer.on(Event::Warning(format!("{} {verb} for no program of this run", names.join(", "))));
+    }
+}
+
+/// A base that the lock file doesn't name: it may be another one tomorrow, which the file is there to rule out.
+fn warn_about_unlocked(cx: &Context, settings: &Settings, bases: &[Bases]) {
+    let Some(lock) = &settings.lock else { return };
+    let names: BTreeSet<String> = bases.iter().filter_map(|b| lock.lacks(&b.base)).collect();
+    for name in names {
+        let flag = if settings.base.fixed.is_some() { format!(" --base {name}") } else { String::new() };
+        let file = lock::FILE;
+        cx.observer
+            .on(Event::Warning(format!("the base {name} has no entry in {file}: gimg lock{flag} adds it")));
     }
 }
 

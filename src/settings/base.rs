@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::oci::Reference;
+use crate::settings::program::Rule;
 use crate::settings::split_layout;
 
 /// What an image stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// The built-in base.
-    Static,
+    /// The built-in base, with the version of its data if one was named.
+    Static(Option<u32>),
     /// Nothing.
     Scratch,
     /// An image of a registry.
@@ -29,12 +30,12 @@ impl Base {
     /// Anything else, or data of the built-in base that this gimg doesn't have.
     pub fn parse(text: &str) -> Result<Self> {
         match text {
-            "static" => Ok(Base::Static),
+            "static" => Ok(Base::Static(None)),
             "scratch" => Ok(Base::Scratch),
             _ => {
                 if let Some(version) = text.strip_prefix("static@") {
                     if version == crate::base::VERSION.to_string() {
-                        return Ok(Base::Static);
+                        return Ok(Base::Static(Some(crate::base::VERSION)));
                     }
                     let why = format!("this gimg has static@{}", crate::base::VERSION);
                     return Err(Error::new(Kind::Base, format!("use the base {text}"), why));
@@ -54,7 +55,7 @@ impl Base {
     /// Whether it surely lacks a dynamic loader: a program that asks for one can't start on it.
     #[must_use]
     pub fn has_no_loader(&self) -> bool {
-        matches!(self, Base::Static | Base::Scratch)
+        matches!(self, Base::Static(_) | Base::Scratch)
     }
 }
 
@@ -75,6 +76,18 @@ impl BaseChoice {
     pub fn of<'a>(&'a self, import_path: &str, own: Option<&'a Base>) -> &'a Base {
         let by_path = || self.overrides.get(&import_path.to_lowercase());
         self.fixed.as_ref().or(own).or_else(by_path).unwrap_or(&self.default)
+    }
+
+    /// Every base that may be used, with the programs' own of `rules`; perhaps some more than once.
+    #[must_use]
+    pub fn all<'a>(&'a self, rules: &'a [Rule]) -> Vec<&'a Base> {
+        match &self.fixed {
+            Some(base) => vec![base],
+            None => {
+                let own = rules.iter().filter_map(|r| r.program.base.as_ref());
+                std::iter::once(&self.default).chain(self.overrides.values()).chain(own).collect()
+            }
+        }
     }
 
     /// The base that every program has, if that is known before any program is.

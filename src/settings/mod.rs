@@ -3,6 +3,7 @@
 pub mod base;
 pub mod config;
 pub mod env;
+pub mod lock;
 pub mod pack;
 pub mod program;
 pub mod template;
@@ -17,6 +18,7 @@ use crate::image::Compression;
 use crate::plan::naming::Naming;
 use crate::plan::platforms::Requested;
 use crate::settings::config::Config;
+use crate::settings::lock::Lock;
 use crate::settings::program::{Flags, Program, Rule};
 use crate::settings::template::Roots;
 
@@ -37,6 +39,8 @@ pub struct Settings {
     pub platforms: Requested,
     /// Which program stands on what.
     pub base: BaseChoice,
+    /// What the names of bases stand for, if there is a lock file.
+    pub lock: Option<Lock>,
     /// Where the images go.
     pub destinations: Vec<Destination>,
     /// The repository that names are made below; a template.
@@ -81,14 +85,9 @@ impl Settings {
     /// Whether a registry may be asked for anything.
     #[must_use]
     pub fn needs_registry(&self) -> bool {
-        let is_remote = |b: &Base| matches!(b, Base::Registry(_));
-        let rules = self.rules.iter().filter_map(|r| r.program.base.as_ref());
-        let mut bases = self.base.overrides.values().chain(rules).chain([&self.base.default]);
-        let remote = match &self.base.fixed {
-            Some(base) => is_remote(base),
-            None => bases.any(is_remote),
-        };
-        remote || self.destinations.contains(&Destination::Registry)
+        let bases = self.base.all(&self.rules);
+        bases.iter().any(|b| matches!(b, Base::Registry(_)))
+            || self.destinations.contains(&Destination::Registry)
     }
 }
 
@@ -249,6 +248,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         places: Vec::new(),
         platforms,
         base: bases(words.base.as_deref(), &file)?,
+        lock: None,
         destinations,
         repository,
         naming: match (words.naming, file.naming.as_deref()) {

@@ -28,6 +28,7 @@ mod interop;
 mod interrupt;
 mod kodata;
 mod kube;
+mod lock;
 mod login;
 mod pack;
 mod parity;
