@@ -22,7 +22,7 @@ use crate::settings::lock::Lock;
 use crate::settings::program::{Flags, Program, Rule};
 use crate::settings::template::Roots;
 
-pub use base::{Base, BaseChoice};
+pub use base::{Base, BaseChoice, Stand};
 use destination::Said;
 pub use destination::{Destination, Engine, place, split_layout, tags};
 
@@ -328,7 +328,8 @@ fn bases(flag: Option<&str>, file: &Config) -> Result<BaseChoice> {
         overrides.insert(import_path.to_lowercase(), read("baseImageOverrides", text)?);
     }
     let default = read("defaultBaseImage", file.default_base_image.as_deref().unwrap_or("static"))?;
-    Ok(BaseChoice { fixed, overrides, default })
+    let platforms = base::platform_bases(&file.platform_bases, "platformBases")?;
+    Ok(BaseChoice { fixed, overrides, platforms, default })
 }
 
 fn naming(word: &str) -> Result<Naming> {

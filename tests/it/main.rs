@@ -32,6 +32,7 @@ mod lock;
 mod login;
 mod pack;
 mod parity;
+mod platform_bases;
 mod platforms;
 mod projects;
 mod publish;
