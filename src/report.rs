@@ -1,6 +1,7 @@
 //! What a run made: data for people and machines.
 
 mod dry_run;
+mod lock;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ pub use dry_run::{
     DryRun, LayerKind, PlannedBase, PlannedCompile, PlannedConfig, PlannedImage, PlannedLayer,
     PlannedPlatform,
 };
+pub use lock::{LockChange, Locked};
 
 /// What a run made, for people and machines. The JSON form is documented in docs/json.md.
 #[derive(Clone, Debug, Serialize)]

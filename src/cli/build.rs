@@ -40,6 +40,7 @@ pub(super) fn prepare(
     let (file, warnings) = config::read(flags.config(), &env, &cwd)?;
     let mut settings: Settings = settings::resolve(flags.words(packages), &env, file, cwd, cores())?;
     settings.warnings.splice(0..0, warnings);
+    settings.lock = config::lock(&settings.cwd)?;
     let cx = context(env, voice, insecure, settings.needs_registry())?;
     Ok((settings, cx))
 }

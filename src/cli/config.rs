@@ -1,5 +1,5 @@
-//! Which configuration file there is, and what is in it.
-#![expect(clippy::disallowed_methods, reason = "edge: the configuration file")]
+//! Which configuration file and which lock file there are, and what is in them.
+#![expect(clippy::disallowed_methods, reason = "edge: the configuration file, the lock file")]
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use crate::cli::args::ConfigArgs;
 use crate::error::{Error, Kind, Result};
 use crate::settings::config::{self, Config, Source};
 use crate::settings::env::{self, Env};
+use crate::settings::lock::{self, Lock};
 
 /// The names of configuration files, gimg's first. Of each the first that is there counts, as in ko.
 const OWN: &[&str] = &[".gimg.yaml", ".gimg.yml", ".gimg.json", ".gimg.toml"];
@@ -49,6 +50,21 @@ pub(super) fn read(args: &ConfigArgs, env: &Env, cwd: &Path) -> Result<(Config, 
     let (config, more) = config::read(&source, args.lenient)?;
     warnings.extend(more);
     Ok((config, warnings))
+}
+
+/// Reads the lock file in `cwd`, if there is one.
+///
+/// # Errors
+/// A file that can't be read.
+pub(super) fn lock(cwd: &Path) -> Result<Option<Lock>> {
+    let what = "read the lock file";
+    let text = match std::fs::read(cwd.join(lock::FILE)) {
+        Ok(bytes) => String::from_utf8(bytes)
+            .map_err(|_| Error::new(Kind::Input, what, "it isn't UTF-8 text").at(lock::FILE))?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io(what, Path::new(lock::FILE), &e)),
+    };
+    Lock::parse(&text).map(Some)
 }
 
 /// ko's rule: a directory stands for the `.ko.yaml` in it.

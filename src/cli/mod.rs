@@ -8,6 +8,7 @@ mod config;
 mod delete;
 mod documents;
 mod init;
+mod lock;
 mod login;
 mod pack;
 mod push;
@@ -60,6 +61,8 @@ enum Command {
     Push(push::PushArgs),
     /// Write a configuration file from what is there
     Init(init::InitArgs),
+    /// Write down what the tags of bases stand for, for every later build
+    Lock(lock::LockArgs),
     /// Print the JSON Schema of the configuration file
     Schema(init::SchemaArgs),
     /// Check a user name and password with a registry and save them where docker does
@@ -87,6 +90,7 @@ impl Command {
             Command::Push(args) => Some(&args.common),
             Command::Version(args) => Some(&args.common),
             Command::Init(args) => Some(&args.common),
+            Command::Lock(args) => Some(&args.common),
             Command::Schema(args) => Some(&args.common),
             Command::Login(args) => Some(&args.common),
             Command::Logout(args) => Some(&args.common),
@@ -131,6 +135,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Run(args) => run::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
         Command::Init(args) => init::init(&args, &env, voice),
+        Command::Lock(args) => lock::run(args, env, voice),
         Command::Schema(_) => init::schema(voice),
         Command::Login(args) => login::login(args, env, voice),
         Command::Logout(args) => login::logout(args, env, voice),

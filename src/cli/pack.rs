@@ -45,6 +45,7 @@ pub(super) fn run(args: PackArgs, env: Env, voice: Voice) -> Result<()> {
     let own = PackWords { binaries: args.binary, import_path: args.import_path, kodata: args.kodata };
     let mut pack = pack::resolve(words, own, &env, file, cwd, cores())?;
     pack.settings.warnings.splice(0..0, warnings);
+    pack.settings.lock = config::lock(&pack.settings.cwd)?;
     let cx = context(env, voice, insecure, pack.settings.needs_registry())?;
     if args.dry_run {
         return voice.dry_run(&interruptible(ops::dry_run::pack(&cx, &pack))?);

@@ -17,26 +17,40 @@ use crate::oci::{
     json,
 };
 use crate::ops::{Context, base_engine};
-use crate::plan::platforms;
-use crate::settings::{Base, Settings};
+use crate::plan::platforms::{self, Requested};
+use crate::settings::{Base, Settings, Stand, lock};
 use crate::target::layout::Reader;
 
 /// What each platform's image stands on.
 pub(super) struct Bases {
-    /// Which base it is.
-    pub(super) base: Base,
     /// In the order of the platforms.
     pub(super) list: Vec<(Platform, Inherited)>,
+    /// Which base each of them is of.
+    pub(super) of: Vec<Root>,
+}
+
+/// A base that was found.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Root {
+    /// Which it is.
+    pub(super) base: Base,
     /// The digest of its manifest or index, if it is an image.
-    pub(super) root: Option<Digest>,
+    pub(super) digest: Option<Digest>,
 }
 
 impl Bases {
-    /// The base's reference and the digest of its root, if it comes from a registry: a layout has no name that others
-    /// know.
+    /// The base of every platform, if it is one.
+    pub(super) fn one(&self) -> Option<&Root> {
+        let first = self.of.first()?;
+        self.of.iter().all(|root| root == first).then_some(first)
+    }
+
+    /// The base's reference and the digest of its root, if every platform has the same and it comes from a registry: a
+    /// layout has no name that others know.
     pub(super) fn origin(&self) -> Option<(String, Digest)> {
-        match &self.base {
-            Base::Registry(reference) => self.root.map(|digest| (reference.to_string(), digest)),
+        let root = self.one()?;
+        match &root.base {
+            Base::Registry(reference) => root.digest.map(|digest| (reference.to_string(), digest)),
             _ => None,
         }
     }
@@ -47,10 +61,38 @@ impl Bases {
     }
 }
 
-/// Finds `base` for every platform.
-pub(super) async fn lookup(cx: &Context, settings: &Settings, base: &Base) -> Result<Bases> {
-    let (list, root) = found(cx, settings, base).await?;
-    Ok(Bases { base: base.clone(), list, root })
+/// Finds what images stand on for every platform: each base is asked once, for all its platforms.
+pub(super) async fn lookup(cx: &Context, settings: &Settings, stand: &Stand) -> Result<Bases> {
+    let (rest, own) = platforms::apart(&settings.platforms, &stand.platforms);
+    let mut asked: Vec<(&Base, Requested)> = rest.into_iter().map(|rest| (&stand.base, rest)).collect();
+    let shared = asked.len();
+    for (platform, base) in &own {
+        let one = asked.iter_mut().skip(shared).find(|(b, _)| b == base);
+        match one {
+            Some((_, Requested::List(list))) => list.push(platform.clone()),
+            _ => asked.push((*base, Requested::List(vec![platform.clone()]))),
+        }
+    }
+    let answers = try_join_all(asked.iter().map(|(base, platforms)| async move {
+        let settings = Settings { platforms: platforms.clone(), ..settings.clone() };
+        found(cx, &settings, base).await
+    }))
+    .await?;
+    let mut found = Vec::new();
+    let mut of_all: Vec<Platform> = Vec::new();
+    for (number, ((base, _), (list, digest))) in asked.iter().zip(answers).enumerate() {
+        let root = Root { base: (*base).clone(), digest };
+        if number < shared {
+            of_all = list.iter().map(|(p, _)| p.clone()).collect();
+        }
+        // What another base is for is not taken from the one for all.
+        let is_taken = |p: &Platform| number < shared && own.iter().any(|(o, _)| platforms::stands_for(o, p));
+        found.extend(list.into_iter().filter(|(p, _)| !is_taken(p)).map(|item| (item, root.clone())));
+    }
+    // Stable: the order that a base gives its platforms of one kind stays.
+    found.sort_by_key(|((platform, _), _)| platforms::position(&settings.platforms, &of_all, platform));
+    let (list, of) = found.into_iter().unzip();
+    Ok(Bases { list, of })
 }
 
 /// For each platform what it inherits, and the digest of the whole.
@@ -58,7 +100,10 @@ type Inheritance = (Vec<(Platform, Inherited)>, Option<Digest>);
 
 async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inheritance> {
     match base {
-        Base::Static => {
+        Base::Static(version) => {
+            if let (None, Some(lock)) = (version, &settings.lock) {
+                lock.check_static()?;
+            }
             let list = platforms::for_static(&settings.platforms)?;
             let layer = built_in_layer(settings.compression, settings.jobs).await?;
             let inherited = |p: &Platform| Inherited {
@@ -103,11 +148,35 @@ async fn built_in_layer(compression: Compression, threads: usize) -> Result<(Blo
 
 async fn from_registry(cx: &Context, settings: &Settings, reference: &Reference) -> Result<Inheritance> {
     let name = reference.to_string();
-    let source = cx.origin();
-    let (root, bytes) = source.resolve(reference).await.map_err(|e| base_error(e, &name))?;
+    let locked = settings.lock.as_ref().and_then(|lock| lock.digest(reference));
+    let (root, bytes) = root_of(cx, reference, locked).await?;
     cx.observer.on(Event::Base { reference: format!("{}@{}", reference.repository, root.digest) });
-    let place = Place::Registry(source, reference.repository.clone());
+    let place = Place::Registry(cx.origin(), reference.repository.clone());
     inherit(settings, &place, root, bytes, &name).await
+}
+
+/// The root that `reference` names now, or that it is `locked` to; verified.
+pub(super) async fn root_of(
+    cx: &Context,
+    reference: &Reference,
+    locked: Option<Digest>,
+) -> Result<(Descriptor, Bytes)> {
+    let name = reference.to_string();
+    let wanted = match locked {
+        Some(digest) => Reference { tag: None, digest: Some(digest), ..reference.clone() },
+        None => reference.clone(),
+    };
+    cx.origin().resolve(&wanted).await.map_err(|e| {
+        let gone = e.kind() == Kind::Refused;
+        let error = base_error(e, &name);
+        match locked {
+            Some(_) if gone => error.hint(format!(
+                "{} names this digest; gimg lock --update {name} takes what the tag stands for now",
+                lock::FILE
+            )),
+            _ => error,
+        }
+    })
 }
 
 /// A failure that isn't about credentials, the network or integrity is the base's.

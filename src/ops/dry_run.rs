@@ -94,7 +94,10 @@ impl Teller<'_> {
             name: text(&name.repository.as_ref().map_or_else(|| name.program.clone(), ToString::to_string)),
             tags: image.tags.iter().map(|t| text(&t.to_string())).collect(),
             destinations: destinations.map(|(copier, _)| text(&copier.target().describe(name))).collect(),
-            base: PlannedBase { name: base(&bases.base), digest: bases.root },
+            base: PlannedBase {
+                name: bases.of.first().map(|root| base(&root.base)).unwrap_or_default(),
+                digest: bases.of.first().and_then(|root| root.digest),
+            },
             platforms: self.platforms(image),
             layers: self.layers(image, programs).await?,
             config: PlannedConfig {
@@ -111,8 +114,12 @@ impl Teller<'_> {
     }
 
     fn platforms(&self, image: &ImagePlan) -> Vec<PlannedPlatform> {
-        let platforms = self.bases[image.base].list.iter().map(|(platform, inherited)| PlannedPlatform {
+        let bases = &self.bases[image.base];
+        let several = bases.one().is_none();
+        let found = bases.list.iter().zip(&bases.of);
+        let platforms = found.map(|((platform, inherited), root)| PlannedPlatform {
             platform: platform.to_string(),
+            base: several.then(|| base(&root.base)),
             base_digest: inherited.origin.as_ref().map(|(_, digest)| *digest),
             programs: image
                 .programs
@@ -157,7 +164,7 @@ impl Teller<'_> {
 /// A base in the words of `--base`.
 fn base(base: &Base) -> String {
     match base {
-        Base::Static => format!("static@{}", crate::base::VERSION),
+        Base::Static(_) => format!("static@{}", crate::base::VERSION),
         Base::Scratch => "scratch".to_owned(),
         Base::Registry(reference) | Base::Docker(reference) => reference.to_string(),
         Base::Layout(dir, None) => format!("oci:{}", dir.display()),

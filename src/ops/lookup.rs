@@ -1,6 +1,6 @@
 //! Settings become facts: the toolchain, the packages and their bases, each asked once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
@@ -18,7 +18,7 @@ use crate::plan::packages::{self, Modules, Query};
 use crate::plan::program_of;
 use crate::plan::templates::Templates;
 use crate::settings::program::Rule;
-use crate::settings::{Base, Settings};
+use crate::settings::{Settings, Stand, lock};
 
 /// What was looked up: facts for the plan, and what later stages take from the bases.
 pub(super) struct Found {
@@ -36,8 +36,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     let platforms = engines.requested(&settings.platforms);
     let settings = &Settings { platforms, ..settings.clone() };
     let rules = rules(settings)?;
-    let rules_have_their_own = settings.rules.iter().any(|r| r.program.base.is_some());
-    let early = settings.base.of_all(rules_have_their_own);
+    let early = settings.base.of_all(&settings.rules);
     let programs = async {
         let find = go::find(&settings.go, &settings.cwd, cx.env.all(), cx.scratch.directory()?);
         let (go, git, source) = tokio::try_join!(find, git_state(settings), source(settings))?;
@@ -54,20 +53,21 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
         Ok((go, templates, found, with))
     };
     let early_base = async {
-        match early {
-            Some(base) => Ok(Some(base::lookup(cx, settings, base).await?)),
+        match &early {
+            Some(stand) => Ok(Some(base::lookup(cx, settings, stand).await?)),
             None => Ok(None),
         }
     };
     let ((go, templates, packages, with), early_base) = tokio::try_join!(programs, early_base)?;
     warn_about_unmatched(cx, settings, &rules, &packages);
-    let (chosen, bases) = match (early, early_base) {
-        (Some(base), Some(found)) => (vec![base.clone()], vec![found]),
+    let (chosen, bases) = match (&early, early_base) {
+        (Some(stand), Some(found)) => (vec![stand.clone()], vec![found]),
         _ => bases(cx, settings, &rules, &packages).await?,
     };
     for found in &bases {
         engines.check(cx, &found.platforms())?;
     }
+    warn_about_unlocked(cx, settings, &bases);
     let bases_facts = chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect();
     cx.observer.on(Event::Detail(format!(
         "{} builds {} programs",
@@ -114,6 +114,7 @@ pub(super) async fn lookup_prebuilt(
     for found in &bases {
         engines.check(cx, &found.platforms())?;
     }
+    warn_about_unlocked(cx, settings, &bases);
     let templates = TemplateFacts {
         env: cx.env.all().clone(),
         time: settings.epoch.unwrap_or(cx.now),
@@ -182,22 +183,35 @@ fn warn_about_unmatched(
     }
 }
 
-/// The bases that the packages stand on, each looked up once.
+/// A base that the lock file doesn't name: it may be another one tomorrow, which the file is there to rule out.
+fn warn_about_unlocked(cx: &Context, settings: &Settings, bases: &[Bases]) {
+    let Some(lock) = &settings.lock else { return };
+    let names: BTreeSet<String> =
+        bases.iter().flat_map(|b| &b.of).filter_map(|root| lock.lacks(&root.base)).collect();
+    for name in names {
+        let flag = if settings.base.fixed.is_some() { format!(" --base {name}") } else { String::new() };
+        let file = lock::FILE;
+        cx.observer
+            .on(Event::Warning(format!("the base {name} has no entry in {file}: gimg lock{flag} adds it")));
+    }
+}
+
+/// What the packages stand on, each looked up once.
 async fn bases(
     cx: &Context,
     settings: &Settings,
     rules: &[Option<String>],
     packages: &[Vec<Package>],
-) -> Result<(Vec<Base>, Vec<Bases>)> {
-    let mut chosen: Vec<Base> = Vec::new();
+) -> Result<(Vec<Stand>, Vec<Bases>)> {
+    let mut chosen: Vec<Stand> = Vec::new();
     for package in packages.iter().flatten() {
         let (program, _) = program_of(settings, rules, &package.import_path);
-        let base = settings.base.of(&package.import_path, program.base.as_ref());
-        if !chosen.contains(base) {
-            chosen.push(base.clone());
+        let stand = settings.base.of(&package.import_path, program);
+        if !chosen.contains(&stand) {
+            chosen.push(stand);
         }
     }
-    let found = try_join_all(chosen.iter().map(|b| base::lookup(cx, settings, b))).await?;
+    let found = try_join_all(chosen.iter().map(|stand| base::lookup(cx, settings, stand))).await?;
     Ok((chosen, found))
 }
 

@@ -9,6 +9,7 @@ pub mod dry_run;
 mod engines;
 pub mod init;
 pub mod kubectl;
+pub mod lock;
 pub mod login;
 mod lookup;
 pub mod man;

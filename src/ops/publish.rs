@@ -57,9 +57,9 @@ impl Publisher<'_> {
     /// destinations wait: a new file in the tree would be seen by the git stamp of a program still compiling.
     pub(super) async fn pack(&self, index: usize, platform: usize, binaries: &[Binary]) -> Result<Packed> {
         let image = &self.images[index];
+        self.check_loaders(image, platform, binaries)?;
         let (platform, _) = &self.bases[image.base].list[platform];
         let program = image.name.program.clone();
-        self.check_loaders(image, binaries)?;
         self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
         let filesystem = Filesystem::of(platform);
         let capabilities = image.capabilities.filter(|_| platform.os == "linux");
@@ -88,11 +88,11 @@ impl Publisher<'_> {
     }
 
     /// A program that asks for a loader can't start on a base that surely has none.
-    fn check_loaders(&self, image: &ImagePlan, binaries: &[Binary]) -> Result<()> {
-        let bases = &self.bases[image.base];
+    fn check_loaders(&self, image: &ImagePlan, platform: usize, binaries: &[Binary]) -> Result<()> {
+        let root = &self.bases[image.base].of[platform];
         for (program, binary) in image.programs.iter().zip(binaries) {
             if let Some(loader) = &binary.header.interpreter
-                && bases.base.has_no_loader()
+                && root.base.has_no_loader()
             {
                 let why = format!("it asks for the loader {loader}, which the base lacks");
                 return Err(Error::new(Kind::Input, format!("use {}", program.import_path), why)

@@ -33,10 +33,11 @@ pub(super) fn documents(
     let names = attest::file_names(app, &bases.platforms());
     let mut documents = Vec::new();
     let mut all = Vec::new();
-    for (((image, contents), name), (platform, inherited)) in
-        images.iter().zip(contents).zip(names).zip(&bases.list)
+    let platforms = bases.list.iter().zip(&bases.of);
+    for (((image, contents), name), ((platform, inherited), root)) in
+        images.iter().zip(contents).zip(names).zip(platforms)
     {
-        let base = base(&bases.base, inherited.origin.as_ref());
+        let base = base(&root.base, inherited.origin.as_ref());
         let digest = image.manifest.descriptor.digest;
         let facts = Facts { app, digest, platform, created: &image.created, base };
         let debugger = contents.debugger.map(|d| {
@@ -56,7 +57,7 @@ pub(super) fn documents(
         all.push(facts);
     }
     if root.descriptor.media_type.is_index() {
-        let base = base(&bases.base, bases.origin().as_ref());
+        let base = bases.one().and_then(|one| base(&one.base, bases.origin().as_ref()));
         let index = attest::index(app, &root.descriptor.digest, base.as_ref(), &all)?;
         documents.push((attest::index_file_name(app), index));
     }
@@ -66,7 +67,9 @@ pub(super) fn documents(
 fn base<'a>(base: &'a Base, origin: Option<&(String, Digest)>) -> Option<attest::Base<'a>> {
     match (base, origin) {
         (Base::Scratch, _) => None,
-        (Base::Static, _) => Some(attest::Base::BuiltIn(crate::base::VERSION, crate::base::data_versions())),
+        (Base::Static(_), _) => {
+            Some(attest::Base::BuiltIn(crate::base::VERSION, crate::base::data_versions()))
+        }
         (Base::Registry(reference), Some((_, digest))) => Some(attest::Base::Registry(reference, *digest)),
         (Base::Registry(_) | Base::Docker(_) | Base::Layout(..), _) => Some(attest::Base::Local),
     }

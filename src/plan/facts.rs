@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::oci::Platform;
-use crate::settings::Base;
+use crate::settings::Stand;
 
 /// Everything looked up.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ pub struct Facts {
     pub rules: Vec<Option<String>>,
     /// The further programs of an entry's image.
     pub with: BTreeMap<usize, Vec<Package>>,
-    /// The bases that programs stand on, each with the platforms to build for, in order, each once.
-    pub bases: Vec<(Base, Vec<Platform>)>,
+    /// What programs stand on, each with the platforms to build for, in order, each once.
+    pub bases: Vec<(Stand, Vec<Platform>)>,
     /// What templates are evaluated with.
     pub templates: TemplateFacts,
 }

@@ -225,8 +225,8 @@ fn image(
     if tags.is_empty() {
         tags.push(Tag::latest());
     }
-    let base = settings.base.of(&package.import_path, program.base.as_ref());
-    let base = facts.bases.iter().position(|(b, _)| b == base);
+    let stand = settings.base.of(&package.import_path, program);
+    let base = facts.bases.iter().position(|(s, _)| *s == stand);
     let base = base.ok_or_else(|| Error::new(Kind::Internal, "plan", "a base was not looked up"))?;
     let own = package_name(&package.import_path, program.place.name.as_deref());
     let with = rule.and_then(|r| facts.with.get(&r)).into_iter().flatten();

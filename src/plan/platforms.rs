@@ -227,6 +227,55 @@ pub fn for_base(requested: &Requested, available: &[Platform], base: &str) -> Re
     Ok(chosen)
 }
 
+/// What was asked for, apart: what is left for the base of all, if anything is, and those of `own`, the bases of single
+/// platforms, that are asked for.
+#[must_use]
+pub fn apart<'b, T>(
+    requested: &Requested,
+    own: &'b [(Platform, T)],
+) -> (Option<Requested>, Vec<(Platform, &'b T)>) {
+    let Some(list) = requested.named() else {
+        return (Some(Requested::All), own.iter().map(|(p, base)| (p.clone(), base)).collect());
+    };
+    let (mut rest, mut chosen) = (Vec::new(), Vec::<(Platform, &T)>::new());
+    for wanted in list {
+        let these: Vec<(Platform, &T)> = if names_system(&wanted) {
+            own.iter().filter(|(p, _)| p.os == wanted.os).map(|(p, base)| (p.clone(), base)).collect()
+        } else {
+            let one = own.iter().find(|(p, _)| stands_for(p, &wanted));
+            one.map(|(_, base)| (wanted.clone(), base)).into_iter().collect()
+        };
+        if these.is_empty() || names_system(&wanted) {
+            rest.push(wanted);
+        }
+        for one in these {
+            if !chosen.iter().any(|(p, _)| *p == one.0) {
+                chosen.push(one);
+            }
+        }
+    }
+    ((!rest.is_empty()).then_some(Requested::List(rest)), chosen)
+}
+
+/// Whether `wanted` means `platform`: the same, but for a version that it doesn't say.
+#[must_use]
+pub fn stands_for(wanted: &Platform, platform: &Platform) -> bool {
+    same_cpu(wanted, platform) && same_version(wanted, platform)
+}
+
+/// Where a platform comes when several bases have been asked: as asked for; where that says nothing (`all`, a system)
+/// as the base of all has them, and after these.
+#[must_use]
+pub fn position(requested: &Requested, of_all: &[Platform], platform: &Platform) -> (usize, usize) {
+    let means = |w: &Platform| if names_system(w) { w.os == platform.os } else { stands_for(w, platform) };
+    let asked = requested.named().and_then(|list| list.iter().position(means));
+    (asked.unwrap_or(0), of_all.iter().position(|p| same_cpu(p, platform)).unwrap_or(usize::MAX))
+}
+
+fn same_cpu(a: &Platform, b: &Platform) -> bool {
+    (&a.os, &a.architecture, &a.variant) == (&b.os, &b.architecture, &b.variant)
+}
+
 /// Whether gimg makes images of this platform.
 fn buildable(platform: &Platform) -> bool {
     matches!(platform.os.as_str(), "linux" | "windows") && check_port(platform).is_ok()
@@ -332,6 +381,45 @@ mod tests {
         assert_eq!(for_scratch(&parse("linux").unwrap().0).unwrap_err().kind(), Kind::Usage);
         let several = ["linux", "linux/amd64", "linux/amd64,linux/arm64", "all"];
         assert_eq!(several.map(|t| parse(t).unwrap().0.several()), [true, false, true, true]);
+    }
+
+    #[test]
+    fn platforms_with_a_base_of_their_own_are_set_apart() {
+        let own: Vec<(Platform, u8)> = [("linux/arm64", 1), ("windows/amd64", 2), ("linux/s390x", 3)]
+            .map(|(p, n)| (p.parse().unwrap(), n))
+            .into();
+        let split = |text: &str| {
+            let (rest, chosen) = apart(&parse(text).unwrap().0, &own);
+            let rest = rest.map(|r| r.named().map(|l| l.iter().map(ToString::to_string).collect::<Vec<_>>()));
+            (rest, chosen.into_iter().map(|(p, n)| format!("{p} {n}")).collect::<Vec<_>>())
+        };
+        let some = |list: &[&str]| Some(Some(list.iter().map(|p| (*p).to_owned()).collect()));
+        let owned = |list: &[&str]| list.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
+        assert_eq!(split("linux/amd64,linux/arm64/v8"), (some(&["linux/amd64"]), owned(&["linux/arm64 1"])));
+        assert_eq!(split("linux/arm64"), (None, owned(&["linux/arm64 1"])));
+        assert_eq!(split("linux/arm"), (some(&["linux/arm/v7"]), Vec::new()));
+        assert_eq!(split("windows/amd64:10.0.1"), (None, owned(&["windows/amd64:10.0.1 2"])));
+        assert_eq!(
+            split("linux,linux/arm64"),
+            (some(&["linux"]), owned(&["linux/arm64 1", "linux/s390x 3"]))
+        );
+        let all = owned(&["linux/arm64 1", "windows/amd64 2", "linux/s390x 3"]);
+        assert_eq!(split("all"), (Some(None), all));
+
+        let of_all: Vec<Platform> = ["linux/arm64", "linux/amd64"].map(|p| p.parse().unwrap()).into();
+        let sorted = |text: &str, mut list: Vec<&'static str>| {
+            let requested = parse(text).unwrap().0;
+            list.sort_by_key(|p| position(&requested, &of_all, &p.parse().unwrap()));
+            list
+        };
+        assert_eq!(
+            sorted("all", vec!["linux/amd64", "linux/s390x", "linux/arm64"]),
+            ["linux/arm64", "linux/amd64", "linux/s390x"]
+        );
+        assert_eq!(
+            sorted("linux/s390x,linux", vec!["linux/amd64", "linux/arm64", "linux/s390x"]),
+            ["linux/s390x", "linux/arm64", "linux/amd64"]
+        );
     }
 
     #[test]

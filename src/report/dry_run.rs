@@ -32,7 +32,7 @@ pub struct PlannedImage {
     pub tags: Vec<String>,
     /// Where it goes.
     pub destinations: Vec<String>,
-    /// What it stands on.
+    /// What it stands on; where platforms differ, the first one's.
     pub base: PlannedBase,
     /// Its platforms, in order.
     pub platforms: Vec<PlannedPlatform>,
@@ -62,6 +62,9 @@ pub struct PlannedBase {
 pub struct PlannedPlatform {
     /// `os/arch[/variant]`.
     pub platform: String,
+    /// Its base, where the platforms of the image have several; in the words of `--base`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The digest of the base's manifest for it, if the base comes from a registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_digest: Option<Digest>,

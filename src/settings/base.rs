@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
-use crate::oci::Reference;
+use crate::oci::{Platform, Reference};
+use crate::plan::platforms::Requested;
+use crate::settings::program::{Program, Rule};
 use crate::settings::split_layout;
 
 /// What an image stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// The built-in base.
-    Static,
+    /// The built-in base, with the version of its data if one was named.
+    Static(Option<u32>),
     /// Nothing.
     Scratch,
     /// An image of a registry.
@@ -29,12 +31,12 @@ impl Base {
     /// Anything else, or data of the built-in base that this gimg doesn't have.
     pub fn parse(text: &str) -> Result<Self> {
         match text {
-            "static" => Ok(Base::Static),
+            "static" => Ok(Base::Static(None)),
             "scratch" => Ok(Base::Scratch),
             _ => {
                 if let Some(version) = text.strip_prefix("static@") {
                     if version == crate::base::VERSION.to_string() {
-                        return Ok(Base::Static);
+                        return Ok(Base::Static(Some(crate::base::VERSION)));
                     }
                     let why = format!("this gimg has static@{}", crate::base::VERSION);
                     return Err(Error::new(Kind::Base, format!("use the base {text}"), why));
@@ -54,8 +56,42 @@ impl Base {
     /// Whether it surely lacks a dynamic loader: a program that asks for one can't start on it.
     #[must_use]
     pub fn has_no_loader(&self) -> bool {
-        matches!(self, Base::Static | Base::Scratch)
+        matches!(self, Base::Static(_) | Base::Scratch)
     }
+}
+
+/// Reads bases of single platforms, the key `path` of the file.
+///
+/// # Errors
+/// What is no platform or no base; a platform that stands twice.
+pub fn platform_bases(map: &BTreeMap<String, String>, path: &str) -> Result<Vec<(Platform, Base)>> {
+    let within = |e: Error| e.within(format!("read {path}"));
+    let bad = |why: String| Error::new(Kind::Input, format!("read {path}"), why);
+    let mut list: Vec<(Platform, Base)> = Vec::new();
+    for (key, text) in map {
+        let (requested, _) =
+            Requested::parse(std::slice::from_ref(key)).map_err(|e| within(e).as_kind(Kind::Input))?;
+        let platform = match requested {
+            Requested::List(mut named) if named.len() == 1 => named.pop(),
+            _ => None,
+        };
+        let platform = platform.filter(|p| !p.architecture.is_empty());
+        let platform = platform.ok_or_else(|| bad(format!("\"{key}\" isn't os/arch[/variant]")))?;
+        if list.iter().any(|(p, _)| *p == platform) {
+            return Err(bad(format!("{platform} stands twice")));
+        }
+        list.push((platform, Base::parse(text).map_err(within)?));
+    }
+    Ok(list)
+}
+
+/// What one program's image stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// The base.
+    pub base: Base,
+    /// Other bases for single platforms, each platform once.
+    pub platforms: Vec<(Platform, Base)>,
 }
 
 /// Which program stands on what.
@@ -65,22 +101,51 @@ pub struct BaseChoice {
     pub fixed: Option<Base>,
     /// `baseImageOverrides`: by import path in lower case, as in ko.
     pub overrides: BTreeMap<String, Base>,
+    /// `platformBases`: for single platforms, over `overrides` and `default`.
+    pub platforms: Vec<(Platform, Base)>,
     /// The base of the others.
     pub default: Base,
 }
 
 impl BaseChoice {
-    /// The base of the program `import_path`, whose own entry in the file says `own`.
+    /// What the program `import_path` stands on, of which the file's own entry says `own`.
     #[must_use]
-    pub fn of<'a>(&'a self, import_path: &str, own: Option<&'a Base>) -> &'a Base {
+    pub fn of(&self, import_path: &str, own: &Program) -> Stand {
+        if let Some(base) = &self.fixed {
+            return Stand { base: base.clone(), platforms: Vec::new() };
+        }
+        let mut platforms = own.platform_bases.clone();
+        // The entry's base is of that program alone: it beats what is said about all programs.
+        for other in self.platforms.iter().filter(|_| own.base.is_none()) {
+            if !platforms.iter().any(|(platform, _)| *platform == other.0) {
+                platforms.push(other.clone());
+            }
+        }
         let by_path = || self.overrides.get(&import_path.to_lowercase());
-        self.fixed.as_ref().or(own).or_else(by_path).unwrap_or(&self.default)
+        let base = own.base.as_ref().or_else(by_path).unwrap_or(&self.default);
+        Stand { base: base.clone(), platforms }
     }
 
-    /// The base that every program has, if that is known before any program is.
+    /// Every base that may be used, with the programs' own of `rules`; perhaps some more than once.
     #[must_use]
-    pub fn of_all(&self, rules_have_their_own: bool) -> Option<&Base> {
-        let one = self.overrides.is_empty() && !rules_have_their_own;
-        self.fixed.as_ref().or_else(|| one.then_some(&self.default))
+    pub fn all<'a>(&'a self, rules: &'a [Rule]) -> Vec<&'a Base> {
+        match &self.fixed {
+            Some(base) => vec![base],
+            None => {
+                let own = rules.iter().filter_map(|r| r.program.base.as_ref());
+                let programs = rules.iter().flat_map(|r| &r.program.platform_bases);
+                let platforms = self.platforms.iter().chain(programs).map(|(_, base)| base);
+                let all = std::iter::once(&self.default).chain(self.overrides.values());
+                all.chain(own).chain(platforms).collect()
+            }
+        }
+    }
+
+    /// What every program stands on, if that is known before any program is.
+    #[must_use]
+    pub fn of_all(&self, rules: &[Rule]) -> Option<Stand> {
+        let has_its_own = |r: &Rule| r.program.base.is_some() || !r.program.platform_bases.is_empty();
+        let one = self.overrides.is_empty() && !rules.iter().any(has_its_own);
+        (self.fixed.is_some() || one).then(|| self.of("", &Program::default()))
     }
 }

@@ -3,6 +3,7 @@
 pub mod base;
 pub mod config;
 pub mod env;
+pub mod lock;
 pub mod pack;
 pub mod program;
 pub mod template;
@@ -17,10 +18,11 @@ use crate::image::Compression;
 use crate::plan::naming::Naming;
 use crate::plan::platforms::Requested;
 use crate::settings::config::Config;
+use crate::settings::lock::Lock;
 use crate::settings::program::{Flags, Program, Rule};
 use crate::settings::template::Roots;
 
-pub use base::{Base, BaseChoice};
+pub use base::{Base, BaseChoice, Stand};
 use destination::Said;
 pub use destination::{Destination, Engine, place, split_layout, tags};
 
@@ -37,6 +39,8 @@ pub struct Settings {
     pub platforms: Requested,
     /// Which program stands on what.
     pub base: BaseChoice,
+    /// What the names of bases stand for, if there is a lock file.
+    pub lock: Option<Lock>,
     /// Where the images go.
     pub destinations: Vec<Destination>,
     /// The repository that names are made below; a template.
@@ -85,14 +89,9 @@ impl Settings {
     /// Whether a registry may be asked for anything.
     #[must_use]
     pub fn needs_registry(&self) -> bool {
-        let is_remote = |b: &Base| matches!(b, Base::Registry(_));
-        let rules = self.rules.iter().filter_map(|r| r.program.base.as_ref());
-        let mut bases = self.base.overrides.values().chain(rules).chain([&self.base.default]);
-        let remote = match &self.base.fixed {
-            Some(base) => is_remote(base),
-            None => bases.any(is_remote),
-        };
-        remote || self.destinations.contains(&Destination::Registry)
+        let bases = self.base.all(&self.rules);
+        bases.iter().any(|b| matches!(b, Base::Registry(_)))
+            || self.destinations.contains(&Destination::Registry)
     }
 }
 
@@ -267,6 +266,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         places: Vec::new(),
         platforms,
         base: bases(words.base.as_deref(), &file)?,
+        lock: None,
         destinations,
         repository,
         further,
@@ -369,7 +369,8 @@ fn bases(flag: Option<&str>, file: &Config) -> Result<BaseChoice> {
         overrides.insert(import_path.to_lowercase(), read("baseImageOverrides", text)?);
     }
     let default = read("defaultBaseImage", file.default_base_image.as_deref().unwrap_or("static"))?;
-    Ok(BaseChoice { fixed, overrides, default })
+    let platforms = base::platform_bases(&file.platform_bases, "platformBases")?;
+    Ok(BaseChoice { fixed, overrides, platforms, default })
 }
 
 fn naming(word: &str) -> Result<Naming> {

@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::contents::Destination;
+use crate::oci::Platform;
 use crate::plan::packages::normalise;
-use crate::settings::base::Base;
+use crate::settings::base::{Base, platform_bases};
 use crate::settings::config;
 
 /// How one program is built and what its image says. Texts may be templates until the plan has evaluated them.
@@ -28,6 +29,8 @@ pub struct Program {
     pub with: Vec<PathBuf>,
     /// Its own base.
     pub base: Option<Base>,
+    /// Its own bases for single platforms.
+    pub platform_bases: Vec<(Platform, Base)>,
     /// Its whole repository, and further ones; templates.
     pub repositories: Vec<String>,
     /// Its tags; templates.
@@ -184,6 +187,7 @@ fn rule(build: &config::Build, index: usize, base: &Program, flags: &Flags, cwd:
         None => None,
     };
     program.repositories.clone_from(&build.repo.0);
+    program.platform_bases = platform_bases(&build.platform_bases, &at("platformBases"))?;
     if !build.tags.0.is_empty() {
         program.tags.clone_from(&build.tags.0);
     }

@@ -40,9 +40,13 @@ fn image(image: &PlannedImage) -> String {
         list => list.iter().for_each(|d| lines.add("to", d)),
     }
     let digest = image.base.digest.map(|d| format!(" ({d})")).unwrap_or_default();
-    lines.add("base", &format!("{}{digest}", image.base.name));
+    if image.platforms.iter().all(|p| p.base.is_none()) {
+        lines.add("base", &format!("{}{digest}", image.base.name));
+    }
     for platform in &image.platforms {
-        let on = platform.base_digest.map(|d| format!(" on {d}")).unwrap_or_default();
+        let digest = platform.base_digest.map(|d| d.to_string());
+        let base: Vec<&str> = platform.base.iter().chain(&digest).map(String::as_str).collect();
+        let on = if base.is_empty() { String::new() } else { format!(" on {}", base.join(" at ")) };
         lines.add("platform", &format!("{}: {}{on}", platform.platform, platform.programs.join(", ")));
     }
     for layer in &image.layers {

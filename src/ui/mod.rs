@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::report::{DryRun, Report};
+use crate::report::{DryRun, Locked, Report};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +113,24 @@ impl Voice {
         match self.format {
             Format::Text => print(dry_run::text(plan)),
             Format::Json => json(plan),
+        }
+    }
+
+    /// Prints what changed in the lock file, as JSON also what stayed.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn locked(&self, locked: &Locked) -> Result<()> {
+        let was = |text: &Option<String>| text.as_ref().map(|w| format!(" (was {w})")).unwrap_or_default();
+        match self.format {
+            Format::Text => print(
+                locked
+                    .changed
+                    .iter()
+                    .map(|c| format!("{} {}{}\n", c.base, c.pin, was(&c.was)))
+                    .collect::<String>(),
+            ),
+            Format::Json => json(locked),
         }
     }
 

@@ -215,9 +215,10 @@ fn volumes_are_respected() {
 #[test]
 fn help_fits_a_screen_with_an_example() {
     let sandbox = Sandbox::new();
-    for command in
-        ["build", "pack", "push", "init", "schema", "resolve", "apply", "create", "run", "login", "version"]
-    {
+    for command in [
+        "build", "pack", "push", "init", "lock", "schema", "resolve", "apply", "create", "run", "login",
+        "version",
+    ] {
         let help = sandbox.run(&format!("gimg {command} --help")).ok().stdout;
         assert!(help.contains("Example: ") && help.contains("gimg "), "{command}");
         assert!(help.lines().count() <= 50, "{command}: {} lines", help.lines().count());

@@ -177,6 +177,7 @@ fn the_command_line_document_is_fresh() {
         "pack",
         "push",
         "init",
+        "lock",
         "schema",
         "login",
         "logout",

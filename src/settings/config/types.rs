@@ -16,6 +16,10 @@ pub struct Config {
     pub default_base_image: Option<String>,
     /// Bases of single programs: import path to base.
     pub base_image_overrides: BTreeMap<String, String>,
+    /// Bases of single platforms, over the two above: `os/arch[/variant]` to base. With all platforms these count
+    /// besides those of the other base.
+    #[schemars(extend("x-gimg" = true))]
+    pub platform_bases: BTreeMap<String, String>,
     /// Platforms to build for: `os/arch[/variant]`, or all.
     pub default_platforms: Words,
     /// Environment of `go build`, as KEY=value; for programs whose entry in builds has none.
@@ -72,9 +76,12 @@ pub struct Build {
     /// File capabilities of the program, such as net_bind_service=ep.
     #[serde(rename = "linux_capabilities")]
     pub linux_capabilities: Option<Words>,
-    /// What this image stands on.
+    /// What this image stands on, over every base above.
     #[schemars(extend("x-gimg" = true))]
     pub base: Option<String>,
+    /// What this image stands on for single platforms, over base: `os/arch[/variant]` to base.
+    #[schemars(extend("x-gimg" = true))]
+    pub platform_bases: BTreeMap<String, String>,
     /// The program's name, or with a slash its whole path in the image.
     #[schemars(extend("x-gimg" = true))]
     pub binary: Option<String>,

@@ -1,0 +1,48 @@
+//! `gimg lock`.
+
+use clap::Args;
+
+use crate::cli::args::{Common, ConfigArgs};
+use crate::cli::{config, context, interruptible, working_directory};
+use crate::error::Result;
+use crate::event::Event;
+use crate::ops;
+use crate::settings::env::Env;
+use crate::settings::lock::{named, todo};
+use crate::ui::Voice;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: gimg lock && git add gimg.lock\n\nAn entry that is there stays as it is without --update. To take one out, delete its line."
+)]
+pub(super) struct LockArgs {
+    /// Resolve anew: everything, or only these bases
+    #[arg(long, value_name = "BASE", num_args = 0.., value_delimiter = ',')]
+    update: Option<Vec<String>>,
+    /// Write nothing; exit 3 if the file would change
+    #[arg(long)]
+    check: bool,
+    /// A base that the configuration doesn't name; repeatable
+    #[arg(long, value_name = "BASE")]
+    base: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Also speak plain HTTP or unverified TLS to registries
+    #[arg(long)]
+    insecure_registry: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+pub(super) fn run(args: LockArgs, env: Env, voice: Voice) -> Result<()> {
+    let cwd = working_directory(&env)?;
+    let (file, warnings) = config::read(&args.config, &env, &cwd)?;
+    let named = named(&args.base, &env, file, &cwd)?;
+    let todo = todo(config::lock(&cwd)?, &named, args.update.as_deref(), args.check)?;
+    let cx = context(env, voice, args.insecure_registry, todo.needs_registry())?;
+    for warning in warnings {
+        cx.observer.on(Event::Warning(warning));
+    }
+    let locked = interruptible(ops::lock::lock(&cx, &cwd, &todo))?;
+    voice.locked(&locked)
+}
