@@ -18,6 +18,7 @@ mod publish;
 pub mod push;
 pub mod resolve;
 mod targets;
+mod trust;
 
 use std::sync::Arc;
 
