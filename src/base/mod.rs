@@ -6,12 +6,10 @@ mod files;
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::image::{Data, FileTree, Meta};
+use crate::image::{Data, FileTree, Meta, certificates};
 use crate::oci::{Digest, Execution, History, ImageConfig, Platform, RootFs};
 
 /// The version of the data: the N of `static@N`.
@@ -108,21 +106,11 @@ pub fn config(platform: &Platform, diff_id: Digest) -> ImageConfig {
 
 /// Mozilla's root certificates as PEM (RFC 7468), in the byte order of their DER.
 fn ca_bundle() -> String {
-    let mut certificates: Vec<&[u8]> =
-        webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(AsRef::as_ref).collect();
-    certificates.sort_unstable();
+    let mut roots: Vec<&[u8]> = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(AsRef::as_ref).collect();
+    roots.sort_unstable();
     let mut pem = String::with_capacity(256 * 1024);
-    for certificate in certificates {
-        pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        let text = STANDARD.encode(certificate);
-        let mut rest = text.as_str();
-        while !rest.is_empty() {
-            let (line, after) = rest.split_at(rest.len().min(64));
-            pem.push_str(line);
-            pem.push('\n');
-            rest = after;
-        }
-        pem.push_str("-----END CERTIFICATE-----\n");
+    for certificate in roots {
+        certificates::write_pem(certificate, &mut pem);
     }
     pem
 }

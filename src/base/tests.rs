@@ -5,6 +5,9 @@
 use std::fmt::Write as _;
 use std::{env, fs, io};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 use crate::image::{Compression, Node, layer};
 

@@ -139,12 +139,15 @@ struct CompileFlags {
 /// What images say and where they go, whoever compiled their programs: `build` and `pack`.
 #[derive(Debug, Args)]
 pub(super) struct ImageFlags {
-    /// static, scratch, a registry reference, oci:DIR or ko.local/NAME [default: static]
+    /// static, scratch, a reference, oci:DIR or an archive [default: static]
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
     /// Take bases with layers that are kept elsewhere (urls)
     #[arg(long)]
     allow_nondistributable: bool,
+    /// Add a PEM file of CA certificates to the image's; repeatable
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Vec<PathBuf>,
     /// gzip[:1-9], zstd[:1-19] or none [default: gzip]
     #[arg(long, value_name = "METHOD")]
     compression: Option<String>,
@@ -281,6 +284,7 @@ impl ImageFlags {
         };
         Words {
             base: self.base,
+            ca_certs: self.ca_cert,
             outputs: publish.output,
             push: publish.push,
             oci_layout_path: publish.oci_layout_path,

@@ -30,6 +30,27 @@ pub fn open_to_seek(path: &Path) -> std::io::Result<File> {
     File::open(path)
 }
 
+/// The bytes of a small file of the user's.
+///
+/// # Errors
+/// Whatever the system says; something that isn't a regular file, or has more than `limit` bytes.
+pub fn read_small(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    // A pipe would make us wait for its writer: look before opening.
+    let found = std::fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => std::io::Error::new(e.kind(), "no such file"),
+        _ => e,
+    })?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(std::io::Error::other(format!("it has more than {} MiB", limit >> 20)));
+    }
+    Ok(bytes)
+}
+
 /// The directory of the nearest go.mod at or above `dir`.
 #[must_use]
 pub fn nearest_module(dir: &Path) -> Option<PathBuf> {

@@ -2,12 +2,15 @@
 
 pub mod assemble;
 pub mod caps;
+pub mod certificates;
 pub mod compress;
 pub mod contents;
+pub mod decompress;
 pub mod filesystem;
 pub mod layer;
 pub mod tar;
 pub mod tree;
+pub mod view;
 
 use std::io::{self, Read};
 use std::path::Path;

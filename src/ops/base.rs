@@ -1,5 +1,6 @@
 //! The base: resolved once to a digest, its manifests verified, its layers left where they are.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,10 +17,11 @@ use crate::oci::{
     Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Reference, Repository,
     json,
 };
-use crate::ops::{Context, base_engine};
+use crate::ops::{Context, base_engine, blocking};
 use crate::plan::platforms::{self, Requested};
 use crate::settings::{Base, Settings, Stand, lock};
 use crate::target::layout::Reader;
+use crate::target::oci_archive::OciArchive;
 
 /// What each platform's image stands on.
 pub(super) struct Bases {
@@ -129,6 +131,8 @@ async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inherit
             let place = Place::Layout(reader);
             inherit(settings, &place, root, bytes, &format!("oci:{}", dir.display())).await
         }
+        Base::OciArchive(file, name) => from_archive(cx, settings, file, name.as_deref()).await,
+        Base::DockerArchive(file) => Ok((base_engine::archive(cx, settings, file).await?, None)),
     }
 }
 
@@ -179,6 +183,28 @@ pub(super) async fn root_of(
     })
 }
 
+/// Only what is needed is unpacked: the documents, and the layers of the platforms.
+async fn from_archive(
+    cx: &Context,
+    settings: &Settings,
+    file: &Path,
+    entry: Option<&str>,
+) -> Result<Inheritance> {
+    let name = format!("oci-archive:{}", file.display());
+    let within = |e: Error| e.within(format!("use the base {name}"));
+    let (dir, path) = (cx.scratch.directory()?, file.to_owned());
+    let archive = blocking(move || OciArchive::open(&path, dir)).await.map_err(within)?;
+    let (root, _) = archive.root(entry).map_err(within)?;
+    let bytes = archive.document(&root).map_err(within)?;
+    let archive = Arc::new(archive);
+    let place = Place::Archive(Arc::clone(&archive));
+    let (list, digest) = inherit(settings, &place, root, bytes, &name).await?;
+    let layers: Vec<Descriptor> =
+        list.iter().flat_map(|(_, i)| &i.layers).map(|l| l.descriptor.clone()).collect();
+    blocking(move || archive.unpack(&layers)).await.map_err(within)?;
+    Ok((list, digest))
+}
+
 /// A failure that isn't about credentials, the network or integrity is the base's.
 fn base_error(error: Error, name: &str) -> Error {
     let error = error.within(format!("use the base {name}"));
@@ -192,6 +218,7 @@ fn base_error(error: Error, name: &str) -> Error {
 enum Place {
     Registry(Arc<dyn Source>, Repository),
     Layout(Reader),
+    Archive(Arc<OciArchive>),
 }
 
 impl Place {
@@ -199,6 +226,7 @@ impl Place {
     async fn document(&self, descriptor: &Descriptor) -> Result<Bytes> {
         match self {
             Place::Layout(reader) => reader.document(descriptor),
+            Place::Archive(archive) => archive.document(descriptor),
             Place::Registry(source, repository) => {
                 if descriptor.size > json::MAX_DOCUMENT {
                     let why = format!("{} bytes, more than 4 MiB", descriptor.size);
@@ -231,6 +259,7 @@ impl Place {
     fn layer(&self, descriptor: &Descriptor) -> Blob {
         match self {
             Place::Layout(reader) => reader.blob(descriptor),
+            Place::Archive(archive) => archive.blob(descriptor),
             Place::Registry(_, repository) => {
                 Blob { descriptor: descriptor.clone(), content: Content::Remote(repository.clone()) }
             }

@@ -24,14 +24,15 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     for warning in &settings.warnings {
         cx.observer.on(Event::Warning(warning.clone()));
     }
-    let Found { facts, go, bases, engines } = lookup(cx, settings).await?;
+    let Found { facts, go, bases, engines, certificates } = lookup(cx, settings).await?;
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
-    let publisher = Publisher { cx, settings, images: &plan.images, bases: &bases, copiers: &copiers };
+    let (images, bases, copiers, certificates) = (&plan.images, &bases, &copiers, &certificates);
+    let publisher = Publisher { cx, settings, images, bases, copiers, certificates };
     let compiler = Compiler::new(&go, &plan, &publisher);
     let debuggers = debug::debuggers(&go, &publisher);
-    let (packed, data, debuggers) = tokio::try_join!(compiler.run(), publisher.data(), debuggers)?;
-    let images = publisher.publish(&packed, &data, &debuggers).await?;
+    let (packed, between, debuggers) = tokio::try_join!(compiler.run(), publisher.between(), debuggers)?;
+    let images = publisher.publish(&packed, &between, &debuggers).await?;
     compiler.warn_about_stamps().await;
     let of = |p: &Package| images.iter().position(|i| i.import_path == p.import_path);
     let named = facts.packages.iter().map(|argument| argument.iter().filter_map(of).collect()).collect();

@@ -8,8 +8,8 @@ use crate::content::copy::Copier;
 use crate::error::Result;
 use crate::event::Event;
 use crate::go::{self, Go};
-use crate::image::Filesystem;
 use crate::image::assemble::DATA_DIR;
+use crate::image::{Filesystem, certificates};
 use crate::ops::base::Bases;
 use crate::ops::lookup::{Found, lookup};
 use crate::ops::{Context, pack, publish, targets};
@@ -33,7 +33,7 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<DryRun> {
     for warning in &settings.warnings {
         cx.observer.on(Event::Warning(warning.clone()));
     }
-    let Found { facts, go, bases, engines } = lookup(cx, settings).await?;
+    let Found { facts, go, bases, engines, .. } = lookup(cx, settings).await?;
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
     let secrets = secrets(cx, settings, &go.toolchain.settings);
@@ -148,6 +148,10 @@ impl Teller<'_> {
             let name = to.file_name.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
             layers.push(layer(LayerKind::Files, vec![path(&files.from)], &format!("/{}{name}", to.to)));
         }
+        if !self.settings.ca_certs.is_empty() {
+            let from = self.settings.ca_certs.iter().map(|file| path(file)).collect();
+            layers.push(layer(LayerKind::Certificates, from, certificates::PLACES[0]));
+        }
         if self.settings.debug {
             let from = vec![format!("{}@{}", debug::PACKAGE, debug::VERSION)];
             layers.push(layer(
@@ -169,6 +173,9 @@ fn base(base: &Base) -> String {
         Base::Registry(reference) | Base::Docker(reference) => reference.to_string(),
         Base::Layout(dir, None) => format!("oci:{}", dir.display()),
         Base::Layout(dir, Some(name)) => format!("oci:{}:{name}", dir.display()),
+        Base::OciArchive(file, None) => format!("oci-archive:{}", file.display()),
+        Base::OciArchive(file, Some(name)) => format!("oci-archive:{}:{name}", file.display()),
+        Base::DockerArchive(file) => format!("docker-archive:{}", file.display()),
     }
 }
 

@@ -9,9 +9,11 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
 use crate::go::{self, Go};
+use crate::image::certificates::Certificate;
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
 use crate::ops::engines::Engines;
+use crate::ops::trust;
 use crate::plan::command;
 use crate::plan::facts::{Facts, GitState, Package, TemplateFacts, Toolchain};
 use crate::plan::packages::{self, Modules, Query};
@@ -27,11 +29,14 @@ pub(super) struct Found {
     /// As the facts' bases.
     pub(super) bases: Vec<Bases>,
     pub(super) engines: Engines,
+    /// What is added to the CA bundles.
+    pub(super) certificates: Vec<Certificate>,
 }
 
 /// Looks everything up; toolchain and packages beside the base, if all programs have the same.
 /// Engines come first: they decide the platforms that nobody named.
 pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
+    let certificates = trust::certificates(settings).await?;
     let engines = Engines::connect(cx, settings).await?;
     let platforms = engines.requested(&settings.platforms);
     let settings = &Settings { platforms, ..settings.clone() };
@@ -64,6 +69,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
         (Some(stand), Some(found)) => (vec![stand.clone()], vec![found]),
         _ => bases(cx, settings, &rules, &packages).await?,
     };
+    trust::check(settings, &bases)?;
     for found in &bases {
         engines.check(cx, &found.platforms())?;
     }
@@ -76,7 +82,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     )));
     let facts =
         Facts { toolchain: go.toolchain.clone(), packages, rules, with, bases: bases_facts, templates };
-    Ok(Found { facts, go, bases, engines })
+    Ok(Found { facts, go, bases, engines, certificates })
 }
 
 /// What was looked up for a program that something else compiled.
@@ -85,6 +91,8 @@ pub(super) struct Prebuilt {
     /// As the facts' bases.
     pub(super) bases: Vec<Bases>,
     pub(super) engines: Engines,
+    /// What is added to the CA bundles.
+    pub(super) certificates: Vec<Certificate>,
 }
 
 /// Looks up what an image needs whose program is compiled: no toolchain is asked. Sources need not be there.
@@ -93,6 +101,7 @@ pub(super) async fn lookup_prebuilt(
     settings: &Settings,
     package: &Package,
 ) -> Result<Prebuilt> {
+    let certificates = trust::certificates(settings).await?;
     let engines = Engines::connect(cx, settings).await?;
     let platforms = engines.requested(&settings.platforms);
     let settings = &Settings { platforms, ..settings.clone() };
@@ -111,6 +120,7 @@ pub(super) async fn lookup_prebuilt(
     let packages = vec![vec![package.clone()]];
     let (git, source, (chosen, bases)) =
         tokio::try_join!(git_state(settings), source(settings), bases(cx, settings, &rules, &packages))?;
+    trust::check(settings, &bases)?;
     for found in &bases {
         engines.check(cx, &found.platforms())?;
     }
@@ -130,7 +140,7 @@ pub(super) async fn lookup_prebuilt(
         bases: chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect(),
         templates,
     };
-    Ok(Prebuilt { facts, bases, engines })
+    Ok(Prebuilt { facts, bases, engines, certificates })
 }
 
 /// Git's state, if a template asks for it.

@@ -20,6 +20,7 @@ pub mod push;
 pub mod resolve;
 mod sbom;
 mod targets;
+mod trust;
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::go::Binary;
 use crate::image::assemble::Inherited;
+use crate::image::certificates::Certificate;
 use crate::oci::Platform;
 use crate::ops::base::Bases;
 use crate::ops::engines::Engines;
@@ -28,12 +29,18 @@ use crate::settings::pack::{Pack, Prebuilt, check_import_path};
 /// A program that can't be read, is for another platform or is another program than the rest; whatever a stage says.
 pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
     let start = Instant::now();
-    let Ready { image, binaries, bases, engines } = ready(cx, pack).await?;
+    let Ready { image, binaries, bases, engines, certificates } = ready(cx, pack).await?;
     let binaries = of_platforms(&bases[image.base].list, &pack.programs, &binaries)?;
     let copiers = targets::copiers(cx, &pack.settings, &engines)?;
     let images = [image];
-    let publisher =
-        Publisher { cx, settings: &pack.settings, images: &images, bases: &bases, copiers: &copiers };
+    let publisher = Publisher {
+        cx,
+        settings: &pack.settings,
+        images: &images,
+        bases: &bases,
+        copiers: &copiers,
+        certificates: &certificates,
+    };
     let programs = binaries.into_iter().enumerate().map(|(platform, binary)| {
         let publisher = &publisher;
         async move {
@@ -41,8 +48,8 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
             Ok::<_, Error>(((0, platform), packed))
         }
     });
-    let (packed, data) = tokio::try_join!(try_join_all(programs), publisher.data())?;
-    let images = publisher.publish(&packed.into_iter().collect(), &data, &BTreeMap::new()).await?;
+    let (packed, between) = tokio::try_join!(try_join_all(programs), publisher.between())?;
+    let images = publisher.publish(&packed.into_iter().collect(), &between, &BTreeMap::new()).await?;
     Ok(Report { images, named: Vec::new(), elapsed: start.elapsed() })
 }
 
@@ -70,6 +77,7 @@ pub(super) struct Ready {
     pub(super) binaries: Vec<Binary>,
     pub(super) bases: Vec<Bases>,
     pub(super) engines: Engines,
+    pub(super) certificates: Vec<Certificate>,
 }
 
 /// Reads the programs and plans their image.
@@ -90,9 +98,10 @@ pub(super) async fn ready(cx: &Context, pack: &Pack) -> Result<Ready> {
     };
     // Nothing of it is on this machine.
     let package = Package { import_path, dir: settings.cwd.clone(), module_dir: settings.cwd.clone() };
-    let lookup::Prebuilt { facts, bases, engines } = lookup_prebuilt(cx, settings, &package).await?;
+    let lookup::Prebuilt { facts, bases, engines, certificates } =
+        lookup_prebuilt(cx, settings, &package).await?;
     let image = plan::prebuilt(settings, &facts, &package, pack.kodata.clone())?;
-    Ok(Ready { image, binaries, bases, engines })
+    Ok(Ready { image, binaries, bases, engines, certificates })
 }
 
 /// Takes a private copy of a program and checks that it is one for its platform.

@@ -15,12 +15,14 @@ use crate::event::Event;
 use crate::fs::Boundary;
 use crate::go::Binary;
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
+use crate::image::certificates::Certificate;
 use crate::image::contents::{self, Listing, ProgramFile};
 use crate::image::{FileTree, Filesystem, Written, layer};
 use crate::oci::{Descriptor, History, Repository};
 use crate::ops::base::Bases;
 use crate::ops::debug::Debuggers;
 use crate::ops::sbom::{self, Sboms};
+use crate::ops::trust::{self, Bundles};
 use crate::ops::{Context, blocking};
 use crate::plan::{ImagePlan, debug};
 use crate::report::{Published, PublishedPlatform};
@@ -35,6 +37,15 @@ pub(super) struct Publisher<'a> {
     /// As the facts' bases.
     pub(super) bases: &'a [Bases],
     pub(super) copiers: &'a [Copier],
+    /// What is added to the CA bundles.
+    pub(super) certificates: &'a [Certificate],
+}
+
+/// What lies between the bases and the programs.
+pub(super) struct Between {
+    /// By image.
+    data: Vec<DataLayers>,
+    bundles: Bundles,
 }
 
 /// The layer of an image's programs for one platform.
@@ -102,9 +113,16 @@ impl Publisher<'_> {
         Ok(())
     }
 
+    /// What lies between the bases and the programs of each image.
+    pub(super) async fn between(&self) -> Result<Between> {
+        let data = self.data().await?;
+        let bundles = trust::bundles(self, &data).await?;
+        Ok(Between { data, bundles })
+    }
+
     /// The layers of each image that are the same for all its platforms that name files alike: kodata, and the file's
     /// groups of files.
-    pub(super) async fn data(&self) -> Result<Vec<DataLayers>> {
+    async fn data(&self) -> Result<Vec<DataLayers>> {
         let epoch = self.settings.kodata_epoch;
         try_join_all(self.images.iter().map(|image| async move {
             let mut layers = DataLayers::new();
@@ -157,7 +175,7 @@ impl Publisher<'_> {
         Ok((written, Arc::from(path)))
     }
 
-    fn layer(
+    pub(super) fn layer(
         &self,
         written: (Written, Arc<Path>),
         image: &ImagePlan,
@@ -183,12 +201,12 @@ impl Publisher<'_> {
     pub(super) async fn publish(
         &self,
         packed: &PackedLayers,
-        data: &[DataLayers],
+        between: &Between,
         debuggers: &Debuggers,
     ) -> Result<Vec<Published>> {
         let mut assembled = Vec::new();
         for (index, image) in self.images.iter().enumerate() {
-            assembled.push(self.assemble(index, image, packed, &data[index], debuggers)?);
+            assembled.push(self.assemble(index, image, packed, between, debuggers)?);
         }
         let sboms = match &self.settings.sbom_dir {
             Some(dir) => Some(Sboms::new(dir, assembled.iter_mut().flat_map(|i| i.sboms.drain(..)))?),
@@ -223,7 +241,7 @@ impl Publisher<'_> {
         index: usize,
         plan: &ImagePlan,
         packed: &PackedLayers,
-        data: &DataLayers,
+        between: &Between,
         debuggers: &Debuggers,
     ) -> Result<Assembled> {
         let bases = &self.bases[plan.base];
@@ -234,7 +252,9 @@ impl Publisher<'_> {
                 .get(&(index, number))
                 .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
             let config = &plan.config;
-            let mut layers: Vec<Layer> = data.get(&Filesystem::of(platform)).cloned().unwrap_or_default();
+            let data = between.data.get(index).and_then(|d| d.get(&Filesystem::of(platform)));
+            let mut layers: Vec<Layer> = data.cloned().unwrap_or_default();
+            layers.extend(between.bundles.get(&(index, number)).cloned());
             let mut wrapper = config.entrypoint.clone();
             if let Some(debugger) = debuggers.get(platform) {
                 layers.push(self.layer(debugger.layer.clone(), plan, "Delve debugger, at /ko-app/dlv", None));

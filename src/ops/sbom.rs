@@ -71,7 +71,14 @@ fn base<'a>(base: &'a Base, origin: Option<&(String, Digest)>) -> Option<attest:
             Some(attest::Base::BuiltIn(crate::base::VERSION, crate::base::data_versions()))
         }
         (Base::Registry(reference), Some((_, digest))) => Some(attest::Base::Registry(reference, *digest)),
-        (Base::Registry(_) | Base::Docker(_) | Base::Layout(..), _) => Some(attest::Base::Local),
+        (
+            Base::Registry(_)
+            | Base::Docker(_)
+            | Base::Layout(..)
+            | Base::OciArchive(..)
+            | Base::DockerArchive(_),
+            _,
+        ) => Some(attest::Base::Local),
     }
 }
 

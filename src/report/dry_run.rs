@@ -80,6 +80,8 @@ pub enum LayerKind {
     Kodata,
     /// Files of the configuration.
     Files,
+    /// The CA bundle, with certificates added.
+    Certificates,
     /// The programs.
     Programs,
     /// The debugger.

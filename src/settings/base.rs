@@ -22,10 +22,15 @@ pub enum Base {
     Docker(Reference),
     /// An OCI layout, with the name of one of its entries if it has several.
     Layout(PathBuf, Option<String>),
+    /// A tar of an OCI layout, with the name of one of its entries if it has several.
+    OciArchive(PathBuf, Option<String>),
+    /// What `docker save` writes, of one image.
+    DockerArchive(PathBuf),
 }
 
 impl Base {
-    /// Reads `static`, `static@N`, `scratch`, `oci:DIR[:NAME]`, `ko.local/NAME` or a registry reference.
+    /// Reads `static`, `static@N`, `scratch`, `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]`, `docker-archive:FILE`,
+    /// `ko.local/NAME` or a registry reference.
     ///
     /// # Errors
     /// Anything else, or data of the built-in base that this gimg doesn't have.
@@ -47,6 +52,16 @@ impl Base {
                 if let Some(dir) = text.strip_prefix("oci:") {
                     let (dir, name) = split_layout(dir);
                     return Ok(Base::Layout(dir, name));
+                }
+                if ["oci-archive:", "docker-archive:"].contains(&text) {
+                    return Err(Error::new(Kind::Usage, format!("use the base {text}"), "it names no file"));
+                }
+                if let Some(file) = text.strip_prefix("oci-archive:") {
+                    let (file, name) = split_layout(file);
+                    return Ok(Base::OciArchive(file, name));
+                }
+                if let Some(file) = text.strip_prefix("docker-archive:") {
+                    return Ok(Base::DockerArchive(PathBuf::from(file)));
                 }
                 Ok(Base::Registry(text.parse()?))
             }

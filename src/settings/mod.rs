@@ -81,6 +81,8 @@ pub struct Settings {
     pub allow_nondistributable: bool,
     /// KO_DATA_PATH_ALLOWED_ROOT: what links in kodata must stay below.
     pub kodata_root: Option<PathBuf>,
+    /// Files of certificates to add to the images' CA bundles; absolute.
+    pub ca_certs: Vec<PathBuf>,
     /// Things to warn about before anything is done.
     pub warnings: Vec<String>,
 }
@@ -177,6 +179,8 @@ pub struct Words {
     pub allow_nondistributable: bool,
     /// `--binary`.
     pub binary: Option<String>,
+    /// `--ca-cert`.
+    pub ca_certs: Vec<PathBuf>,
 }
 
 /// The only precedence rules in the program: flags over environment over the file over defaults.
@@ -256,7 +260,10 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
             env::KO_DOCKER_REPO
         ));
     }
+    let ca_certs = file.ca_certs.iter().map(PathBuf::from).chain(words.ca_certs);
+    let ca_certs = ca_certs.map(|path| cwd.join(path)).collect();
     Ok(Settings {
+        ca_certs,
         debug: words.debug,
         disable_optimizations: words.disable_optimizations || words.debug,
         allow_nondistributable: words.allow_nondistributable,

@@ -5,7 +5,9 @@ pub mod archive;
 pub mod engine;
 pub mod layout;
 pub mod nowhere;
+pub mod oci_archive;
 mod open;
 mod pack;
+mod tarball;
 
 pub use open::{open, save};

@@ -53,6 +53,7 @@ fn image(image: &PlannedImage) -> String {
         let kind = match layer.kind {
             LayerKind::Kodata => "kodata",
             LayerKind::Files => "files",
+            LayerKind::Certificates => "certificates",
             LayerKind::Programs => "programs",
             LayerKind::Debugger => "debugger",
         };

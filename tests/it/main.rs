@@ -11,9 +11,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod archives;
 mod auth;
 mod bad_input;
 mod build;
+mod ca;
 mod caps;
 mod config;
 mod conformance;

@@ -1,13 +1,12 @@
 //! The image works: its program runs and finds data, certificates, time zones and users; nothing of the base is
 //! changed by what gimg puts over it.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::https::{Https, authority};
 use crate::support::rootfs::{self, Files, chroot, is_root, on_disk, unpack};
 use crate::support::{Layout, Sandbox, root, tool};
 
@@ -73,45 +72,12 @@ fn another_architecture_runs_under_an_emulator() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("hello from hello dev linux/{arch}\n"));
 }
 
-/// A web server on this machine whose certificate comes from a certification authority of the test.
-struct Https {
-    child: Child,
-    url: String,
-}
-
-impl Https {
-    /// Makes `ca.crt` and a server in the sandbox.
-    fn start(sandbox: &Sandbox) -> Self {
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
-        sandbox.run(&format!("openssl req -x509 {key} -subj /CN=test-ca -keyout ca.key -out ca.crt")).ok();
-        let signed = "-CA ca.crt -CAkey ca.key -addext subjectAltName=IP:127.0.0.1";
-        let server =
-            "-subj /CN=test -keyout server.key -out server.crt -addext basicConstraints=critical,CA:FALSE";
-        sandbox.run(&format!("openssl req -x509 {key} {signed} {server}")).ok();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let line = format!("openssl s_server -www -accept 127.0.0.1:{port} -cert server.crt -key server.key");
-        let child = sandbox.command(&line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let end = Instant::now() + Duration::from_secs(10);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < end, "openssl s_server did not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Https { child, url: format!("https://127.0.0.1:{port}/") }
-    }
-}
-
-impl Drop for Https {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn https_is_verified_against_the_bundle_of_the_image() {
     use std::os::unix::fs::PermissionsExt as _;
     let image = Unpacked::new(&native());
-    let server = Https::start(&image.sandbox);
+    authority(&image.sandbox, "ca");
+    let server = Https::start(&image.sandbox, "ca");
     let (said, success) = image.run(&["get", &server.url]);
     assert!(said.contains("certificate signed by unknown authority"), "{said}");
     assert!(!success);

@@ -12,7 +12,8 @@ use serde::Deserialize;
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[schemars(title = "gimg configuration")]
 pub struct Config {
-    /// What images stand on: static, scratch, a registry reference or oci:DIR.
+    /// What images stand on: static, scratch, a registry reference, `oci:DIR`, `oci-archive:FILE` or
+    /// `docker-archive:FILE`.
     pub default_base_image: Option<String>,
     /// Bases of single programs: import path to base.
     pub base_image_overrides: BTreeMap<String, String>,
@@ -55,6 +56,10 @@ pub struct Config {
     /// Files to add to every image. Each entry is a layer of its own.
     #[schemars(extend("x-gimg" = true))]
     pub files: Vec<Files>,
+    /// PEM files of certificates to add to the CA bundle of every image, relative to the working directory;
+    /// `--ca-cert` adds more.
+    #[schemars(extend("x-gimg" = true))]
+    pub ca_certs: Vec<String>,
 }
 
 /// Settings of one program.

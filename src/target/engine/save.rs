@@ -1,10 +1,7 @@
-//! Edge: images out of an engine. What `docker save` writes (moby, image/tarexport) becomes config and layers.
-#![expect(clippy::disallowed_methods, reason = "edge: disk")]
+//! Images out of an engine. What `docker save` writes (moby, image/tarexport) becomes config and layers.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read, Seek as _, SeekFrom, Write};
-use std::path::{Component, Path, PathBuf};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -12,11 +9,10 @@ use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Written, layer};
 use crate::oci::{ImageConfig, json};
 use crate::store::Scratch;
+use crate::target::tarball::Tar;
 
 /// What is told about a failure.
 const WHAT: &str = "read the saved image";
-/// How many links are followed from one name.
-const MAX_LINKS: usize = 8;
 
 /// An image that an engine saved.
 pub struct Saved {
@@ -24,6 +20,17 @@ pub struct Saved {
     pub config: ImageConfig,
     /// Its layers from the lowest up, compressed anew, each in a file of its own.
     pub layers: Vec<(PathBuf, Written)>,
+}
+
+impl Saved {
+    /// The single image in the file `path`, which `docker save` wrote, or something like it. Its layers come to lie in
+    /// `scratch`, compressed as `compression` says by `threads` threads.
+    ///
+    /// # Errors
+    /// A file that isn't there or isn't such a tar (kind `Base`), or a layer that isn't what the config says.
+    pub fn read(path: &Path, compression: Compression, threads: usize, scratch: &Scratch) -> Result<Self> {
+        read(path, compression, threads, scratch)
+    }
 }
 
 /// The single image in a saved tar. Its layers are checked against the config's `diff_ids` and written into
@@ -44,7 +51,7 @@ pub(super) fn read(
         layers: Vec<String>,
     }
     let bad = |why: String| Error::new(Kind::Base, WHAT, why);
-    let tar = Tar::open(path)?;
+    let tar = Tar::open(path, WHAT)?;
     let base = |e: Error| e.as_kind(Kind::Base);
     let items: Vec<Item> =
         json::from_bytes(&tar.document("manifest.json")?, "its manifest.json").map_err(base)?;
@@ -65,7 +72,12 @@ pub(super) fn read(
         let (out, path) = scratch.file()?;
         let copy = |plain: &mut dyn Write| {
             let copied = std::io::copy(&mut tar.layer(name)?, plain);
-            copied.map(drop).map_err(|e| Error::new(Kind::LocalIo, WHAT, e).at(name))
+            // What the decoders say is the image's fault, all else the disk's.
+            let kind = |e: &std::io::Error| match e.kind() {
+                ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => Kind::Base,
+                _ => Kind::LocalIo,
+            };
+            copied.map(drop).map_err(|e| Error::new(kind(&e), WHAT, e).at(name))
         };
         let written = layer::from(copy, compression, threads, out)?;
         if written.diff_id != *id {
@@ -77,103 +89,10 @@ pub(super) fn read(
     Ok(Saved { config, layers })
 }
 
-/// A tar whose files are read in any order.
-struct Tar {
-    file: File,
-    entries: BTreeMap<PathBuf, Entry>,
-}
-
-enum Entry {
-    /// Where in the tar its bytes are, and how many.
-    Bytes { at: u64, size: u64 },
-    /// Docker before 25 writes a repeated layer as a link to the first.
-    Link(PathBuf),
-}
-
-impl Tar {
-    fn open(path: &Path) -> Result<Self> {
-        let failed = |e: std::io::Error| Error::new(Kind::LocalIo, WHAT, e);
-        let file = File::open(path).map_err(failed)?;
-        let mut archive = tar::Archive::new(BufReader::new(file));
-        let mut entries = BTreeMap::new();
-        for entry in archive.entries_with_seek().map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let path = entry.path().map_err(failed)?.into_owned();
-            let link = entry.link_name().map_err(failed)?;
-            let kind = entry.header().entry_type();
-            let found = match link {
-                Some(target) if kind.is_symlink() => {
-                    Entry::Link(path.parent().unwrap_or(Path::new("")).join(target))
-                }
-                Some(target) if kind.is_hard_link() => Entry::Link(target.into_owned()),
-                _ if kind.is_file() => Entry::Bytes { at: entry.raw_file_position(), size: entry.size() },
-                _ => continue,
-            };
-            entries.insert(plain(&path), found);
-        }
-        Ok(Tar { file: archive.into_inner().into_inner(), entries })
-    }
-
-    /// The bytes of a file.
-    fn bytes(&self, name: &str) -> Result<std::io::Take<File>> {
-        let mut path = plain(Path::new(name));
-        for _ in 0..MAX_LINKS {
-            match self.entries.get(&path) {
-                Some(Entry::Link(target)) => path = plain(target),
-                Some(Entry::Bytes { at, size }) => {
-                    let failed = |e: std::io::Error| Error::new(Kind::LocalIo, WHAT, e).at(name);
-                    // Clones share their place: one file is read at a time.
-                    let mut file = self.file.try_clone().map_err(failed)?;
-                    file.seek(SeekFrom::Start(*at)).map_err(failed)?;
-                    return Ok(file.take(*size));
-                }
-                None => break,
-            }
-        }
-        Err(Error::new(Kind::Base, WHAT, format!("it has no {name}")))
-    }
-
-    fn document(&self, name: &str) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut file = self.bytes(name)?.take(json::MAX_DOCUMENT + 1);
-        file.read_to_end(&mut bytes).map_err(|e| Error::new(Kind::LocalIo, WHAT, e).at(name))?;
-        if bytes.len() as u64 > json::MAX_DOCUMENT {
-            return Err(Error::new(Kind::Integrity, WHAT, "larger than 4 MiB").at(name));
-        }
-        Ok(bytes)
-    }
-
-    /// A layer's tar, without the compression that Docker's containerd store keeps.
-    fn layer(&self, name: &str) -> Result<Box<dyn Read>> {
-        let mut start = [0; 4];
-        let failed = |e: std::io::Error| Error::new(Kind::LocalIo, WHAT, e).at(name);
-        let count = self.bytes(name)?.read(&mut start).map_err(failed)?;
-        let bytes = BufReader::with_capacity(128 * 1024, self.bytes(name)?);
-        Ok(match &start[..count] {
-            [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
-            [0x28, 0xb5, 0x2f, 0xfd] => {
-                Box::new(zstd::stream::read::Decoder::with_buffer(bytes).map_err(failed)?)
-            }
-            _ => Box::new(bytes),
-        })
-    }
-}
-
-/// The path without `.`, and with `..` taken back.
-fn plain(path: &Path) -> PathBuf {
-    let mut parts = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(part) => parts.push(part),
-            Component::ParentDir => drop(parts.pop()),
-            _ => {}
-        }
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::oci::Digest;
 
