@@ -171,6 +171,24 @@ fn the_lock_file_has_them_too() {
 }
 
 #[test]
+fn pack_makes_the_same_of_them() {
+    let registry = TestRegistry::start();
+    bases::publish(&registry);
+    let sandbox = module()
+        .file(".gimg.yaml", &format!("platformBases: {{linux/arm64: '{}/base/two:v1'}}\n", registry.host()));
+    let mut pack = "gimg pack -o oci:../packed".to_owned();
+    for arch in ["arm64", "amd64"] {
+        let go = format!("go build -trimpath -o ../app-{arch} ./cmd/app");
+        let status = sandbox.command(&go).env("CGO_ENABLED", "0").env("GOARCH", arch).status().unwrap();
+        assert!(status.success());
+        pack.push_str(&format!(" --binary linux/{arch}=../app-{arch}"));
+    }
+    let built = sandbox.run("gimg build ./cmd/app -o oci:../out --platform linux/arm64,linux/amd64").ok();
+    assert_eq!(stands(&sandbox), ["linux/arm64 two:v1", "linux/amd64 -"]);
+    assert_eq!(sandbox.run(&pack).ok().digest(), built.digest());
+}
+
+#[test]
 fn mistakes_are_errors_with_their_key() {
     let sandbox = module();
     for (entry, words) in [
