@@ -15,6 +15,14 @@ pub struct ImageName {
     pub repository: Option<Repository>,
 }
 
+impl ImageName {
+    /// The repository, or the program's name where none is set.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.repository.as_ref().map_or_else(|| self.program.clone(), ToString::to_string)
+    }
+}
+
 /// One image or index with all it refers to.
 #[derive(Clone, Debug)]
 pub struct Graph {

@@ -91,7 +91,7 @@ impl Teller<'_> {
         let name = &image.name;
         Ok(PlannedImage {
             import_path: image.import_path.clone(),
-            name: text(&name.repository.as_ref().map_or_else(|| name.program.clone(), ToString::to_string)),
+            name: text(&name.shown()),
             tags: image.tags.iter().map(|t| text(&t.to_string())).collect(),
             destinations: destinations.map(|(copier, _)| text(&copier.target().describe(name))).collect(),
             base: PlannedBase {

@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::git;
 use crate::go::{self, Go};
 use crate::image::certificates::Certificate;
+use crate::oci::Platform;
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
 use crate::ops::engines::Engines;
@@ -69,12 +70,8 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
         (Some(stand), Some(found)) => (vec![stand.clone()], vec![found]),
         _ => bases(cx, settings, &rules, &packages).await?,
     };
-    trust::check(settings, &bases)?;
-    for found in &bases {
-        engines.check(cx, &found.platforms())?;
-    }
-    warn_about_unlocked(cx, settings, &bases);
-    let bases_facts = chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect();
+    check_bases(cx, settings, &engines, &bases)?;
+    let bases_facts = with_platforms(chosen, &bases);
     cx.observer.on(Event::Detail(format!(
         "{} builds {} programs",
         go.toolchain.version,
@@ -120,11 +117,7 @@ pub(super) async fn lookup_prebuilt(
     let packages = vec![vec![package.clone()]];
     let (git, source, (chosen, bases)) =
         tokio::try_join!(git_state(settings), source(settings), bases(cx, settings, &rules, &packages))?;
-    trust::check(settings, &bases)?;
-    for found in &bases {
-        engines.check(cx, &found.platforms())?;
-    }
-    warn_about_unlocked(cx, settings, &bases);
+    check_bases(cx, settings, &engines, &bases)?;
     let templates = TemplateFacts {
         env: cx.env.all().clone(),
         time: settings.epoch.unwrap_or(cx.now),
@@ -137,10 +130,25 @@ pub(super) async fn lookup_prebuilt(
         packages,
         rules,
         with: BTreeMap::new(),
-        bases: chosen.into_iter().zip(&bases).map(|(b, found)| (b, found.platforms())).collect(),
+        bases: with_platforms(chosen, &bases),
         templates,
     };
     Ok(Prebuilt { facts, bases, engines, certificates })
+}
+
+/// Checks what was found of the bases against what the run wants of them, and warns.
+fn check_bases(cx: &Context, settings: &Settings, engines: &Engines, bases: &[Bases]) -> Result<()> {
+    trust::check(settings, bases)?;
+    for found in bases {
+        engines.check(cx, &found.platforms())?;
+    }
+    warn_about_unlocked(cx, settings, bases);
+    Ok(())
+}
+
+/// The bases as facts: each with its platforms.
+fn with_platforms(chosen: Vec<Stand>, bases: &[Bases]) -> Vec<(Stand, Vec<Platform>)> {
+    chosen.into_iter().zip(bases).map(|(stand, found)| (stand, found.platforms())).collect()
 }
 
 /// Git's state, if a template asks for it.

@@ -351,7 +351,7 @@ impl Assembled {
         let mut references = references.into_iter();
         let mut reference = references.next().unwrap_or_default();
         if let (true, [tag]) = (publisher.settings.tag_only, self.graph.tags.as_slice())
-            && let Some(name) = name_of(&self.graph.name)
+            && let Some(name) = &self.graph.name.repository
         {
             reference = format!("{name}:{tag}");
         }
@@ -365,10 +365,6 @@ impl Assembled {
             platforms: self.platforms,
         }
     }
-}
-
-fn name_of(name: &ImageName) -> Option<String> {
-    name.repository.as_ref().map(ToString::to_string)
 }
 
 /// What `--image-refs` writes, as ko: every image by digest; of an index the index first, then each of its images.

@@ -398,7 +398,6 @@ fn check_collisions(settings: &Settings, images: &[ImagePlan]) -> Result<()> {
     for destination in &settings.destinations {
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
         for image in images {
-            let repository = |r: &Option<Repository>| r.as_ref().map(ToString::to_string);
             let names: Vec<String> = match destination {
                 Destination::Registry => {
                     image.name.repository.iter().chain(&image.also).map(ToString::to_string).collect()
@@ -406,7 +405,7 @@ fn check_collisions(settings: &Settings, images: &[ImagePlan]) -> Result<()> {
                 Destination::LayoutPerProgram(dir) => {
                     vec![dir.join(&image.name.program).display().to_string()]
                 }
-                _ => vec![repository(&image.name.repository).unwrap_or_else(|| image.name.program.clone())],
+                _ => vec![image.name.shown()],
             };
             for name in names {
                 if let Some(other) = taken.insert(name.clone(), &image.import_path) {

@@ -221,7 +221,7 @@ fn repository(name: &ImageName) -> Result<&Repository> {
 
 impl Target for RegistryTarget {
     fn describe(&self, name: &ImageName) -> String {
-        name.repository.as_ref().map_or_else(|| name.program.clone(), ToString::to_string)
+        name.shown()
     }
 
     fn put<'a>(&'a self, name: &'a ImageName, blob: &'a Blob) -> BoxFuture<'a, Result<Put>> {

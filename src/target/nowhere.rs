@@ -10,7 +10,7 @@ pub struct Nowhere;
 
 impl Target for Nowhere {
     fn describe(&self, name: &ImageName) -> String {
-        name.repository.as_ref().map_or_else(|| name.program.clone(), ToString::to_string)
+        name.shown()
     }
 
     fn put<'a>(&'a self, _name: &'a ImageName, _blob: &'a Blob) -> BoxFuture<'a, Result<Put>> {
