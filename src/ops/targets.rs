@@ -24,6 +24,9 @@ pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> R
         // Whatever their names: this one is nobody's.
         crate::fs::replaceable(&dir.join(crate::fs::TEMPORARY_PREFIX))?;
     }
+    if let Some(path) = &settings.image_refs {
+        crate::fs::replaceable(&settings.cwd.join(path))?;
+    }
     let layout = |place| -> Result<Arc<dyn Target>> {
         let layout = Layout::new(place, cx.origin());
         layout.check()?;

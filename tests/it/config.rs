@@ -260,6 +260,10 @@ fn kos_flags_for_publishing_do_what_they_do_in_ko() {
     let dry = sandbox.run("gimg build ./cmd/app -t v1 --push=false --platform linux/amd64,linux/arm64").ok();
     assert_eq!(dry.stdout, real.stdout);
     assert_eq!(registry.log().len(), asked, "a dry run asks the registry nothing");
+    // A place that can't be one is said before anything is compiled.
+    let ran = sandbox.run("gimg build ./cmd/app -t v1 --image-refs cmd");
+    assert!(!ran.stderr.contains("compiling"), "{}", ran.stderr);
+    ran.fails(9, &["it is a directory", "cmd"]);
     let only = sandbox.run("gimg build ./cmd/app -t v1 --tag-only").ok();
     assert!(only.stdout.ends_with(":v1\n") && !only.stdout.contains('@'), "{}", only.stdout);
     sandbox.run("gimg build ./cmd/app --tag-only").fails(2, &["just one tag"]);

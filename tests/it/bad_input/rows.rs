@@ -364,6 +364,13 @@ pub(super) const OUTPUTS: &[Row] = &[
         2,
         &["reads no zstd"],
     ),
+    row(
+        "references in a directory",
+        "gimg build --push=false --image-refs lib",
+        9,
+        &["it is a directory", "lib"],
+    )
+    .tree(|tree| write(&tree.join("lib/lib.go"), "package lib\n")),
     row("archive at a directory", "gimg build --output oci-archive:lib", 9, &["it is a directory", "lib"])
         .tree(|tree| write(&tree.join("lib/lib.go"), "package lib\n")),
     row(
