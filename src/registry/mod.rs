@@ -4,6 +4,8 @@
 mod auth;
 mod endpoint;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod helper;
 mod keychain;
 mod login;

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
     ("fs", &["image"]),
+    ("fuzzing", &["binary", "image", "kube", "oci", "registry", "settings"]),
     ("git", &["plan", "process"]),
     ("go", &["binary", "oci", "plan", "process"]),
     ("image", &["content", "oci"]),
