@@ -206,9 +206,11 @@ async fn a_document_that_does_not_say_what_it_is_is_always_asked_for() {
     }
 }
 
-/// Ways to spoil an entry.
+/// A way to spoil an entry, and what it is called.
+type Damage = (&'static str, fn(&Path));
+
 #[cfg(unix)]
-fn damages() -> Vec<(&'static str, fn(&Path))> {
+fn damages() -> Vec<Damage> {
     use std::os::unix::fs::PermissionsExt as _;
     fn replace(path: &Path, bytes: &[u8]) {
         std::fs::remove_file(path).unwrap();
@@ -270,7 +272,7 @@ fn damages() -> Vec<(&'static str, fn(&Path))> {
         }),
         ("file that may not be read", |path| {
             replace(path, b"other");
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).unwrap();
         }),
     ]
 }
