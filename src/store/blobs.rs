@@ -64,6 +64,7 @@ impl Shared {
             // One that is right but of another size than asked for isn't kept: the descriptor is wrong, which is for the
             // registry to say.
             Checked::Right { kept, .. } => Ok(kept),
+            Checked::Wrong(_) if self.unwritable.load(Ordering::Relaxed) => Ok(None),
             Checked::Wrong(wrong) => {
                 if self.discard(blobs, &name, wrong.identity)? {
                     let what =

@@ -65,7 +65,7 @@ struct Shared {
     locks: OnceLock<Dir>,
     /// Whether the one warning was given.
     warned: AtomicBool,
-    /// Writing failed once; it isn't tried again.
+    /// Nothing is written, or removed, any more: it failed once, or isn't wanted.
     unwritable: AtomicBool,
     /// Whether something was stored.
     wrote: AtomicBool,
@@ -93,6 +93,11 @@ impl Store {
     #[must_use]
     pub fn unknown(observer: Arc<dyn Observer>) -> Self {
         Self::new(Place::Unknown, 0, observer)
+    }
+
+    /// From now on this process only reads.
+    pub fn freeze(&self) {
+        self.0.unwritable.store(true, Ordering::Relaxed);
     }
 
     fn new(place: Place, max: u64, observer: Arc<dyn Observer>) -> Self {

@@ -325,6 +325,25 @@ fn a_cache_that_cannot_be_used_is_one_warning_and_the_same_image() {
 }
 
 #[test]
+fn a_dry_run_reads_the_cache_and_changes_nothing_in_it() {
+    let registry = TestRegistry::start();
+    let digests = base(&registry, &[1000]);
+    let sandbox = program();
+    let pinned = line(&registry).replace(":v1", &format!("@{}", digests[0]));
+    let dry = sandbox.run(&format!("{pinned} --dry-run --format json")).ok().stdout;
+    assert!(!sandbox.path("home/.cache").exists());
+    sandbox.run(&pinned).ok();
+    let since = registry.log().len();
+    assert_eq!(sandbox.run(&format!("{pinned} --dry-run --format json")).ok().stdout, dry);
+    assert_eq!(registry.log().len(), since);
+    let config = blobs(&sandbox).join(digests[2].trim_start_matches("sha256:"));
+    replace(&config, b"wrong");
+    let ran = sandbox.run(&format!("{pinned} --dry-run --format json")).ok();
+    assert_eq!((ran.stdout.as_str(), warnings(&ran)), (dry.as_str(), 0), "{}", ran.stderr);
+    assert_eq!(std::fs::read(&config).unwrap(), b"wrong");
+}
+
+#[test]
 fn where_nothing_of_the_cache_can_be_read_its_commands_fail() {
     let sandbox = program().file("cache", "").env("GIMG_CACHE", "cache");
     for command in ["info", "verify", "prune"] {
