@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::cached::{base, blobs, got, line, names, program};
-use crate::support::registry::{Auth, Config, TestRegistry};
+use crate::support::registry::{Auth, Config, Fault, TestRegistry};
 use crate::support::rootfs::is_root;
 use crate::support::{Ran, Sandbox};
 
@@ -322,6 +323,55 @@ fn a_cache_that_cannot_be_used_is_one_warning_and_the_same_image() {
     // A base that asks for nothing has nothing to say about any cache.
     let quiet = program().without("HOME").run("gimg pack --binary linux/amd64=app -o oci:../out").ok();
     assert_eq!(warnings(&quiet), 0, "{}", quiet.stderr);
+}
+
+#[test]
+fn a_download_that_breaks_leaves_nothing_that_is_wrong() {
+    for fault in
+        [Fault::Truncate(500), Fault::EndEarly(500), Fault::Flip(500), Fault::Flip(usize::MAX), Fault::Reset]
+    {
+        let registry = TestRegistry::start();
+        let digests = base(&registry, &[100_000]);
+        let sandbox = program();
+        let layer = digests[3].clone();
+        let (mut hits, wrong) = (0, fault.clone());
+        registry.hook(move |asked, _| {
+            hits += usize::from(asked.target.ends_with(&layer));
+            (hits == 1 && asked.target.ends_with(&layer)).then(|| wrong.clone())
+        });
+        // Whether the client mends it or not.
+        let first = sandbox.run(&line(&registry));
+        assert!(matches!(first.code, 0 | 7 | 8), "{fault:?}: {}", first.stderr);
+        assert_eq!(names(&sandbox, "tmp"), set(&[]), "{fault:?}");
+        assert!(sandbox.run("gimg cache verify").ok().stdout.ends_with(": all right\n"), "{fault:?}");
+        registry.heal();
+        sandbox.run(&line(&registry)).ok();
+        assert_eq!(names(&sandbox, "blobs/sha256"), hex(&digests), "{fault:?}");
+    }
+}
+
+#[test]
+fn an_interrupted_download_leaves_nothing() {
+    let registry = TestRegistry::start();
+    let digests = base(&registry, &[100_000]);
+    let layer = digests[3].clone();
+    registry.hook(move |asked, _| {
+        asked.target.ends_with(&layer).then_some(Fault::SlowBody(Duration::from_millis(5)))
+    });
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let sandbox = program();
+        let mut command = sandbox.command(&line(&registry));
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let begin = Instant::now();
+        while names(&sandbox, "tmp").is_empty() || names(&sandbox, "blobs/sha256").len() < 3 {
+            assert!(begin.elapsed() < Duration::from_secs(60), "waited in vain for the download");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        ended(child).fails(code, &["gimg: stopped"]);
+        assert_eq!(names(&sandbox, "tmp"), set(&[]));
+        assert_eq!(names(&sandbox, "blobs/sha256"), hex(&digests[..3]));
+    }
 }
 
 #[test]
