@@ -46,5 +46,7 @@ mod run;
 mod sbom;
 mod scripted;
 mod soak;
+mod store;
+mod store_full;
 mod template;
 mod windows;
