@@ -25,6 +25,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::{Error, Kind, Result};
 use crate::ops::Context;
+use crate::process::{self, Guardian};
 use crate::registry::{Insecure, Keychain, Options, Registry};
 use crate::settings::env::{self, Env};
 use crate::store::Scratch;
@@ -102,7 +103,10 @@ impl Command {
 }
 
 /// Runs the command line `argv` and gives the exit code.
-pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
+    if process::serve_if_asked(argv.clone()) {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::command().try_get_matches_from(argv).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -192,6 +196,7 @@ fn context_with(
         env,
         registry: Registry::new(options),
         scratch: Arc::new(Scratch::new()?),
+        guardian: Guardian::this_program(),
         now: now(),
         observer,
     })

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use crate::content::Source;
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
+use crate::process::Guardian;
 use crate::registry::Registry;
 use crate::settings::env::Env;
 use crate::store::Scratch;
@@ -39,6 +40,8 @@ pub struct Context {
     pub registry: Registry,
     /// The run's private directory.
     pub scratch: Arc<Scratch>,
+    /// Who ends long-running children when gimg is killed.
+    pub guardian: Option<Guardian>,
     /// Seconds since 1970 when the run began; only what asks for the time gets it.
     pub now: u64,
     /// Who hears about progress.

@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("attest", &["binary", "image", "oci"]),
     ("base", &["image", "oci"]),
     ("binary", &["oci"]),
-    ("cli", &["base", "event", "oci", "ops", "plan", "registry", "settings", "store", "ui"]),
+    ("cli", &["base", "event", "oci", "ops", "plan", "process", "registry", "settings", "store", "ui"]),
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
     ("fs", &["image"]),

@@ -11,7 +11,7 @@ use crate::support::{Layout, Ran, Sandbox};
 
 /// A sandbox with a `go` that compiles for ever for arm64, with a child of its own, as `go` has compilers.
 /// Both write their ids to `pids`.
-fn endless() -> Sandbox {
+pub(crate) fn endless() -> Sandbox {
     use std::os::unix::fs::PermissionsExt as _;
     let sandbox = Sandbox::go("hello");
     let bin = sandbox.path("bin");
@@ -28,15 +28,15 @@ fn endless() -> Sandbox {
     sandbox.env("PATH", &format!("{}:{path}", bin.display()))
 }
 
-fn start(sandbox: &Sandbox, line: &str) -> Child {
+pub(crate) fn start(sandbox: &Sandbox, line: &str) -> Child {
     sandbox.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn send(child: &Child, signal: Signal) {
+pub(crate) fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-fn wait(child: Child) -> Ran {
+pub(crate) fn wait(child: Child) -> Ran {
     let output = child.wait_with_output().unwrap();
     Ran {
         code: output.status.code().unwrap_or(-1),
@@ -46,7 +46,7 @@ fn wait(child: Child) -> Ran {
 }
 
 #[track_caller]
-fn until(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !is() {
         assert!(Instant::now() < end, "waited in vain for {what}");
@@ -54,13 +54,13 @@ fn until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-fn pids(sandbox: &Sandbox) -> Vec<u32> {
+pub(crate) fn pids(sandbox: &Sandbox) -> Vec<u32> {
     let text = std::fs::read_to_string(sandbox.path("pids")).unwrap_or_default();
     text.split_whitespace().map(|p| p.parse().unwrap()).collect()
 }
 
 /// Whether a process still runs; one that nobody has waited for yet doesn't.
-fn runs(pid: u32) -> bool {
+pub(crate) fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
@@ -108,7 +108,7 @@ fn ctrl_c_between_two_platforms_leaves_no_image() {
 }
 
 /// The digest of the image in a layout of which every blob is there and right; none without `index.json`.
-fn complete(dir: &Path) -> Option<String> {
+pub(crate) fn complete(dir: &Path) -> Option<String> {
     if !dir.join("index.json").exists() {
         return None;
     }

@@ -28,6 +28,7 @@ mod git;
 mod house;
 mod interop;
 mod interrupt;
+mod kills;
 mod kodata;
 mod kube;
 mod lock;
