@@ -30,7 +30,7 @@ use crate::event::Observer;
 use crate::process::Guardian;
 use crate::registry::Registry;
 use crate::settings::env::Env;
-use crate::store::Scratch;
+use crate::store::{Scratch, Store};
 
 /// What every verb is given: built once, passed down, never kept.
 pub struct Context {
@@ -42,6 +42,8 @@ pub struct Context {
     pub scratch: Arc<Scratch>,
     /// Who ends long-running children when gimg is killed.
     pub guardian: Option<Guardian>,
+    /// The user's cache.
+    pub store: Store,
     /// Seconds since 1970 when the run began; only what asks for the time gets it.
     pub now: u64,
     /// Who hears about progress.
