@@ -14,6 +14,7 @@ mod pack;
 mod push;
 mod resolve;
 mod run;
+mod signals;
 mod version;
 
 use std::collections::BTreeMap;
@@ -23,9 +24,10 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::content::Stop;
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::ops::Context;
+use crate::ops::{Context, Names};
 use crate::process::{self, Guardian};
 use crate::registry::{Insecure, Keychain, Options, Registry};
 use crate::settings::cache;
@@ -34,6 +36,7 @@ use crate::store::{Scratch, Store};
 use crate::ui::{self, Voice};
 
 use args::{Common, plain_voice};
+use signals::interruptible;
 
 /// Put a Go program into a container image. No daemon, the same digest everywhere.
 #[derive(Debug, Parser)]
@@ -179,7 +182,8 @@ fn context_with(
     registry: bool,
     keychain: Keychain,
 ) -> Result<Context> {
-    let observer = voice.observer();
+    let names = Arc::new(Names::before(voice.observer()));
+    let observer = Arc::clone(&names) as Arc<dyn Observer>;
     let ca = match env.first(&[env::SSL_CERT_FILE]) {
         Some(path) if registry => {
             let path = std::path::Path::new(path);
@@ -203,6 +207,8 @@ fn context_with(
         store,
         now: now(),
         observer,
+        names,
+        stop: Stop::default(),
     })
 }
 
@@ -221,45 +227,4 @@ fn store(env: &Env, observer: &Arc<dyn Observer>) -> Result<Store> {
 fn now() -> u64 {
     let now = std::time::SystemTime::now();
     now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
-/// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which stops its children.
-fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Error::new(Kind::Internal, "start", e))?;
-    let result = runtime.block_on(async {
-        tokio::select! {
-            biased;
-            kind = signal() => Err(Error::new(kind, "stopped", "interrupted, nothing was tagged")),
-            result = work => result,
-        }
-    });
-    // Writers on blocking threads end by themselves; nobody waits for what nobody wants any more.
-    runtime.shutdown_background();
-    result
-}
-
-#[cfg(unix)]
-async fn signal() -> Kind {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => Kind::Interrupted,
-        _ = terminate.recv() => Kind::Terminated,
-    }
-}
-
-#[cfg(not(unix))]
-async fn signal() -> Kind {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => Kind::Interrupted,
-        Err(_) => std::future::pending().await,
-    }
 }

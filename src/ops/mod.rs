@@ -14,6 +14,7 @@ pub mod login;
 mod lookup;
 pub mod man;
 mod manifests;
+mod names;
 pub mod pack;
 mod publish;
 pub mod push;
@@ -24,7 +25,9 @@ mod trust;
 
 use std::sync::Arc;
 
-use crate::content::Source;
+pub use names::Names;
+
+use crate::content::{Source, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
 use crate::process::Guardian;
@@ -48,6 +51,10 @@ pub struct Context {
     pub now: u64,
     /// Who hears about progress.
     pub observer: Arc<dyn Observer>,
+    /// The names that moved, as `observer` heard.
+    pub names: Arc<Names>,
+    /// The wish that nothing more is begun.
+    pub stop: Stop,
 }
 
 impl Context {

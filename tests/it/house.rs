@@ -10,7 +10,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("attest", &["binary", "image", "oci"]),
     ("base", &["image", "oci"]),
     ("binary", &["oci"]),
-    ("cli", &["base", "event", "oci", "ops", "plan", "process", "registry", "settings", "store", "ui"]),
+    (
+        "cli",
+        &["base", "content", "event", "oci", "ops", "plan", "process", "registry", "settings", "store", "ui"],
+    ),
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
     ("fs", &["image"]),
