@@ -237,9 +237,12 @@ fn a_terminal_that_is_closed_stops_the_run() {
     let sandbox = endless();
     let gimg = env!("CARGO_BIN_EXE_gimg");
     let build = format!("{gimg} build ./cmd/hello --platform linux/amd64,linux/arm64");
-    let inside = format!("trap : HUP; {build}; echo $? > {}", sandbox.path("code").display());
+    // The leader of the session dies of it; the system then tells everybody in the foreground. The inner shell lives
+    // to see how gimg ends.
+    sandbox.write("inner", &format!("trap : HUP\n{build}\necho $? > {}\n", sandbox.path("code").display()));
     let mut command = sandbox.command("script --quiet --return --log-out /dev/null --command");
-    let mut terminal = command.arg(inside).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut terminal =
+        command.arg("sh inner; true").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until("the compiler", || pids(&sandbox).len() == 2);
     terminal.kill().unwrap();
     terminal.wait().unwrap();
