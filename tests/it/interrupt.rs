@@ -139,7 +139,12 @@ fn ctrl_c_stops_packing() {
 }
 
 /// Says when the first request with this method and this part of its target has come, and lets it go wrong.
-fn at(registry: &TestRegistry, method: &'static str, part: &'static str, fault: Fault) -> Receiver<()> {
+pub(crate) fn at(
+    registry: &TestRegistry,
+    method: &'static str,
+    part: &'static str,
+    fault: Fault,
+) -> Receiver<()> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let mut planned = Some(fault);
     registry.hook(move |asked, _| {
@@ -313,44 +318,4 @@ pub(crate) fn complete(dir: &Path) -> Option<String> {
         }
     }
     Some(layout.index()["manifests"][0]["digest"].as_str().unwrap().to_owned())
-}
-
-#[test]
-#[ignore = "soak: kills gimg thirty times"]
-fn soak_killed_runs_leave_whole_layouts_or_none() {
-    let sandbox = Sandbox::go("hello");
-    let line = |label: usize, out: &str| {
-        format!(
-            "gimg build ./cmd/hello --platform linux/amd64,linux/arm64 -o oci:{out} --image-label n={label}"
-        )
-    };
-    let begin = Instant::now();
-    let digests = [0, 1].map(|label| sandbox.run(&line(label, &format!("whole{label}"))).ok().digest());
-    let run = u64::try_from(begin.elapsed().as_millis()).unwrap() / 2;
-    // Moments from a fixed sequence (Knuth's MMIX generator); the machine adds chance enough.
-    let mut seed: u64 = 2026;
-    let (mut none, mut old, mut new) = (0, 0, 0);
-    for round in 0..30 {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        if round % 3 == 0 {
-            sandbox.run("rm -rf out").ok();
-        }
-        let mut child = start(&sandbox, &line(round % 2, "out"));
-        std::thread::sleep(Duration::from_millis((seed >> 33) % run));
-        let _ = child.kill();
-        child.wait().unwrap();
-        match complete(&sandbox.path("src/out")) {
-            None => none += 1,
-            Some(digest) if digest == digests[round % 2] => new += 1,
-            Some(digest) => {
-                assert_eq!(digest, digests[1 - round % 2]);
-                old += 1;
-            }
-        }
-        assert_eq!(sandbox.run(&line(round % 2, "out")).ok().digest(), digests[round % 2]);
-        assert_eq!(complete(&sandbox.path("src/out")).as_ref(), Some(&digests[round % 2]));
-        let blobs = |dir: &str| Layout::at(sandbox.path(dir)).blobs();
-        assert_eq!(blobs("src/out"), blobs(&format!("src/whole{}", round % 2)), "nothing else is left");
-    }
-    println!("of 30 killed runs {none} left no image, {old} the one before, {new} theirs");
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::interrupt::{endless, pids, runs, send, start, until};
-use crate::support::Sandbox;
+use super::interrupt::{at, complete, endless, endless_at, pids, runs, send, start, until};
+use crate::support::registry::{Fault, TestRegistry};
+use crate::support::{Layout, Sandbox, read_tar_bytes};
 
 /// Every process that has the sandbox in its environment, by its command line.
 pub(crate) fn alive(sandbox: &Sandbox) -> Vec<String> {
@@ -74,6 +75,87 @@ fn no_compiler_outlives_a_killed_gimg() {
 #[test]
 fn no_compiler_outlives_a_gimg_that_dumps_core() {
     ends_with(Signal::QUIT);
+}
+
+#[test]
+fn no_go_outlives_a_gimg_that_is_killed_while_it_lists() {
+    for at in ["env", "listarm64"] {
+        let sandbox = endless_at(at);
+        let mut child = start(&sandbox, "gimg build ./cmd/hello --platform linux/arm64");
+        until("go", || pids(&sandbox).len() == 2);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        nothing_runs(&sandbox);
+    }
+}
+
+/// Everything that a run can write, each with a name of its own.
+pub(crate) const EVERYTHING: &str = "-o registry -o oci:layout -o oci-archive:oci.tar -o docker-archive:docker.tar \
+                          --image-refs refs --sbom-dir sboms";
+
+/// No name is on half a thing.
+#[track_caller]
+pub(crate) fn nothing_is_half(sandbox: &Sandbox, registry: &TestRegistry) {
+    assert_eq!(registry.incomplete(), Vec::<String>::new());
+    let path = |name: &str| sandbox.path("src").join(name);
+    complete(&path("layout"));
+    for archive in ["oci.tar", "docker.tar"].map(path).iter().filter(|p| p.exists()) {
+        // A tar that is cut off can't be read to its end.
+        let files = read_tar_bytes(&std::fs::read(archive).unwrap());
+        assert!(files.contains_key("index.json") || files.contains_key("manifest.json"), "{archive:?}");
+    }
+    if let Ok(refs) = std::fs::read_to_string(path("refs")) {
+        assert!(refs.ends_with('\n') && refs.lines().all(|l| l.len() > 64), "{refs}");
+    }
+    for sbom in std::fs::read_dir(path("sboms")).into_iter().flatten().flatten() {
+        let name = sbom.file_name().into_string().unwrap();
+        if !name.starts_with('.') {
+            let text = std::fs::read(sbom.path()).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    }
+}
+
+/// No file but those that a whole run leaves.
+#[track_caller]
+pub(crate) fn nothing_is_left(sandbox: &Sandbox) {
+    assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+    let listed = sandbox.run("find . -name .gimg-*").ok().stdout;
+    assert_eq!(listed, "");
+}
+
+#[test]
+fn a_push_that_is_killed_at_any_request_leaves_whole_images_and_the_next_run_ends_it() {
+    let (registry, sandbox) = (TestRegistry::start(), Sandbox::go("hello"));
+    let line = format!("gimg build ./cmd/hello --repo {}/x --bare -t v1 -t v2 {EVERYTHING}", registry.host());
+    let digest = {
+        let other = Sandbox::go("hello");
+        other.run("gimg build ./cmd/hello").ok().digest()
+    };
+    let long = Fault::Hang(Duration::from_secs(600));
+    for (method, part) in [
+        ("HEAD", "/blobs/"),
+        ("POST", "/blobs/uploads/"),
+        ("PUT", "/blobs/uploads/"),
+        ("PUT", "/manifests/sha256:"),
+        ("PUT", "/manifests/v1"),
+        ("PUT", "/manifests/v2"),
+    ] {
+        let there = at(&registry, method, part, long.clone());
+        let mut child = start(&sandbox, &line);
+        there.recv_timeout(Duration::from_secs(60)).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        registry.heal();
+        nothing_runs(&sandbox);
+        nothing_is_half(&sandbox, &registry);
+        assert!(part.ends_with("v2") || registry.tags("x").is_empty(), "{method} {part}");
+    }
+    assert_eq!(sandbox.run(&line).ok().digest(), digest);
+    nothing_is_half(&sandbox, &registry);
+    nothing_is_left(&sandbox);
+    assert_eq!(registry.tags("x").into_values().collect::<Vec<_>>(), [digest.clone(), digest.clone()]);
+    assert_eq!(Layout::at(sandbox.path("src/layout")).index()["manifests"][0]["digest"], *digest);
 }
 
 #[test]

@@ -47,5 +47,6 @@ mod run;
 mod sbom;
 mod scripted;
 mod soak;
+mod sweeps;
 mod template;
 mod windows;
