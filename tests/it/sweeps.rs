@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::interrupt::{complete, send, start};
-use super::kills::{EVERYTHING, nothing_is_half, nothing_is_left, nothing_runs};
+use super::kills::{nothing_is_half, nothing_is_left, nothing_runs};
 use super::real::{GO_CONTAINERREGISTRY, module};
 use crate::support::registry::TestRegistry;
 use crate::support::{Layout, Sandbox};
@@ -61,7 +61,8 @@ fn soak_a_push_killed_at_two_hundred_points() {
     let Some(sandbox) = module(GO_CONTAINERREGISTRY) else { return };
     let line = |host: &str| {
         let what = "gimg build ./cmd/crane --platform linux/amd64,linux/arm64 --bare -t v1 -t v2";
-        format!("{what} --repo {host}/x {EVERYTHING}")
+        let files = "-o registry -o oci:layout -o oci-archive:oci.tar --image-refs refs --sbom-dir sboms";
+        format!("{what} --repo {host}/x {files}")
     };
     let whole = |registry: &TestRegistry| sandbox.run(&line(&registry.host())).ok().digest();
     let digest = whole(&TestRegistry::start());
