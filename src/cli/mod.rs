@@ -4,6 +4,7 @@
 mod apply;
 mod args;
 mod build;
+mod cache;
 mod config;
 mod delete;
 mod documents;
@@ -30,7 +31,7 @@ use crate::event::Observer;
 use crate::ops::{Context, Names};
 use crate::process::{self, Guardian};
 use crate::registry::{Insecure, Keychain, Options, Registry};
-use crate::settings::cache;
+use crate::settings::cache as cached;
 use crate::settings::env::{self, Env};
 use crate::store::{Scratch, Store};
 use crate::ui::{self, Voice};
@@ -75,6 +76,8 @@ enum Command {
     Login(login::LoginArgs),
     /// Forget the user name and password for a registry
     Logout(login::LogoutArgs),
+    /// Show, check or shrink what is kept of registries' content
+    Cache(cache::CacheArgs),
     /// Print a completion script for a shell
     Completion(documents::CompletionArgs),
     /// Write the manual pages
@@ -100,6 +103,7 @@ impl Command {
             Command::Schema(args) => Some(&args.common),
             Command::Login(args) => Some(&args.common),
             Command::Logout(args) => Some(&args.common),
+            Command::Cache(args) => Some(args.common()),
             Command::Completion(args) => Some(&args.common),
             Command::Man(args) => Some(&args.common),
             Command::Pack(args) => Some(&args.common),
@@ -148,6 +152,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Schema(_) => init::schema(voice),
         Command::Login(args) => login::login(args, env, voice),
         Command::Logout(args) => login::logout(args, env, voice),
+        Command::Cache(args) => cache::run(args, &env, voice),
         Command::Completion(args) => documents::completion(&args, voice),
         Command::Man(args) => documents::man(&args),
         Command::Version(_) => version::run(voice),
@@ -214,12 +219,12 @@ fn context_with(
 
 /// The user's cache.
 fn store(env: &Env, observer: &Arc<dyn Observer>) -> Result<Store> {
-    let cache::Cache { place, .. } = cache::resolve(env)?;
+    let cached::Cache { place, max } = cached::resolve(env)?;
     let observer = Arc::clone(observer);
     Ok(match place {
-        cache::Place::Off => Store::off(observer),
-        cache::Place::Unknown => Store::unknown(observer),
-        cache::Place::At(dir) => Store::at(dir, observer),
+        cached::Place::Off => Store::off(observer),
+        cached::Place::Unknown => Store::unknown(observer),
+        cached::Place::At(dir) => Store::at(dir, max, observer),
     })
 }
 

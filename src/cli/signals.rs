@@ -33,7 +33,15 @@ pub(super) fn interruptible<T>(cx: &Context, work: impl Future<Output = Result<T
         let kind = tokio::select! {
             biased;
             kind = arrived(&mut first) => kind,
-            result = &mut work => return result,
+            result = &mut work => {
+                // The work is done, well or not: a signal can only end the waiting for the cache.
+                tokio::select! {
+                    biased;
+                    _ = arrived(&mut first) => {}
+                    () = cx.store.finish() => {}
+                }
+                return result;
+            }
         };
         cx.stop.stop();
         if cx.names.any() {

@@ -49,6 +49,8 @@ mod run;
 mod sbom;
 mod scripted;
 mod soak;
+mod store;
+mod store_full;
 mod sweeps;
 mod template;
 mod windows;
