@@ -103,6 +103,26 @@ impl Error {
         self
     }
 
+    /// Adds something to the reason: `<what>: <why>, <more>`.
+    #[must_use]
+    pub fn and(mut self, more: impl fmt::Display) -> Self {
+        self.0.why = if self.0.why.is_empty() { more.to_string() } else { format!("{}, {more}", self.0.why) };
+        self
+    }
+
+    /// The reason alone, without what failed and where.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.0.why
+    }
+
+    /// The same error without its hint, for a caller who knows that it doesn't help.
+    #[must_use]
+    pub fn without_hint(mut self) -> Self {
+        self.0.hint = None;
+        self
+    }
+
     /// Adds what a child process wrote; it is shown as it is, before the message.
     #[must_use]
     pub fn output(mut self, output: impl Into<String>) -> Self {

@@ -43,6 +43,18 @@ pub trait Target: Send + Sync {
     /// The destination in words, for progress and errors.
     fn describe(&self, name: &ImageName) -> String;
 
+    /// Whether everything of `graph` but its tags is surely there already: then nothing of it is put. Asked before
+    /// anything of the graph is put.
+    fn has<'a>(&'a self, _graph: &'a Graph) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// Names the place in which `blob` needs to be sent only once, whatever the image: the first image that has it
+    /// goes ahead alone, and the others follow when it is there. None where each image needs its own.
+    fn moves_once(&self, _name: &ImageName, _blob: &Blob) -> Option<String> {
+        None
+    }
+
     /// Makes sure that `blob` is there. Everything that a manifest names is put before the manifest.
     fn put<'a>(&'a self, name: &'a ImageName, blob: &'a Blob) -> BoxFuture<'a, Result<Put>>;
 
