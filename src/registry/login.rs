@@ -13,7 +13,7 @@ use crate::registry::keychain::{Keychain, Secret};
 use crate::registry::retry;
 use crate::registry::token::Used;
 use crate::registry::transport::{Body, Outgoing};
-use crate::registry::{Inner, Registry};
+use crate::registry::{Inner, Registry, referrers};
 
 /// What a registry made of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ impl Registry {
             policy: self.0.policy,
             insecure: self.0.insecure.clone(),
             hosts: Mutex::default(),
+            lists: referrers::Turns::new(None),
         }));
         let what = format!("log in to {registry}");
         let mut failed = 0;

@@ -8,8 +8,10 @@ mod failure;
 pub mod fuzzing;
 mod helper;
 mod keychain;
+pub mod link;
 mod login;
 mod pull;
+mod referrers;
 pub mod retry;
 mod saved;
 mod target;
@@ -28,6 +30,7 @@ pub use login::Verified;
 pub use saved::CredentialFile;
 pub use target::RegistryTarget;
 
+use crate::content::Locks;
 use crate::error::{Error, Result};
 use crate::event::{Event, Observer, Silent};
 use crate::oci;
@@ -64,6 +67,8 @@ pub struct Options {
     pub ca: Option<Vec<u8>>,
     /// How often requests are tried.
     pub retry: Policy,
+    /// Keeps other processes of this machine from writing the same list of referrers at the same time.
+    pub locks: Option<Arc<dyn Locks>>,
 }
 
 impl Default for Options {
@@ -76,6 +81,7 @@ impl Default for Options {
             user_agent: format!("gimg/{}", env!("CARGO_PKG_VERSION")),
             ca: None,
             retry: Policy::default(),
+            locks: None,
         }
     }
 }
@@ -91,6 +97,8 @@ struct Inner {
     policy: Policy,
     insecure: Insecure,
     hosts: Mutex<BTreeMap<oci::Registry, Arc<Host>>>,
+    /// Who writes which list of referrers.
+    lists: referrers::Turns,
 }
 
 /// What is known of one registry.
@@ -151,6 +159,7 @@ impl Registry {
             policy: options.retry,
             insecure: options.insecure,
             hosts: Mutex::default(),
+            lists: referrers::Turns::new(options.locks),
         }))
     }
 

@@ -85,7 +85,7 @@ impl Source for Registry {
 }
 
 impl Registry {
-    async fn manifest(&self, reference: &Reference) -> Result<(Descriptor, Bytes)> {
+    pub(super) async fn manifest(&self, reference: &Reference) -> Result<(Descriptor, Bytes)> {
         let name = match (&reference.digest, &reference.tag) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.to_string(),

@@ -6,17 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tokio_util::io::ReaderStream;
 
-use crate::content::{Blob, BoxFuture, Content, Graph, ImageName, Source, Target, bytes_stream, verified};
+use crate::content::{
+    Blob, BoxFuture, Content, Graph, ImageName, Referrer, Source, Target, bytes_stream, verified,
+};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Put};
 use crate::oci::json::MAX_DOCUMENT;
-use crate::oci::{self, Digest, Repository, Tag};
+use crate::oci::{self, Descriptor, Digest, Repository, Tag};
 use crate::registry::failure::{Failure, Refusal};
 use crate::registry::pull::accept;
+use crate::registry::referrers::List;
 use crate::registry::transport::{Body, Opener, Upload};
 use crate::registry::upload::Job;
 use crate::registry::{Again, Call, Registry, refusal};
@@ -33,13 +37,23 @@ pub struct RegistryTarget {
     origin: Arc<dyn Source>,
     /// Which repositories got a blob in this run: others can mount it from there.
     placed: Mutex<BTreeMap<(oci::Registry, Digest), BTreeSet<Repository>>>,
+    /// What was added to lists of referrers in this run, by their subjects.
+    added: Mutex<BTreeMap<(Repository, Digest), Vec<Descriptor>>>,
 }
 
 impl RegistryTarget {
     /// A target that pushes with `registry`; `origin` reads [`Content::Remote`].
     #[must_use]
     pub fn new(registry: Registry, origin: Arc<dyn Source>) -> Self {
-        RegistryTarget { registry, origin, placed: Mutex::default() }
+        RegistryTarget { registry, origin, placed: Mutex::default(), added: Mutex::default() }
+    }
+
+    /// The list of what refers to `subject`, a manifest of `graph`, where the registry keeps none itself.
+    fn list<'a>(&'a self, graph: &Graph, to: &'a Repository, subject: Digest) -> List<'a> {
+        let children = graph.children.iter().map(|c| c.descriptor.digest);
+        let children =
+            if subject == graph.root.descriptor.digest { children.collect() } else { BTreeSet::new() };
+        List { registry: &self.registry, repository: to, subject, children }
     }
 
     async fn blob(&self, to: &Repository, blob: &Blob) -> Result<Put> {
@@ -143,8 +157,15 @@ impl RegistryTarget {
         }
     }
 
-    /// Puts a manifest under a digest or tag, and makes sure that it is there.
-    async fn put_manifest(&self, to: &Repository, blob: &Blob, name: &str, what: &str) -> Result<()> {
+    /// Puts a manifest under a digest or tag, and makes sure that it is there. Gives the `OCI-Subject` of the answer:
+    /// whose referrer the registry took it for.
+    async fn put_manifest(
+        &self,
+        to: &Repository,
+        blob: &Blob,
+        name: &str,
+        what: &str,
+    ) -> Result<Option<Digest>> {
         let digest = blob.descriptor.digest;
         let mut call = Call::new(Method::PUT, to, format!("manifests/{name}"), what.to_owned());
         call.push = true;
@@ -176,7 +197,7 @@ impl RegistryTarget {
             None => self.stored(to, name, what).await?,
         };
         match stored {
-            Some(stored) if stored == digest => Ok(()),
+            Some(stored) if stored == digest => Ok(answer.header("oci-subject").and_then(|v| v.parse().ok())),
             Some(stored) => {
                 Err(Error::new(Kind::Integrity, what, format!("the registry stored {stored}, not {digest}")))
             }
@@ -238,6 +259,48 @@ impl Target for RegistryTarget {
             }
             self.put_manifest(to, blob, &digest.to_string(), &what).await?;
             Ok(Put::Sent)
+        })
+    }
+
+    fn keeps_referrers(&self) -> bool {
+        true
+    }
+
+    fn attach<'a>(&'a self, graph: &'a Graph, referrer: &'a Referrer) -> BoxFuture<'a, Result<Put>> {
+        Box::pin(async move {
+            let to = repository(&graph.name)?;
+            let (digest, subject) = (referrer.manifest.descriptor.digest, referrer.subject.digest);
+            let what = format!("attach {digest} to {to}@{subject}");
+            // Also if it is there: only the answer says whether the registry lists it.
+            let listed = self.put_manifest(to, &referrer.manifest, &digest.to_string(), &what).await?;
+            if listed == Some(subject) {
+                return Ok(Put::Sent);
+            }
+            let list = self.list(graph, to, subject);
+            let how = list.add(std::slice::from_ref(&referrer.manifest.descriptor)).await?;
+            if how == Put::Sent {
+                let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+                added.entry((to.clone(), subject)).or_default().push(referrer.manifest.descriptor.clone());
+            }
+            Ok(how)
+        })
+    }
+
+    /// Looks once more at the lists of referrers that were written: somebody on another machine, who read one before we
+    /// wrote it, may have written it since.
+    fn complete<'a>(&'a self, graph: &'a Graph) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let to = repository(&graph.name)?;
+            let subjects: BTreeSet<Digest> = graph.referrers.iter().map(|r| r.subject.digest).collect();
+            try_join_all(subjects.into_iter().map(|subject| async move {
+                let added = {
+                    let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+                    added.remove(&(to.clone(), subject)).unwrap_or_default()
+                };
+                if added.is_empty() { Ok(()) } else { self.list(graph, to, subject).keep(&added).await }
+            }))
+            .await?;
+            Ok(())
         })
     }
 
