@@ -48,7 +48,7 @@ impl Reader {
     }
 
     /// The entry called `name`, or the only one, with the tags that name it. What refers to images, and lists of that,
-    /// are none unless they are named.
+    /// are none unless they are asked for; what has a name goes before what has none.
     ///
     /// # Errors
     /// No such entry, or several when no name is given.
@@ -60,6 +60,10 @@ impl Reader {
         };
         if name.is_none() && chosen.len() > 1 {
             chosen.retain(|d| !self.is_about_another(d));
+            // oras also names the images of an index, and gives them no name.
+            if chosen.iter().any(|d| label(d).is_some()) {
+                chosen.retain(|d| label(d).is_some());
+            }
         }
         let Some(first) = chosen.first() else {
             let why =

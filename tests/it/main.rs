@@ -17,6 +17,7 @@ mod bad_input;
 mod build;
 mod ca;
 mod caps;
+mod carried;
 mod config;
 mod conformance;
 mod daemon;
