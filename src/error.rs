@@ -27,6 +27,8 @@ pub enum Kind {
     LocalIo,
     /// The registry refused the request.
     Refused,
+    /// A signature, or something else that is said about an image, can't be made or attached.
+    Attestation,
     /// Stopped by SIGINT (Ctrl-C).
     Interrupted,
     /// Stopped by SIGTERM.
@@ -48,6 +50,7 @@ impl Kind {
             Kind::Integrity => 8,
             Kind::LocalIo => 9,
             Kind::Refused => 10,
+            Kind::Attestation => 11,
             Kind::Interrupted => 130,
             Kind::Terminated => 143,
         }

@@ -14,7 +14,7 @@ use crate::registry::retry::Chance;
 use crate::registry::sessions::Sessions;
 use crate::registry::token::Used;
 use crate::registry::transport::{Body, Outgoing};
-use crate::registry::{Inner, Registry};
+use crate::registry::{Inner, Registry, referrers};
 
 /// What a registry made of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,7 @@ impl Registry {
             insecure: self.0.insecure.clone(),
             hosts: Mutex::default(),
             sessions: Sessions::default(),
+            lists: referrers::Turns::new(None),
         }));
         let what = format!("log in to {registry}");
         let mut tries = client.manifest_tries(registry);

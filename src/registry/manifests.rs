@@ -58,7 +58,7 @@ impl References {
 impl RegistryTarget {
     /// Whether the image `root` is in a repository with all that belongs to it: a registry takes a manifest only after what
     /// it names. The tag is asked first: if it is right, that was the only question.
-    pub(super) async fn complete(&self, to: &Repository, root: Digest, tag: Option<&Tag>) -> Result<bool> {
+    pub(super) async fn whole(&self, to: &Repository, root: Digest, tag: Option<&Tag>) -> Result<bool> {
         let names = tag.map(Tag::to_string).into_iter().chain([root.to_string()]);
         for name in names {
             let found = self.find(to, &name, &format!("look for {to}@{root}")).await?;
@@ -205,7 +205,14 @@ impl RegistryTarget {
 
     /// Puts a manifest under a digest or tag, and makes sure that it is there. A registry that doesn't know what the manifest
     /// refers to gets that again.
-    async fn put_manifest(&self, to: &Repository, blob: &Blob, name: &str, what: &str) -> Result<()> {
+    /// Gives the `OCI-Subject` of the answer: whose referrer the registry took it for.
+    pub(super) async fn put_manifest(
+        &self,
+        to: &Repository,
+        blob: &Blob,
+        name: &str,
+        what: &str,
+    ) -> Result<Option<Digest>> {
         let digest = blob.descriptor.digest;
         let mut call = Call::new(Method::PUT, to, format!("manifests/{name}"), what.to_owned());
         call.push = true;
@@ -242,7 +249,7 @@ impl RegistryTarget {
             None => self.stored(to, name, what).await?,
         };
         match stored {
-            Found::Digest(stored) if stored == digest => Ok(()),
+            Found::Digest(stored) if stored == digest => Ok(answer.header("oci-subject").and_then(|v| v.parse().ok())),
             Found::Digest(stored) => {
                 Err(Error::new(Kind::Integrity, what, format!("the registry stored {stored}, expected {digest}")))
             }
@@ -260,7 +267,7 @@ impl RegistryTarget {
         blob: &'a Blob,
         name: &'a str,
         what: &'a str,
-    ) -> BoxFuture<'a, Result<()>> {
+    ) -> BoxFuture<'a, Result<Option<Digest>>> {
         Box::pin(self.put_manifest(to, blob, name, what))
     }
 
@@ -268,8 +275,7 @@ impl RegistryTarget {
     async fn stored(&self, to: &Repository, name: &str, what: &str) -> Result<Found> {
         let mut call = Call::new(Method::GET, to, format!("manifests/{name}"), what.to_owned());
         (call.push, call.headers) = (true, accept());
-        let mut tries = self.registry.manifest_tries(to.registry());
-        let answer = self.registry.send(&call, &mut tries).await?;
+        let answer = self.registry.send(&call).await?;
         match answer.status() {
             200 => {
                 let bytes = answer.read(what, MAX_DOCUMENT).await.map_err(|f| f.error)?;
@@ -310,7 +316,7 @@ impl RegistryTarget {
             if descriptor.media_type.is_manifest_or_index() {
                 let what = format!("push manifest {digest} to {to}");
                 let name = digest.to_string();
-                let again: BoxFuture<'_, Result<()>> = self.boxed_put(to, &blob, &name, &what);
+                let again: BoxFuture<'_, Result<Option<Digest>>> = self.boxed_put(to, &blob, &name, &what);
                 again.await?;
             } else {
                 self.blob(to, &blob, true).await?;

@@ -13,12 +13,14 @@ mod failure;
 pub mod fuzzing;
 mod helper;
 mod keychain;
+pub mod link;
 mod login;
 mod manifests;
 mod names;
 mod pace;
 mod proxy;
 mod pull;
+mod referrers;
 pub mod retry;
 mod saved;
 mod sessions;
@@ -43,6 +45,7 @@ pub use saved::CredentialFile;
 pub use target::RegistryTarget;
 pub use transport::Deadlines;
 
+use crate::content::Locks;
 use crate::error::{Error, Result};
 use crate::event::{Event, Observer, Silent};
 use crate::oci;
@@ -93,6 +96,8 @@ pub struct Options {
     pub proxies: Proxies,
     /// Who looks host names up.
     pub names: Arc<dyn Names>,
+    /// Keeps other processes of this machine from writing the same list of referrers at the same time.
+    pub locks: Option<Arc<dyn Locks>>,
 }
 
 impl Default for Options {
@@ -110,6 +115,7 @@ impl Default for Options {
             deadlines: Deadlines::default(),
             proxies: Proxies::default(),
             names: Arc::new(System),
+            locks: None,
         }
     }
 }
@@ -127,6 +133,8 @@ struct Inner {
     insecure: Insecure,
     hosts: Mutex<BTreeMap<oci::Registry, Arc<Host>>>,
     sessions: Sessions,
+    /// Who writes which list of referrers.
+    lists: referrers::Turns,
 }
 
 /// What is known of one registry.
@@ -194,6 +202,7 @@ impl Registry {
             insecure: options.insecure,
             hosts: Mutex::default(),
             sessions: Sessions::default(),
+            lists: referrers::Turns::new(options.locks),
         }))
     }
 
@@ -217,11 +226,12 @@ impl Registry {
     ///
     /// # Errors
     /// No answer, or one that is temporary even at the last try. Every other status is an answer.
-    async fn send(&self, call: &Call<'_>, tries: &mut Tries) -> Result<Answer> {
+    async fn send(&self, call: &Call<'_>) -> Result<Answer> {
+        let mut tries = self.manifest_tries(call.repository.registry());
         loop {
             match self.try_once(call).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => self.pause(tries, failure, &call.what).await?,
+                Err(failure) => self.pause(&mut tries, failure, &call.what).await?,
             }
         }
     }

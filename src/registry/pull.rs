@@ -89,7 +89,7 @@ impl Source for Registry {
 }
 
 impl Registry {
-    async fn manifest(&self, reference: &Reference) -> Result<(Descriptor, Bytes)> {
+    pub(super) async fn manifest(&self, reference: &Reference) -> Result<(Descriptor, Bytes)> {
         let name = match (&reference.digest, &reference.tag) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.to_string(),
@@ -172,14 +172,15 @@ impl Registry {
         let call = blob_call(repository, descriptor);
         let mut tries = self.blob_tries(repository.registry());
         let answer = loop {
-            let answer = self.send(&call, &mut tries).await?;
-            if answer.status() != 200 {
-                return Err(refusal(&call, answer).await);
-            }
-            match encoded(&answer, &call.what) {
-                Ok(()) => break answer,
-                Err(failure) => self.pause(&mut tries, failure, &call.what).await?,
-            }
+            let failure = match self.try_once(&call).await {
+                Ok(answer) if answer.status() != 200 => return Err(refusal(&call, answer).await),
+                Ok(answer) => match encoded(&answer, &call.what) {
+                    Ok(()) => break answer,
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            self.pause(&mut tries, failure, &call.what).await?;
         };
         let reading = Reading {
             registry: self.clone(),

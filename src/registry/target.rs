@@ -5,14 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
 use tokio_util::io::ReaderStream;
 
-use crate::content::{Blob, BoxFuture, Content, Graph, ImageName, Source, Target, bytes_stream, verified};
+use crate::content::{
+    Blob, BoxFuture, Content, Graph, ImageName, Referrer, Source, Target, bytes_stream, verified,
+};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Put};
-use crate::oci::{self, Digest, Repository, Tag};
+use crate::oci::{self, Descriptor, Digest, Repository, Tag};
 use crate::registry::Registry;
 use crate::registry::manifests::Found;
+use crate::registry::referrers::List;
 use crate::registry::transport::{Opener, Upload};
 use crate::registry::upload::Job;
 
@@ -34,6 +38,8 @@ pub struct RegistryTarget {
     pub(super) seen: Mutex<BTreeMap<(Repository, String), Found>>,
     /// The tags that were moved, each with what it should stand for.
     pub(super) moved: Mutex<Vec<(Repository, Tag, Digest)>>,
+    /// What was added to lists of referrers in this run, by their subjects.
+    added: Mutex<BTreeMap<(Repository, Digest), Vec<Descriptor>>>,
 }
 
 impl RegistryTarget {
@@ -47,7 +53,16 @@ impl RegistryTarget {
             known: Mutex::default(),
             seen: Mutex::default(),
             moved: Mutex::default(),
+            added: Mutex::default(),
         }
+    }
+
+    /// The list of what refers to `subject`, a manifest of `graph`, where the registry keeps none itself.
+    fn list<'a>(&'a self, graph: &Graph, to: &'a Repository, subject: Digest) -> List<'a> {
+        let children = graph.children.iter().map(|c| c.descriptor.digest);
+        let children =
+            if subject == graph.root.descriptor.digest { children.collect() } else { BTreeSet::new() };
+        List { registry: &self.registry, repository: to, subject, children }
     }
 
     /// Remembers what is put.
@@ -152,7 +167,7 @@ impl Target for RegistryTarget {
             for blob in graph.post_order() {
                 self.remember(to, blob);
             }
-            let there = self.complete(to, graph.root.descriptor.digest, graph.tags.first()).await?;
+            let there = self.whole(to, graph.root.descriptor.digest, graph.tags.first()).await?;
             if there {
                 graph.blobs.iter().for_each(|blob| self.place(to, blob.descriptor.digest));
             }
@@ -178,6 +193,48 @@ impl Target for RegistryTarget {
                 return self.manifest(to, blob).await;
             }
             self.blob(to, blob, false).await
+        })
+    }
+
+    fn keeps_referrers(&self) -> bool {
+        true
+    }
+
+    fn attach<'a>(&'a self, graph: &'a Graph, referrer: &'a Referrer) -> BoxFuture<'a, Result<Put>> {
+        Box::pin(async move {
+            let to = repository(&graph.name)?;
+            let (digest, subject) = (referrer.manifest.descriptor.digest, referrer.subject.digest);
+            let what = format!("attach {digest} to {to}@{subject}");
+            // Also if it is there: only the answer says whether the registry lists it.
+            let listed = self.put_manifest(to, &referrer.manifest, &digest.to_string(), &what).await?;
+            if listed == Some(subject) {
+                return Ok(Put::Sent);
+            }
+            let list = self.list(graph, to, subject);
+            let how = list.add(std::slice::from_ref(&referrer.manifest.descriptor)).await?;
+            if how == Put::Sent {
+                let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+                added.entry((to.clone(), subject)).or_default().push(referrer.manifest.descriptor.clone());
+            }
+            Ok(how)
+        })
+    }
+
+    /// Looks once more at the lists of referrers that were written: somebody on another machine, who read one before we
+    /// wrote it, may have written it since.
+    fn complete<'a>(&'a self, graph: &'a Graph) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let to = repository(&graph.name)?;
+            let subjects: BTreeSet<Digest> = graph.referrers.iter().map(|r| r.subject.digest).collect();
+            try_join_all(subjects.into_iter().map(|subject| async move {
+                let added = {
+                    let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+                    added.remove(&(to.clone(), subject)).unwrap_or_default()
+                };
+                if added.is_empty() { Ok(()) } else { self.list(graph, to, subject).keep(&added).await }
+            }))
+            .await?;
+            Ok(())
         })
     }
 
