@@ -51,4 +51,5 @@ mod scripted;
 mod soak;
 mod template;
 mod tls;
+mod upload;
 mod windows;
