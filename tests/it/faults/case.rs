@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use gimg::content::{Blob, Graph, ImageName};
 use gimg::error::Kind;
 use gimg::oci::{ImageIndex, MediaType};
-use gimg::registry::{Keychain, Options, Secret};
+use gimg::registry::{Deadlines, Keychain, Options, Secret};
 
 use crate::support::client::{Client, image, layer};
 use crate::support::registry::{Auth, Config, Handle, TestRegistry};
@@ -131,6 +131,13 @@ fn with_tokens() -> Config {
 /// Knows the password of the registry at `host`.
 pub(super) fn keychain(host: &str) -> Keychain {
     Keychain::single(&host.parse().unwrap(), "user", Secret::new(CANARY))
+}
+
+/// A client that soon loses its patience.
+pub(super) fn impatient(host: &str) -> Client {
+    let second = Duration::from_secs(1);
+    let deadlines = Deadlines { connect: second * 5, head: second, stall: second, commit: second };
+    Client::of(Options { keychain: keychain(host), deadlines, ..Options::default() })
 }
 
 /// An image that is there before, under tags that a push moves and one that it doesn't.

