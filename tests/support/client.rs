@@ -73,7 +73,7 @@ impl Client {
 
     pub(crate) fn of(options: Options) -> Self {
         let heard = Arc::new(Heard::default());
-        let retry = Policy { first: Duration::from_millis(5), ..Policy::default() };
+        let retry = Policy { first: Duration::from_millis(5), ..options.retry };
         let observer = Arc::clone(&heard) as Arc<dyn Observer>;
         let registry = Registry::new(Options { observer, retry, ..options });
         Client { registry, heard }
