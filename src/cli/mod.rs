@@ -10,6 +10,7 @@ mod documents;
 mod init;
 mod lock;
 mod login;
+mod network;
 mod pack;
 mod push;
 mod resolve;
@@ -25,8 +26,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::{Error, Kind, Result};
 use crate::ops::Context;
-use crate::registry::{Insecure, Keychain, Options, Registry};
-use crate::settings::env::{self, Env};
+use crate::registry::{Keychain, Registry};
+use crate::settings::env::Env;
 use crate::store::Scratch;
 use crate::ui::{self, Voice};
 
@@ -174,20 +175,7 @@ fn context_with(
     keychain: Keychain,
 ) -> Result<Context> {
     let observer = voice.observer();
-    let ca = match env.first(&[env::SSL_CERT_FILE]) {
-        Some(path) if registry => {
-            let path = std::path::Path::new(path);
-            Some(std::fs::read(path).map_err(|e| Error::io("read SSL_CERT_FILE", path, &e))?)
-        }
-        _ => None,
-    };
-    let options = Options {
-        insecure: if insecure { Insecure::All } else { Insecure::Loopback },
-        keychain,
-        observer: Arc::clone(&observer),
-        ca,
-        ..Options::default()
-    };
+    let options = network::options(&env, &observer, insecure, registry, keychain)?;
     Ok(Context {
         env,
         registry: Registry::new(options),

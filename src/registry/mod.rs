@@ -8,13 +8,16 @@ mod certs;
 mod clients;
 mod endpoint;
 mod failure;
+mod handshake;
 mod helper;
 mod keychain;
 mod login;
+mod mirrors;
 mod names;
 mod proxy;
 mod pull;
 pub mod retry;
+mod rules;
 mod saved;
 mod target;
 mod tls;
@@ -29,15 +32,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 
+pub use certs::certs_d;
 pub use keychain::{Credential, Keychain, Secret};
 pub use login::Verified;
 pub use names::{Names, System, Unresolved};
 pub use proxy::Proxies;
+pub use rules::Rules;
 pub use saved::CredentialFile;
 pub use target::RegistryTarget;
 pub use transport::Deadlines;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Silent};
 use crate::oci;
 use certs::Certs;
@@ -83,6 +88,8 @@ pub struct Options {
     pub deadlines: Deadlines,
     /// Which proxies to use.
     pub proxies: Proxies,
+    /// Mirrors, and registries that are insecure or blocked.
+    pub rules: Rules,
     /// Who looks host names up.
     pub names: Arc<dyn Names>,
 }
@@ -101,6 +108,7 @@ impl Default for Options {
             retry: Policy::default(),
             deadlines: Deadlines::default(),
             proxies: Proxies::default(),
+            rules: Rules::default(),
             names: Arc::new(System),
         }
     }
@@ -116,12 +124,17 @@ struct Inner {
     observer: Arc<dyn Observer>,
     policy: Policy,
     insecure: Insecure,
-    hosts: Mutex<BTreeMap<oci::Registry, Arc<Host>>>,
+    rules: Rules,
+    failed_mirrors: mirrors::Failed,
+    /// By name, and by whether it may be insecure: a rule can be for a part of a registry.
+    hosts: Mutex<BTreeMap<(oci::Registry, bool), Arc<Host>>>,
 }
 
 /// What is known of one registry.
 #[derive(Default)]
 struct Host {
+    /// Whether it may be reached without a checked certificate or by http.
+    insecure: bool,
     /// How it is reached. Held while that is found out: others wait for it instead of asking too.
     base: tokio::sync::Mutex<Option<Base>>,
     authorizer: Authorizer,
@@ -180,6 +193,8 @@ impl Registry {
             observer: options.observer,
             policy: options.retry,
             insecure: options.insecure,
+            rules: options.rules,
+            failed_mirrors: mirrors::Failed::default(),
             hosts: Mutex::default(),
         }))
     }
@@ -215,10 +230,12 @@ impl Registry {
     async fn try_once(&self, call: &Call<'_>) -> Result<Answer, Failure> {
         let inner = &*self.0;
         let registry = call.repository.registry();
-        let host = {
-            let mut hosts = inner.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(hosts.entry(registry.clone()).or_default())
-        };
+        let name = call.repository.to_string();
+        if let Some(file) = inner.rules.blocked(&name) {
+            let why = format!("{name} is blocked");
+            return Err(Error::new(Kind::Input, &call.what, why).at(file.display()).into());
+        }
+        let host = inner.host(registry, &name);
         let base = host.base(inner, registry).await?;
         let url = match &call.to {
             To::Path(path) => base.at(&format!("/v2/{}/{path}", call.repository.path()))?,
@@ -257,6 +274,21 @@ impl Registry {
     }
 }
 
+impl Inner {
+    /// What is known of `registry`, for `name` of it: itself, or a repository.
+    fn host(&self, registry: &oci::Registry, name: &str) -> Arc<Host> {
+        let insecure = match &self.insecure {
+            Insecure::Loopback => false,
+            Insecure::Listed(listed) => listed.contains(registry),
+            Insecure::All => true,
+        };
+        let insecure = insecure || self.rules.insecure(name);
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = hosts.entry((registry.clone(), insecure));
+        Arc::clone(host.or_insert_with(|| Arc::new(Host { insecure, ..Host::default() })))
+    }
+}
+
 impl Host {
     /// How the registry is reached: asked once, remembered when it answered.
     async fn base(&self, inner: &Inner, registry: &oci::Registry) -> Result<Base, Failure> {
@@ -264,12 +296,7 @@ impl Host {
         if let Some(base) = &*known {
             return Ok(base.clone());
         }
-        let insecure = match &inner.insecure {
-            Insecure::Loopback => false,
-            Insecure::Listed(listed) => listed.contains(registry),
-            Insecure::All => true,
-        };
-        let (base, answer) = endpoint::probe(&inner.transport, registry, insecure).await?;
+        let (base, answer) = endpoint::probe(&inner.transport, registry, self.insecure).await?;
         if answer.status() == 401 {
             self.authorizer.learn(&answer);
         }

@@ -242,7 +242,7 @@ impl Reading {
                 Some(Ok(bytes))
             }
             Ok(Some(Err(error))) => {
-                let broken = broken(&self.what, &self.url, None, error);
+                let broken = broken(&self.what, &self.url, None, false, error);
                 if broken.http2 {
                     self.clients.http2_failed(&self.url);
                 }
@@ -315,7 +315,7 @@ impl Transport {
             // Known when the registry has been reached once, so before it can send us anywhere.
             let class = self.clients.class(&base.url);
             let chosen = self.clients.choose(url, own, class, base.checks(url));
-            let chosen = chosen.map_err(|e| e.within(out.what).at(shown(url)))?;
+            let chosen = chosen.map_err(|e| e.within(out.what))?;
             let response = self.hop(&chosen, out, url, headers.clone()).await?;
             match (response.status().as_u16(), chosen.proxy) {
                 // A connection that was made for another host of the same server (RFC 9110, 15.5.20).
@@ -380,7 +380,12 @@ impl Transport {
             match tokio::time::timeout(patience, &mut answer).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => {
-                    let broken = broken(out.what, url, chosen.proxy, error);
+                    // Which of the client's servers wanted its certificate shows when it has one server only.
+                    let wanted = chosen.wanted.was();
+                    if wanted && !chosen.alone {
+                        self.clients.set_alone(url);
+                    }
+                    let broken = broken(out.what, url, chosen.proxy, wanted && chosen.alone, error);
                     if broken.http2 {
                         self.clients.http2_failed(url);
                     }
