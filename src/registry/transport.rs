@@ -409,6 +409,18 @@ impl Transport {
     }
 }
 
+/// The pieces of `inner`, cut up: one counts as moved when the connection asks for it, however large it is.
+fn small(inner: impl Stream<Item = Result<Bytes>> + Send + 'static) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    inner.flat_map(|piece| {
+        let mut rest = piece.map_err(Some);
+        stream::iter(std::iter::from_fn(move || match &mut rest {
+            Ok(bytes) if bytes.is_empty() => None,
+            Ok(bytes) => Some(Ok(bytes.split_to(PIECE.min(bytes.len())))),
+            Err(error) => error.take().map(Err),
+        }))
+    })
+}
+
 /// `bytes` as a stream whose progress is counted in `moved`.
 fn pieces(
     bytes: Bytes,
@@ -428,7 +440,7 @@ fn counted(
     moved: Arc<AtomicU64>,
     failed: Arc<Mutex<Option<Error>>>,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    held_back(stream).map(move |piece| match piece {
+    small(held_back(stream)).map(move |piece| match piece {
         Ok(bytes) => {
             let sent = moved.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
             upload.report(sent.min(upload.size));

@@ -95,7 +95,7 @@ impl Front {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let socket = TcpSocket::new_v4().unwrap();
         // A body that isn't read must not vanish in buffers.
-        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        socket.set_recv_buffer_size(512 * 1024).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let port = socket.local_addr().unwrap().port();
         let (ready, listens) = std::sync::mpsc::channel();
