@@ -2,8 +2,10 @@
 
 # How many cases each property test gets in `make fuzz`.
 CASES ?= 20000
+# How long each fuzz target runs in `make fuzz`, in seconds.
+FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test test-integrations soak bench bench-resolve fuzz lint check-hosts tools clean-tools
+.PHONY: help demo test test-integrations soak bench bench-resolve fuzz fuzz-smoke lint check-hosts tools clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,11 +34,16 @@ bench-resolve: ## Knative Serving's configuration resolved by gimg and by ko
 	cargo build --locked --release
 	benches/resolve/run.sh
 
-fuzz: ## the property tests (named fuzz) with CASES=20000 cases each
+fuzz: ## property tests (CASES=20000 each), then every fuzz target for FUZZ_SECONDS=60
 	PROPTEST_CASES=$(CASES) cargo test --locked --release fuzz
+	fuzz/run $(FUZZ_SECONDS)
+
+fuzz-smoke: ## every fuzz target for 3 seconds
+	fuzz/run 3
 
 lint: ## format, clippy and documentation, warnings are errors
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 

@@ -27,6 +27,8 @@ pub mod content;
 pub mod error;
 pub mod event;
 pub mod fs;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod git;
 pub mod go;
 pub mod image;

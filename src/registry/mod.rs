@@ -8,6 +8,8 @@ mod certs;
 mod clients;
 mod endpoint;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handshake;
 mod helper;
 mod keychain;

@@ -36,6 +36,12 @@ pub const KIND_CLUSTER_NAME: &str = "KIND_CLUSTER_NAME";
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// Directories of CA certificates to trust besides the system's, separated by `:`.
 pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
+/// Where gimg keeps what it took from registries; `off`: nowhere. See `gimg cache`.
+pub const GIMG_CACHE: &str = "GIMG_CACHE";
+/// How large that may become, such as 500M. The default is 10GiB.
+pub const GIMG_CACHE_MAX: &str = "GIMG_CACHE_MAX";
+/// Without GIMG_CACHE its `gimg` is the cache; without either `~/.cache/gimg` is.
+pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Set by CI systems: no live progress.
 pub const CI: &str = "CI";
 /// Set by people who want no colour (no-color.org).

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
     ("fs", &["image"]),
+    ("fuzzing", &["binary", "image", "kube", "oci", "registry", "settings"]),
     ("git", &["plan", "process"]),
     ("go", &["binary", "oci", "plan", "process"]),
     ("image", &["content", "oci"]),
@@ -31,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["content", "event", "oci"]),
     ("report", &["oci"]),
     ("settings", &["base", "image", "oci", "plan"]),
-    ("store", &["content", "oci"]),
+    ("store", &["content", "event", "oci"]),
     ("target", &["content", "event", "fs", "image", "oci", "process", "store"]),
     ("ui", &["event", "oci", "report"]),
 ];

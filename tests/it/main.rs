@@ -48,6 +48,7 @@ mod reproducible;
 mod resolve;
 mod run;
 mod sbom;
+mod scripted;
 mod soak;
 mod template;
 mod tls;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 
+use super::Auth;
+use super::message::{Reply, Request, form};
 use super::store::State;
-use super::{Auth, Reply, Request, form};
 
 /// Tokens with their scopes and how many more requests they are good for.
 #[derive(Default)]
@@ -36,6 +37,11 @@ fn basic(request: &Request) -> Option<(String, String)> {
 }
 
 impl State {
+    /// Makes every token worthless.
+    pub(super) fn revoke(&mut self) {
+        self.tokens.0.clear();
+    }
+
     /// The answer to a request that may not do `action` in `repo`.
     pub(super) fn forbidden(&mut self, request: &Request, repo: &str, action: &str) -> Option<Reply> {
         let challenge = match self.config.auth.clone() {
@@ -56,7 +62,9 @@ impl State {
                     (repo, "pull") => format!(",scope=\"repository:{repo}:pull\""),
                     (repo, action) => format!(",scope=\"repository:{repo}:pull,{action}\""),
                 };
-                format!("Bearer realm=\"http://{}/token\",service=\"test\"{scope}", self.host)
+                let own = format!("http://{}/token", self.host);
+                let realm = self.config.realm.as_ref().unwrap_or(&own);
+                format!("Bearer realm=\"{realm}\",service=\"test\"{scope}")
             }
         };
         let reply = Reply::error(401, "UNAUTHORIZED", "authentication required");
@@ -82,8 +90,11 @@ impl State {
         self.next += 1;
         let token = format!("token-{}", self.next);
         self.tokens.0.insert(token.clone(), (scopes, self.config.token_uses));
-        let field = if request.method == "POST" { "access_token" } else { "token" };
-        let body = serde_json::json!({field: token, "expires_in": 300});
+        let field = if request.method == "POST" { "access_token" } else { self.config.token_field };
+        let mut body = serde_json::json!({field: token});
+        if let Some(seconds) = self.config.token_life {
+            body["expires_in"] = seconds.into();
+        }
         Reply::new(200).body("application/json", body.to_string())
     }
 }

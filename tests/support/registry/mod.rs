@@ -1,24 +1,52 @@
 //! A registry in this process that follows the distribution-spec, writes down what it is asked, and fails
-//! on request. It passes the specification's conformance suite.
+//! on request. It passes the specification's conformance suite, and speaks plain HTTP/1.1 on 127.0.0.1, so that
+//! every client can use it.
+//!
+//! What can go wrong, and how a test says so:
+//!
+//! | fault | how |
+//! |---|---|
+//! | RST when connecting | [`Handle::reset_connects`], [`Fault::ResetConnects`] |
+//! | RST before, in or after a request's body; answer lost | [`Fault::Reset`], `ResetAfter`, `Dropped`, `Lost` |
+//! | body never read; answer late, never, or byte by byte | `Unread`, `Delay`, `Hang`, `SlowHead`, `SlowBody` |
+//! | any status with any headers, n times or until a moment | `Status`, `Early`, with [`When`] |
+//! | answers cut, changed or compressed | `Truncate`, `EndEarly`, `Flip`, `Gzip` |
+//! | done, but said otherwise (201 on PATCH, 200 on PUT) | `As`, `Header` |
+//! | every way to write `Location` | `Location` with a [`Form`] |
+//! | tokens that end after some uses, in a body, or at once | [`Config::token_uses`], `Expired`, [`Handle::revoke`] |
+//! | tokens without a life, or under the other name | [`Config::token_life`], [`Config::token_field`] |
+//! | limits of bodies, manifests and chunks (GHCR's 416 too) | `Config::{max_body, max_manifest, max_chunk, min_chunk}` |
+//! | no mounts, no chunks, ECR's 201 on PATCH, fixed tags | `Config::{mounts, patches, patch_stores, mutable_tags}` |
+//! | content that is seen only some requests later | `Config::{late_blobs, late_manifests}` |
+//! | HEAD that says a lost blob is there | [`Handle::lose_blob`] |
+//! | no referrers API, or one that answers nonsense | [`Config::referrers`] with a `Status` |
+//! | somebody else moving a tag, or anything else between two requests | [`Handle::hook`] |
+//!
+//! What it counts: every request with its headers and the bytes of its body that came ([`Logged`], also if it
+//! was cut), connections, and how many requests were worked on at once.
+#![allow(dead_code, reason = "the faults are used by tests of several areas")]
 
 mod auth;
+mod message;
+mod plan;
 mod routes;
+mod serve;
 mod store;
+mod uploads;
+mod wire;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
+pub(crate) use plan::{Asked, Fault, Form, Logged, When};
 pub(crate) use store::Config;
+
+use plan::Hook;
 use store::State;
 
 /// Who may do what.
@@ -33,74 +61,43 @@ pub(crate) enum Auth {
     Bearer(String, String),
 }
 
-/// A request that was answered (or not: then the status is 0).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Logged {
-    pub(crate) method: String,
-    /// Path and query.
-    pub(crate) target: String,
-    pub(crate) status: u16,
-    /// The scheme of its `Authorization`.
-    pub(crate) authorization: Option<String>,
-    /// How many bytes its body had.
-    pub(crate) body: usize,
-}
-
-/// What happens instead of, or to, an answer.
-#[derive(Clone, Debug)]
-pub(crate) enum Fault {
-    /// This answer; nothing is done.
-    Status(u16, Vec<(&'static str, String)>, String),
-    /// The connection is closed before the request is read.
-    Reset,
-    /// The request is carried out, then the connection is closed without an answer.
-    Lost,
-    /// The connection is closed after so many bytes of the answer's body.
-    Truncate(usize),
-    /// The answer comes this late.
-    Delay(Duration),
-}
-
-/// Looks at the method and the target of a request.
-type Matches = Box<dyn Fn(&str, &str) -> bool + Send>;
-
-/// Which requests a fault hits.
-pub(crate) enum When {
-    /// The request with this number, counted from 0 at the start.
-    Nth(usize),
-    /// The next so many requests for which this holds.
-    Next(usize, Matches),
-}
-
-impl When {
-    /// The next request with this method whose target contains `part`.
-    pub(crate) fn once(method: &'static str, part: &'static str) -> Self {
-        Self::times(1, method, part)
-    }
-
-    /// The next `times` requests with this method whose target contains `part`.
-    pub(crate) fn times(times: usize, method: &'static str, part: &'static str) -> Self {
-        When::Next(times, Box::new(move |m, target| m == method && target.contains(part)))
-    }
-}
-
 struct Shared {
+    /// `127.0.0.1:port`.
+    host: String,
     state: Mutex<State>,
     faults: Mutex<Vec<(When, Fault)>>,
+    hooks: Mutex<Vec<Hook>>,
     log: Mutex<Vec<Logged>>,
-    count: Mutex<usize>,
+    count: AtomicUsize,
+    /// How many of the next connections get RST.
+    resets: Mutex<usize>,
+    connections: AtomicUsize,
+    received: AtomicUsize,
+    working: AtomicUsize,
+    peak: AtomicUsize,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What tests and hooks can do to a registry while it runs.
+#[derive(Clone)]
+pub(crate) struct Handle(Arc<Shared>);
+
 /// A running registry; it is stopped when dropped.
 pub(crate) struct TestRegistry {
-    port: u16,
-    shared: Arc<Shared>,
+    handle: Handle,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Deref for TestRegistry {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
 }
 
 impl TestRegistry {
@@ -113,92 +110,33 @@ impl TestRegistry {
     pub(crate) fn with(config: Config) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let state = State::new(config, format!("127.0.0.1:{port}"));
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
+        let host = listener.local_addr().unwrap().to_string();
+        let handle = Handle(Arc::new(Shared {
+            state: Mutex::new(State::new(config, host.clone())),
+            host,
             faults: Mutex::default(),
+            hooks: Mutex::default(),
             log: Mutex::default(),
-            count: Mutex::default(),
-        });
+            count: AtomicUsize::default(),
+            resets: Mutex::default(),
+            connections: AtomicUsize::default(),
+            received: AtomicUsize::default(),
+            working: AtomicUsize::default(),
+            peak: AtomicUsize::default(),
+        }));
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let serving = Arc::clone(&shared);
+        let serving = handle.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener).unwrap();
                 tokio::select! {
-                    () = serve(listener, serving) => {}
+                    () = serve::serve(listener, serving) => {}
                     _ = stopped => {}
                 }
             });
         });
-        TestRegistry { port, shared, stop: Some(stop), thread: Some(thread) }
-    }
-
-    /// `127.0.0.1:port`.
-    pub(crate) fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Lets requests fail.
-    pub(crate) fn fail(&self, when: When, fault: Fault) {
-        locked(&self.shared.faults).push((when, fault));
-    }
-
-    /// What was asked, in the order of the answers.
-    pub(crate) fn log(&self) -> Vec<Logged> {
-        locked(&self.shared.log).clone()
-    }
-
-    /// How many requests with this method had `part` in their target.
-    pub(crate) fn asked(&self, method: &str, part: &str) -> usize {
-        self.log().iter().filter(|l| l.method == method && l.target.contains(part)).count()
-    }
-
-    /// Changes the properties while it runs.
-    pub(crate) fn configure(&self, change: impl FnOnce(&mut Config)) {
-        change(&mut locked(&self.shared.state).config);
-    }
-
-    /// Every tag of a repository with its digest.
-    pub(crate) fn tags(&self, repo: &str) -> BTreeMap<String, String> {
-        locked(&self.shared.state).tags(repo)
-    }
-
-    /// Every repository that has something.
-    pub(crate) fn repositories(&self) -> Vec<String> {
-        locked(&self.shared.state).repos.keys().cloned().collect()
-    }
-
-    /// Stores a blob past the protocol; gives its digest.
-    pub(crate) fn put_blob(&self, repo: &str, bytes: impl Into<Bytes>) -> String {
-        let bytes = bytes.into();
-        let digest = store::sha256(&bytes);
-        let mut state = locked(&self.shared.state);
-        state.repos.entry(repo.to_owned()).or_default().blobs.insert(digest.clone(), bytes);
-        digest
-    }
-
-    /// Stores a manifest under a tag or its digest past the protocol; what it names must be there.
-    #[track_caller]
-    pub(crate) fn put_manifest(&self, repo: &str, name: &str, media_type: &str, bytes: impl Into<Bytes>) {
-        let reply = locked(&self.shared.state).put_manifest(repo, name, media_type, &bytes.into());
-        assert_eq!(reply.status, 201, "{repo}:{name}: {:?}", reply.body);
-    }
-
-    /// The bytes of a blob or manifest of a repository.
-    #[track_caller]
-    pub(crate) fn bytes(&self, repo: &str, digest: &str) -> Bytes {
-        let state = locked(&self.shared.state);
-        let repo = state.repos.get(repo).unwrap_or_else(|| panic!("no repository {repo}"));
-        let manifest = repo.manifests.get(digest).map(|m| &m.bytes);
-        manifest.or(repo.blobs.get(digest)).unwrap_or_else(|| panic!("no {digest}")).clone()
-    }
-
-    /// What a tag needs but the repository hasn't got: empty if every tag names a complete image.
-    pub(crate) fn incomplete(&self) -> Vec<String> {
-        locked(&self.shared.state).incomplete()
+        TestRegistry { handle, stop: Some(stop), thread: Some(thread) }
     }
 }
 
@@ -211,188 +149,126 @@ impl Drop for TestRegistry {
     }
 }
 
-/// A request, its body read.
-pub(super) struct Request {
-    method: String,
-    path: String,
-    query: String,
-    headers: hyper::HeaderMap,
-    body: Bytes,
-}
-
-impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|v| v.to_str().ok())
+impl Handle {
+    /// `127.0.0.1:port`.
+    pub(crate) fn host(&self) -> String {
+        self.0.host.clone()
     }
 
-    /// A parameter of the query, decoded.
-    fn param(&self, name: &str) -> Option<String> {
-        form(&self.query, name).into_iter().next()
-    }
-}
-
-/// The values of `name` in a form, decoded.
-fn form(text: &str, name: &str) -> Vec<String> {
-    let pairs = text.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.filter(|(n, _)| *n == name).map(|(_, value)| decoded(value)).collect()
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok());
-        match (first, hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-                continue;
-            }
-            (b'+', _) => bytes.push(b' '),
-            (other, _) => bytes.push(*other),
-        }
-        rest = tail;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// An answer.
-#[derive(Default)]
-pub(super) struct Reply {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Bytes,
-}
-
-impl Reply {
-    fn new(status: u16) -> Self {
-        Reply { status, ..Reply::default() }
+    /// Lets requests fail. Of several faults for one request the first planned is taken.
+    pub(crate) fn fail(&self, when: When, fault: Fault) {
+        locked(&self.0.faults).push((when, fault));
     }
 
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
+    /// The next `count` connections get RST when they are made.
+    pub(crate) fn reset_connects(&self, count: usize) {
+        *locked(&self.0.resets) = count;
     }
 
-    fn body(mut self, media_type: &str, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
-        self.with("content-type", media_type)
+    /// Lets `hook` see every request as soon as its head has come; its fault goes before planned ones.
+    pub(crate) fn hook(&self, hook: impl FnMut(&Asked<'_>, &Handle) -> Option<Fault> + Send + 'static) {
+        locked(&self.0.hooks).push(Box::new(hook));
     }
 
-    /// An error as the specification writes it.
-    fn error(status: u16, code: &str, message: &str) -> Self {
-        let errors = serde_json::json!({"errors": [{"code": code, "message": message, "detail": null}]});
-        Reply::new(status).body("application/json", errors.to_string())
+    /// From now on there is nothing planned any more.
+    pub(crate) fn heal(&self) {
+        locked(&self.0.faults).clear();
+        locked(&self.0.hooks).clear();
+        *locked(&self.0.resets) = 0;
     }
-}
 
-type ReplyBody = UnsyncBoxBody<Bytes, std::io::Error>;
+    /// What was asked, in the order of the answers.
+    pub(crate) fn log(&self) -> Vec<Logged> {
+        locked(&self.0.log).clone()
+    }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        tokio::spawn(connection(stream, Arc::clone(&shared)));
+    /// How many requests with this method had `part` in their target.
+    pub(crate) fn asked(&self, method: &str, part: &str) -> usize {
+        locked(&self.0.log).iter().filter(|l| l.method == method && l.target.contains(part)).count()
     }
-}
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| answer(request, Arc::clone(&shared)));
-    // Faults end connections with an error; so do clients that go away.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-}
+    /// How many connections there were, those with RST at once included.
+    pub(crate) fn connections(&self) -> usize {
+        self.0.connections.load(Ordering::SeqCst)
+    }
 
-async fn answer(
-    request: hyper::Request<Incoming>,
-    shared: Arc<Shared>,
-) -> Result<hyper::Response<ReplyBody>, std::io::Error> {
-    let (head, body) = request.into_parts();
-    let (method, uri) = (head.method.as_str().to_owned(), head.uri);
-    let target = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let fault = hit(&shared, &method, &target);
-    let scheme = head.headers.get("authorization").and_then(|v| v.to_str().ok());
-    let authorization = scheme.and_then(|v| v.split(' ').next()).map(str::to_owned);
-    let note = |status, body| {
-        let (method, target, authorization) = (method.clone(), target.clone(), authorization.clone());
-        locked(&shared.log).push(Logged { method, target, status, authorization, body });
-    };
-    let closed = || Err(std::io::Error::other("fault"));
-    if matches!(fault, Some(Fault::Reset)) {
-        note(0, 0);
-        return closed();
+    /// How many bytes of bodies came, those of requests that were cut included.
+    pub(crate) fn received(&self) -> usize {
+        self.0.received.load(Ordering::SeqCst)
     }
-    let Ok(body) = body.collect().await else {
-        note(0, 0);
-        return closed();
-    };
-    let body = body.to_bytes();
-    let size = body.len();
-    let request = Request {
-        method: method.clone(),
-        path: uri.path().to_owned(),
-        query: uri.query().unwrap_or_default().to_owned(),
-        headers: head.headers,
-        body,
-    };
-    let reply = match &fault {
-        Some(Fault::Status(status, headers, body)) => {
-            Reply { status: *status, headers: headers.clone(), body: body.clone().into() }
-        }
-        _ => locked(&shared.state).handle(&request),
-    };
-    match &fault {
-        Some(Fault::Lost) => {
-            note(0, size);
-            return closed();
-        }
-        Some(Fault::Delay(delay)) => tokio::time::sleep(*delay).await,
-        _ => {}
-    }
-    note(reply.status, size);
-    let mut response = hyper::Response::builder().status(reply.status);
-    for (name, value) in &reply.headers {
-        response = response.header(*name, value);
-    }
-    let has_length = reply.headers.iter().any(|(name, _)| *name == "content-length");
-    if !has_length && reply.status != 204 {
-        response = response.header("content-length", reply.body.len());
-    }
-    let never = |e: Infallible| match e {};
-    let body = match fault {
-        Some(Fault::Truncate(size)) => {
-            let start = reply.body.slice(..size.min(reply.body.len()));
-            let pieces = [Ok(Frame::data(start)), Err(std::io::Error::other("fault"))];
-            // The first piece must be on its way before the connection breaks.
-            let pieces = futures_util::stream::unfold(pieces.into_iter(), |mut pieces| async {
-                let piece = pieces.next()?;
-                if piece.is_err() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                Some((piece, pieces))
-            });
-            StreamBody::new(pieces).boxed_unsync()
-        }
-        _ if method == "HEAD" => Full::new(Bytes::new()).map_err(never).boxed_unsync(),
-        _ => Full::new(reply.body).map_err(never).boxed_unsync(),
-    };
-    Ok(response.body(body).unwrap())
-}
 
-/// The fault that is planned for this request; it is used up.
-fn hit(shared: &Shared, method: &str, target: &str) -> Option<Fault> {
-    let number = {
-        let mut count = locked(&shared.count);
-        *count += 1;
-        *count - 1
-    };
-    let mut faults = locked(&shared.faults);
-    let at = faults.iter().position(|(when, _)| match when {
-        When::Nth(n) => *n == number,
-        When::Next(times, matches) => *times > 0 && matches(method, target),
-    })?;
-    let (when, fault) = &mut faults[at];
-    if let When::Next(times, _) = when {
-        *times -= 1;
+    /// The most requests that were worked on at once.
+    pub(crate) fn peak(&self) -> usize {
+        self.0.peak.load(Ordering::SeqCst)
     }
-    Some(fault.clone())
+
+    /// Changes the properties.
+    pub(crate) fn configure(&self, change: impl FnOnce(&mut Config)) {
+        change(&mut locked(&self.0.state).config);
+    }
+
+    /// Makes every token worthless.
+    pub(crate) fn revoke(&self) {
+        locked(&self.0.state).revoke();
+    }
+
+    /// Every tag of a repository with its digest.
+    pub(crate) fn tags(&self, repo: &str) -> BTreeMap<String, String> {
+        locked(&self.0.state).tags(repo)
+    }
+
+    /// Every repository that has something.
+    pub(crate) fn repositories(&self) -> Vec<String> {
+        locked(&self.0.state).repos.keys().cloned().collect()
+    }
+
+    /// How many uploads are neither finished nor given up.
+    pub(crate) fn sessions(&self) -> usize {
+        locked(&self.0.state).sessions.len()
+    }
+
+    /// Opens an upload; gives its location below the host.
+    pub(crate) fn session(&self, repo: &str) -> String {
+        locked(&self.0.state).session(repo)
+    }
+
+    /// Stores a blob past the protocol; gives its digest.
+    pub(crate) fn put_blob(&self, repo: &str, bytes: impl Into<Bytes>) -> String {
+        let bytes = bytes.into();
+        let digest = store::sha256(&bytes);
+        let mut state = locked(&self.0.state);
+        state.repos.entry(repo.to_owned()).or_default().blobs.insert(digest.clone(), bytes);
+        digest
+    }
+
+    /// Stores a manifest under a tag or its digest past the protocol; what it names must be there.
+    #[track_caller]
+    pub(crate) fn put_manifest(&self, repo: &str, name: &str, media_type: &str, bytes: impl Into<Bytes>) {
+        let reply = locked(&self.0.state).put_manifest(repo, name, media_type, &bytes.into());
+        assert_eq!(reply.status, 201, "{repo}:{name}: {:?}", reply.body);
+    }
+
+    /// Loses a blob, as storage that was cleaned up by somebody else does: HEAD still says that it is there.
+    pub(crate) fn lose_blob(&self, repo: &str, digest: &str) {
+        locked(&self.0.state).lose_blob(repo, digest);
+    }
+
+    /// Removes a tag or, by digest, a manifest.
+    pub(crate) fn remove_manifest(&self, repo: &str, name: &str) {
+        locked(&self.0.state).remove_manifest(repo, name);
+    }
+
+    /// The bytes of a blob or manifest of a repository.
+    #[track_caller]
+    pub(crate) fn bytes(&self, repo: &str, digest: &str) -> Bytes {
+        let state = locked(&self.0.state);
+        let repo = state.repos.get(repo).unwrap_or_else(|| panic!("no repository {repo}"));
+        let manifest = repo.manifests.get(digest).map(|m| &m.bytes);
+        manifest.or(repo.blobs.get(digest)).unwrap_or_else(|| panic!("no {digest}")).clone()
+    }
+
+    /// What a tag needs but the repository hasn't got: empty if every tag names a complete image.
+    pub(crate) fn incomplete(&self) -> Vec<String> {
+        locked(&self.0.state).incomplete()
+    }
 }

@@ -1,7 +1,7 @@
 //! The endpoints of the distribution-spec.
 
-use super::store::{Repo, Session, State, digest_like, sha256};
-use super::{Reply, Request};
+use super::message::{Reply, Request};
+use super::store::{Repo, State, digest_like};
 
 /// The part of a path after the repository.
 enum End<'a> {
@@ -37,6 +37,7 @@ fn is_tag(name: &str) -> bool {
 impl State {
     /// Carries out a request.
     pub(super) fn handle(&mut self, request: &Request) -> Reply {
+        self.clock += 1;
         if request.path == "/token" {
             return self.token(request);
         }
@@ -62,7 +63,13 @@ impl State {
         }
         match (end, &*request.method) {
             (End::Manifest(name), "GET" | "HEAD") => self.get_manifest(request, repo, name),
+            (End::Manifest(_), "PUT") if request.body.len() > self.config.max_manifest => {
+                Reply::error(413, "SIZE_INVALID", "the manifest is too large")
+            }
             (End::Manifest(name), "PUT") => {
+                if let Some(reply) = self.precondition(request, repo, name) {
+                    return reply;
+                }
                 if !name.contains(':') && !is_tag(name) {
                     return Reply::error(400, "TAG_INVALID", "not a tag");
                 }
@@ -89,11 +96,11 @@ impl State {
         }
     }
 
-    fn repo(&mut self, name: &str) -> Option<&mut Repo> {
+    pub(super) fn repo(&mut self, name: &str) -> Option<&mut Repo> {
         self.repos.get_mut(name)
     }
 
-    fn digest_header(&self, reply: Reply, digest: &str) -> Reply {
+    pub(super) fn digest_header(&self, reply: Reply, digest: &str) -> Reply {
         if self.config.digest_header { reply.with("docker-content-digest", digest) } else { reply }
     }
 
@@ -101,28 +108,58 @@ impl State {
         let unknown = || Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown");
         let Some(store) = self.repos.get(repo) else { return unknown() };
         let digest = store.tags.get(name).map_or(name, String::as_str).to_owned();
-        let Some(manifest) = store.manifests.get(&digest).cloned() else { return unknown() };
+        let manifest = store.manifests.get(&digest).filter(|_| store.shows(&digest, self.clock)).cloned();
+        let Some(manifest) = manifest else { return unknown() };
         let accepts = request.headers.get_all("accept").iter().filter_map(|v| v.to_str().ok());
         if !accepts.flat_map(|v| v.split(',')).any(|v| v.trim() == manifest.media_type) {
             return Reply::error(404, "MANIFEST_UNKNOWN", "the client doesn't accept the manifest's type");
         }
         let reply = Reply::new(200).body(&manifest.media_type, manifest.bytes);
+        let reply = if self.config.etags { reply.with("etag", format!("\"{digest}\"")) } else { reply };
         self.digest_header(reply, &digest)
     }
 
-    fn delete_manifest(&mut self, repo: &str, name: &str) -> Reply {
-        let Some(store) = self.repo(repo) else { return Reply::error(404, "NAME_UNKNOWN", "no such name") };
-        let found = if name.contains(':') {
-            store.tags.retain(|_, digest| digest != name);
-            store.manifests.remove(name).is_some()
-        } else {
-            store.tags.remove(name).is_some()
+    /// The answer to a manifest that should only replace another one than that which is there (RFC 9110, 13.1).
+    fn precondition(&self, request: &Request, repo: &str, name: &str) -> Option<Reply> {
+        let now = self.repos.get(repo).and_then(|r| r.tags.get(name)).map(|digest| format!("\"{digest}\""));
+        let fits = match (request.header("if-match"), request.header("if-none-match")) {
+            _ if !self.config.etags => true,
+            (Some("*"), _) => now.is_some(),
+            (Some(wanted), _) => now.as_deref() == Some(wanted),
+            (None, Some("*")) => now.is_none(),
+            _ => true,
         };
-        if found { Reply::new(202) } else { Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown") }
+        (!fits).then(|| Reply::error(412, "DENIED", "the manifest has changed"))
+    }
+
+    /// Removes a tag or, by digest, a manifest with its tags; whether it was there.
+    pub(super) fn remove_manifest(&mut self, repo: &str, name: &str) -> bool {
+        let Some(store) = self.repo(repo) else { return false };
+        if name.contains(':') {
+            store.tags.retain(|_, digest| digest != name);
+            return store.manifests.remove(name).is_some();
+        }
+        store.tags.remove(name).is_some()
+    }
+
+    fn delete_manifest(&mut self, repo: &str, name: &str) -> Reply {
+        if self.repo(repo).is_none() {
+            return Reply::error(404, "NAME_UNKNOWN", "no such name");
+        }
+        if self.remove_manifest(repo, name) {
+            return Reply::new(202);
+        }
+        Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown")
     }
 
     fn get_blob(&mut self, request: &Request, repo: &str, digest: &str) -> Reply {
-        let blob = self.repo(repo).and_then(|r| r.blobs.get(digest).cloned());
+        let clock = self.clock;
+        let Some(store) = self.repo(repo) else { return Reply::error(404, "NAME_UNKNOWN", "no such name") };
+        if let Some(size) = store.lost.get(digest).filter(|_| request.method == "HEAD") {
+            let reply = Reply::new(200).with("content-length", size.to_string());
+            return self.digest_header(reply, digest);
+        }
+        let blob = store.blobs.get(digest).filter(|_| store.shows(digest, clock)).cloned();
         let Some(blob) = blob else { return Reply::error(404, "BLOB_UNKNOWN", "no such blob") };
         let size = blob.len();
         let range = request.header("range").filter(|_| self.config.ranges && request.method == "GET");
@@ -145,95 +182,6 @@ impl State {
             }
         };
         self.digest_header(reply.with("accept-ranges", "bytes"), digest)
-    }
-
-    /// `POST blobs/uploads/`: a mount, a whole blob, or a new session.
-    fn open(&mut self, request: &Request, repo: &str) -> Reply {
-        if let Some(digest) = request.param("mount")
-            && let Some(from) = request.param("from")
-            && self.config.mounts
-        {
-            let readable = self.forbidden(request, &from, "pull").is_none();
-            let blob = self.repo(&from).and_then(|r| r.blobs.get(&digest).cloned());
-            if let Some(blob) = blob.filter(|_| readable) {
-                return self.store(repo, &digest, blob.to_vec());
-            }
-        }
-        if let Some(digest) = request.param("digest") {
-            return self.store(repo, &digest, request.body.to_vec());
-        }
-        self.next += 1;
-        let id = format!("upload-{}", self.next);
-        self.sessions.insert(id.clone(), Session { repo: repo.to_owned(), bytes: Vec::new(), step: 0 });
-        let reply = Reply::new(202).with("location", self.location(&id)).with("range", "0-0");
-        match self.config.min_chunk {
-            Some(size) => reply.with("oci-chunk-min-length", size.to_string()),
-            None => reply,
-        }
-    }
-
-    /// Where a session goes on: with signed-looking state that must come back as it is.
-    fn location(&self, id: &str) -> String {
-        let session = &self.sessions[id];
-        format!("/v2/{}/blobs/uploads/{id}?_state=a%2Fb%3D{}", session.repo, session.step)
-    }
-
-    fn store(&mut self, repo: &str, digest: &str, bytes: Vec<u8>) -> Reply {
-        if digest_like(digest, &bytes).as_deref() != Some(digest) {
-            let found = sha256(&bytes);
-            return Reply::error(400, "DIGEST_INVALID", &format!("the content is {found}"));
-        }
-        self.repos.entry(repo.to_owned()).or_default().blobs.insert(digest.to_owned(), bytes.into());
-        let reply = Reply::new(201).with("location", format!("/v2/{repo}/blobs/{digest}"));
-        self.digest_header(reply, digest)
-    }
-
-    /// GET, PATCH, PUT and DELETE of a session.
-    fn upload(&mut self, request: &Request, repo: &str, id: &str, method: &str) -> Reply {
-        let known = self.sessions.get(id).filter(|s| s.repo == repo);
-        let state = known.map(|s| format!("_state=a%2Fb%3D{}", s.step));
-        let Some(size) = known.map(|s| s.bytes.len()) else {
-            return Reply::error(404, "BLOB_UPLOAD_UNKNOWN", "no such upload");
-        };
-        if !request.query.split('&').any(|pair| Some(pair) == state.as_deref()) {
-            return Reply::error(400, "BLOB_UPLOAD_INVALID", "the location's state is missing");
-        }
-        let range = |size: usize| format!("0-{}", size.saturating_sub(1));
-        match method {
-            "GET" => {
-                return Reply::new(204).with("location", self.location(id)).with("range", range(size));
-            }
-            "DELETE" => {
-                self.sessions.remove(id);
-                return Reply::new(204);
-            }
-            "PATCH" | "PUT" => {}
-            _ => return Reply::error(405, "UNSUPPORTED", "method not allowed"),
-        }
-        if let Some(chunk) = request.header("content-range") {
-            let ends = chunk.split_once('-');
-            let ends = ends.and_then(|(a, b)| Some((a.parse::<usize>().ok()?, b.parse::<usize>().ok()?)));
-            let fits = ends.is_some_and(|(a, b)| a == size && b + 1 == a + request.body.len());
-            if !fits {
-                let reply = Reply::error(416, "BLOB_UPLOAD_INVALID", "the chunk doesn't follow the last one");
-                return reply.with("location", self.location(id)).with("range", range(size));
-            }
-        }
-        let Some(session) = self.sessions.get_mut(id) else {
-            return Reply::error(404, "BLOB_UPLOAD_UNKNOWN", "no such upload");
-        };
-        session.bytes.extend_from_slice(&request.body);
-        session.step += 1;
-        let size = session.bytes.len();
-        if method == "PATCH" {
-            return Reply::new(202).with("location", self.location(id)).with("range", range(size));
-        }
-        let bytes = std::mem::take(&mut session.bytes);
-        self.sessions.remove(id);
-        match request.param("digest") {
-            Some(digest) => self.store(repo, &digest, bytes),
-            None => Reply::error(400, "DIGEST_INVALID", "no digest"),
-        }
     }
 
     fn list(&mut self, request: &Request, repo: &str) -> Reply {

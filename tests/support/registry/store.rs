@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use sha2::Digest as _;
 
-use super::{Auth, Reply, auth::Tokens};
+use super::message::Reply;
+use super::{Auth, auth::Tokens};
 
 /// What the registry can do and what it wants.
 #[derive(Clone, Debug)]
@@ -16,6 +17,12 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     /// How many requests a token is good for.
     pub(crate) token_uses: usize,
+    /// How many seconds a token says that it lives, if it says so.
+    pub(crate) token_life: Option<u64>,
+    /// The name of the token in the answer to GET.
+    pub(crate) token_field: &'static str,
+    /// The token endpoint that challenges name, if not the registry's own.
+    pub(crate) realm: Option<String>,
     /// Whether there is a referrers API.
     pub(crate) referrers: bool,
     /// Whether blobs can be mounted.
@@ -26,6 +33,25 @@ pub(crate) struct Config {
     pub(crate) ranges: bool,
     /// The largest body that a request may have.
     pub(crate) max_body: usize,
+    /// The largest manifest.
+    pub(crate) max_manifest: usize,
+    /// The largest body of a PATCH; more gets 416, as at GHCR.
+    pub(crate) max_chunk: usize,
+    /// Whether there is PATCH.
+    pub(crate) patches: bool,
+    /// Whether PATCH answers 201, has stored what came so far as a blob, and PUT after it fails, as at ECR.
+    pub(crate) patch_stores: bool,
+    /// The start of the state in every upload's location. It must come back byte for byte, so what the query
+    /// encoder of some client writes otherwise (as `a%2Bb==`) shuts that client out.
+    pub(crate) state: &'static str,
+    /// Whether what came of a PATCH that broke counts.
+    pub(crate) keeps_partial: bool,
+    /// For how many further requests a blob isn't seen.
+    pub(crate) late_blobs: u64,
+    /// For how many further requests a manifest isn't seen.
+    pub(crate) late_manifests: u64,
+    /// Whether manifests have an `ETag`, and `If-Match` is heeded.
+    pub(crate) etags: bool,
     /// `OCI-Chunk-Min-Length`.
     pub(crate) min_chunk: Option<usize>,
     /// Whether the tags that exist can be moved.
@@ -37,11 +63,23 @@ impl Default for Config {
         Config {
             auth: Auth::Open,
             token_uses: usize::MAX,
+            token_life: Some(300),
+            token_field: "token",
+            realm: None,
             referrers: true,
             mounts: true,
             digest_header: true,
             ranges: true,
             max_body: usize::MAX,
+            max_manifest: 4 * 1024 * 1024,
+            max_chunk: usize::MAX,
+            patches: true,
+            patch_stores: false,
+            state: "a%2Fb%3D",
+            keeps_partial: false,
+            late_blobs: 0,
+            late_manifests: 0,
+            etags: false,
             min_chunk: None,
             mutable_tags: true,
         }
@@ -61,6 +99,17 @@ pub(super) struct Repo {
     pub(super) blobs: BTreeMap<String, Bytes>,
     pub(super) manifests: BTreeMap<String, Manifest>,
     pub(super) tags: BTreeMap<String, String>,
+    /// Blobs that are gone though HEAD says otherwise, with their sizes.
+    pub(super) lost: BTreeMap<String, usize>,
+    /// After which request content is seen.
+    pub(super) hidden: BTreeMap<String, u64>,
+}
+
+impl Repo {
+    /// Whether content that is there is seen.
+    pub(super) fn shows(&self, digest: &str, clock: u64) -> bool {
+        self.hidden.get(digest).is_none_or(|from| clock > *from)
+    }
 }
 
 /// An upload that isn't finished.
@@ -69,6 +118,8 @@ pub(super) struct Session {
     pub(super) bytes: Vec<u8>,
     /// Changes with every step; the client must send back the latest.
     pub(super) step: usize,
+    /// Whether the last chunk was shorter than the least length: then it must be the last.
+    pub(super) short: bool,
 }
 
 /// Everything that the registry knows.
@@ -79,6 +130,8 @@ pub(super) struct State {
     pub(super) sessions: BTreeMap<String, Session>,
     pub(super) tokens: Tokens,
     pub(super) next: usize,
+    /// How many requests were handled.
+    pub(super) clock: u64,
 }
 
 /// The digest of `bytes` by the algorithm of `like`; None if that isn't a digest.
@@ -128,6 +181,16 @@ impl State {
             sessions: BTreeMap::new(),
             tokens: Tokens::default(),
             next: 0,
+            clock: 0,
+        }
+    }
+
+    /// Loses a blob; HEAD doesn't know.
+    pub(super) fn lose_blob(&mut self, repo: &str, digest: &str) {
+        if let Some(store) = self.repos.get_mut(repo)
+            && let Some(blob) = store.blobs.remove(digest)
+        {
+            store.lost.insert(digest.to_owned(), blob.len());
         }
     }
 
@@ -163,9 +226,6 @@ impl State {
     /// Stores a manifest under a tag or digest, if everything that it names is there.
     pub(super) fn put_manifest(&mut self, repo: &str, name: &str, media_type: &str, bytes: &Bytes) -> Reply {
         let invalid = |why: &str| Reply::error(400, "MANIFEST_INVALID", why);
-        if bytes.len() > 4 * 1024 * 1024 {
-            return Reply::error(413, "SIZE_INVALID", "larger than 4 MiB");
-        }
         let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return invalid("not JSON") };
         if !value.is_object() || value["schemaVersion"] != 2 {
             return invalid("schemaVersion is not 2");
@@ -183,11 +243,16 @@ impl State {
         };
         let store = self.repos.entry(repo.to_owned()).or_default();
         let (blobs, children) = references(&value);
-        if let Some(lost) = blobs.iter().find(|b| !store.blobs.contains_key(*b)) {
-            return Reply::error(400, "MANIFEST_BLOB_UNKNOWN", &format!("blob {lost} unknown to repository"));
+        let unknown = |lost: &str| {
+            let why = format!("{lost} unknown to repository");
+            Reply::detailed(400, "MANIFEST_BLOB_UNKNOWN", &why, Some(lost))
+        };
+        let seen = |digest: &String| store.shows(digest, self.clock);
+        if let Some(lost) = blobs.iter().find(|b| !store.blobs.contains_key(*b) || !seen(b)) {
+            return unknown(lost);
         }
-        if let Some(lost) = children.iter().find(|c| !store.manifests.contains_key(*c)) {
-            return Reply::error(400, "MANIFEST_BLOB_UNKNOWN", &format!("manifest {lost} unknown"));
+        if let Some(lost) = children.iter().find(|c| !store.manifests.contains_key(*c) || !seen(c)) {
+            return unknown(lost);
         }
         if !name.contains(':') {
             if !self.config.mutable_tags && store.tags.contains_key(name) {
@@ -195,9 +260,10 @@ impl State {
             }
             store.tags.insert(name.to_owned(), digest.clone());
         }
-        store
-            .manifests
-            .insert(digest.clone(), Manifest { media_type: media_type.to_owned(), bytes: bytes.clone() });
+        let manifest = Manifest { media_type: media_type.to_owned(), bytes: bytes.clone() };
+        if store.manifests.insert(digest.clone(), manifest).is_none() && self.config.late_manifests > 0 {
+            store.hidden.insert(digest.clone(), self.clock + self.config.late_manifests);
+        }
         let mut reply = Reply::new(201).with("location", format!("/v2/{repo}/manifests/{name}"));
         if self.config.digest_header {
             reply = reply.with("docker-content-digest", digest);

@@ -1,0 +1,220 @@
+//! What comes from outside, each reader as one function of bytes: called by the fuzz targets (`fuzz/`) and, with their
+//! corpus, by the tests below. No build of gimg contains it.
+//!
+//! A function returns if the input was read or refused; it panics if something that must always hold doesn't.
+
+use std::io::Cursor;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::image::{decompress, view};
+use crate::oci::{ImageConfig, ImageIndex, ImageManifest, Reference, json};
+use crate::settings::config;
+use crate::settings::lock::Lock;
+use crate::settings::template;
+use crate::{binary, kube, registry};
+
+/// A reader of bytes from outside.
+pub type Target = fn(&[u8]);
+
+/// Every reader by its name; `fuzz/fuzz_targets/` and `fuzz/corpus/` have one file and one directory of it each.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("binary", binary),
+    ("challenge", registry::fuzzing::challenge),
+    ("config_file", config_file),
+    ("docker_config", registry::fuzzing::docker_config),
+    ("document", document),
+    ("location", registry::fuzzing::location),
+    ("lock_file", lock_file),
+    ("reference", reference),
+    ("retry_after", registry::fuzzing::retry_after),
+    ("tar", tar),
+    ("template", template),
+    ("yaml", yaml),
+];
+
+/// Calls the target `name`.
+pub fn call(name: &str, data: &[u8]) {
+    if let Some((_, target)) = TARGETS.iter().find(|(n, _)| *n == name) {
+        target(data);
+    }
+}
+
+/// A compiled program: its headers and what Go recorded in it.
+pub fn binary(data: &[u8]) {
+    if let Ok(header) = binary::inspect(Cursor::new(data)) {
+        // What an error would say of it.
+        assert!(!header.describe().is_empty());
+    }
+}
+
+/// `.ko.yaml` and `.gimg.toml`. With `lenient` no less is understood than without.
+pub fn config_file(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for name in [".ko.yaml", ".gimg.toml"] {
+        let source = config::Source { name: name.to_owned(), text: text.clone().into_owned() };
+        if config::read(&source, false).is_ok() {
+            assert!(config::read(&source, true).is_ok(), "lenient refuses what is right");
+        }
+    }
+}
+
+/// A manifest, an index or a config: what is read and written is read as the same.
+pub fn document(data: &[u8]) {
+    round_trip::<ImageManifest>(data);
+    round_trip::<ImageIndex>(data);
+    round_trip::<ImageConfig>(data);
+}
+
+fn round_trip<T: Serialize + DeserializeOwned + PartialEq>(data: &[u8]) {
+    let Ok(read) = json::from_bytes::<T>(data, "the document") else { return };
+    let Ok(written) = json::to_bytes(&read) else { return };
+    if let Ok(again) = json::from_bytes::<T>(&written, "the document") {
+        assert!(again == read, "reads as something else than was written");
+    } else {
+        assert!(written.len() as u64 > json::MAX_DOCUMENT, "can't read what it wrote");
+    }
+}
+
+/// `gimg.lock`.
+pub fn lock_file(data: &[u8]) {
+    if let Ok(lock) = Lock::parse(&String::from_utf8_lossy(data)) {
+        assert!(Lock::parse(&lock.text()).is_ok_and(|again| again == lock), "can't read what it wrote");
+    }
+}
+
+/// The name of an image: what is shown is read as the same.
+pub fn reference(data: &[u8]) {
+    let Ok(read) = String::from_utf8_lossy(data).parse::<Reference>() else { return };
+    let shown = read.to_string();
+    assert!(shown.parse::<Reference>().is_ok_and(|again| again.to_string() == shown), "{shown}");
+}
+
+/// A layer: decompressed, its names, and one file of it.
+pub fn tar(data: &[u8]) {
+    const ROOM: usize = 1 << 20;
+    let size = data.len() as u64;
+    let mut room = ROOM;
+    let plain = || decompress::plain(data, size);
+    if let Ok(tar) = plain()
+        && view::names(tar, &mut room).is_ok()
+    {
+        assert!(room <= ROOM);
+    }
+    if let Ok(tar) = plain()
+        && let Ok(bytes) = view::read(tar, "etc/ssl/certs/ca-certificates.crt", 1000)
+    {
+        assert!(bytes.len() <= 1000);
+    }
+}
+
+/// A template of the configuration file.
+pub fn template(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let _ = template::roots(&text);
+    let _ = template::render(&text, &template::Value::Nil);
+}
+
+/// Kubernetes YAML: nothing outside of the references changes.
+pub fn yaml(data: &[u8]) {
+    for selector in [None, "app=a".parse().ok()] {
+        let Ok(scan) = kube::scan("f", data, selector.as_ref()) else { continue };
+        if selector.is_some() {
+            continue;
+        }
+        // Each reference by itself: the text must come back.
+        let same: Vec<String> =
+            scan.found.iter().map(|f| format!("{}{}", kube::SCHEME, f.import_path)).collect();
+        let same: Vec<&str> = same.iter().map(String::as_str).collect();
+        let out = scan.splice(data, &same);
+        let again = kube::scan("f", &out, None);
+        let kept = again.map(|a| a.found.iter().map(|f| f.import_path.clone()).collect::<Vec<_>>());
+        let had: Vec<_> = scan.found.iter().map(|f| f.import_path.clone()).collect();
+        assert!(kept.is_ok_and(|kept| kept == had), "other references than before");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)]
+
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn corpus(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name)
+    }
+
+    fn inputs(name: &str) -> Vec<Vec<u8>> {
+        let entries = std::fs::read_dir(corpus(name)).unwrap_or_else(|e| panic!("corpus of {name}: {e}"));
+        let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+        paths.sort();
+        paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    /// Numbers that are the same in every run (Knuth's MMIX generator).
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % end.max(1)
+        }
+    }
+
+    /// One of `inputs` with a few bytes or pieces changed.
+    fn changed(inputs: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
+        let mut bytes = inputs[numbers.below(inputs.len())].clone();
+        for _ in 0..=numbers.below(4) {
+            let at = numbers.below(bytes.len() + 1);
+            match numbers.below(5) {
+                0 => bytes.insert(at, numbers.below(256) as u8),
+                1 if at < bytes.len() => bytes[at] ^= 1 << numbers.below(8),
+                2 => bytes.truncate(at),
+                3 => {
+                    let other = &inputs[numbers.below(inputs.len())];
+                    let from = numbers.below(other.len() + 1);
+                    let to = from + numbers.below((other.len() - from).min(64) + 1);
+                    let piece = other[from..to].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+                _ => {
+                    let end = (at + numbers.below(16)).min(bytes.len());
+                    bytes.drain(at..end);
+                }
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn every_target_has_its_file_and_its_corpus() {
+        for (name, _) in TARGETS {
+            assert!(!inputs(name).is_empty(), "{name}");
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/fuzz_targets/{name}.rs"));
+            let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            assert!(text.contains(&format!("gimg::fuzzing::call(\"{name}\"")), "{name}");
+        }
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/Cargo.toml");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        assert_eq!(manifest.matches("[[bin]]").count(), TARGETS.len());
+    }
+
+    #[test]
+    fn fuzz_the_corpus_and_its_neighbours_hold() {
+        let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(256);
+        let mut numbers = Numbers(2026);
+        for (name, _) in TARGETS {
+            let inputs = inputs(name);
+            for input in &inputs {
+                call(name, input);
+            }
+            for _ in 0..cases {
+                let input = changed(&inputs, &mut numbers);
+                let held = std::panic::catch_unwind(|| call(name, &input));
+                assert!(held.is_ok(), "{name}: {:?}", String::from_utf8_lossy(&input));
+            }
+        }
+    }
+}
