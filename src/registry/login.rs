@@ -1,6 +1,6 @@
 //! Whether a registry takes a user name and password: what `login` asks before it writes them down.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -10,6 +10,7 @@ use crate::oci;
 use crate::registry::auth::Realm;
 use crate::registry::failure::{Failure, Refusal, shown};
 use crate::registry::keychain::{Keychain, Secret};
+use crate::registry::mirrors::Failed;
 use crate::registry::retry;
 use crate::registry::token::Used;
 use crate::registry::transport::{Body, Outgoing};
@@ -43,6 +44,8 @@ impl Registry {
             observer: Arc::clone(&self.0.observer),
             policy: self.0.policy,
             insecure: self.0.insecure.clone(),
+            rules: self.0.rules.clone(),
+            failed_mirrors: Failed::default(),
             hosts: Mutex::default(),
         }));
         let what = format!("log in to {registry}");
@@ -62,10 +65,7 @@ impl Registry {
 
     async fn try_verify(&self, registry: &oci::Registry, what: &str) -> Result<Verified, Failure> {
         let inner = &*self.0;
-        let host = {
-            let mut hosts = inner.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(hosts.entry(registry.clone()).or_default())
-        };
+        let host = inner.host(registry, registry.as_str());
         let base = host.base(inner, registry).await?;
         // A token without credentials would prove nothing.
         if let Some((realm, Realm::Anonymous(why) | Realm::Refused(why))) =

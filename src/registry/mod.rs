@@ -1,36 +1,54 @@
 //! The client of OCI registries (distribution-spec 1.1): a [`Source`](crate::content::Source), and with
 //! [`RegistryTarget`] a [`Target`](crate::content::Target). Sockets are opened here and nowhere else.
 
+mod address;
 mod auth;
+mod broken;
+mod certs;
+mod clients;
 mod endpoint;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod handshake;
 mod helper;
 mod keychain;
 mod login;
+mod mirrors;
+mod names;
+mod proxy;
 mod pull;
 pub mod retry;
+mod rules;
 mod saved;
 mod target;
+mod tls;
 mod token;
 mod transport;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 
+pub use certs::certs_d;
 pub use keychain::{Credential, Keychain, Secret};
 pub use login::Verified;
+pub use names::{Names, System, Unresolved};
+pub use proxy::Proxies;
+pub use rules::Rules;
 pub use saved::CredentialFile;
 pub use target::RegistryTarget;
+pub use transport::Deadlines;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Silent};
 use crate::oci;
+use certs::Certs;
+use clients::Clients;
 use endpoint::Base;
 use failure::{Again, Failure, Refusal};
 use retry::Policy;
@@ -62,8 +80,20 @@ pub struct Options {
     pub user_agent: String,
     /// PEM certificates to trust besides the system's: the content of `$SSL_CERT_FILE`.
     pub ca: Option<Vec<u8>>,
+    /// Directories of PEM certificates to trust too: those of `$SSL_CERT_DIR`.
+    pub ca_dirs: Vec<PathBuf>,
+    /// Directories called `certs.d`, the most important first: certificates for single hosts.
+    pub certs_d: Vec<PathBuf>,
     /// How often requests are tried.
     pub retry: Policy,
+    /// How long to wait for what.
+    pub deadlines: Deadlines,
+    /// Which proxies to use.
+    pub proxies: Proxies,
+    /// Mirrors, and registries that are insecure or blocked.
+    pub rules: Rules,
+    /// Who looks host names up.
+    pub names: Arc<dyn Names>,
 }
 
 impl Default for Options {
@@ -75,7 +105,13 @@ impl Default for Options {
             observer: Arc::new(Silent),
             user_agent: format!("gimg/{}", env!("CARGO_PKG_VERSION")),
             ca: None,
+            ca_dirs: Vec::new(),
+            certs_d: Vec::new(),
             retry: Policy::default(),
+            deadlines: Deadlines::default(),
+            proxies: Proxies::default(),
+            rules: Rules::default(),
+            names: Arc::new(System),
         }
     }
 }
@@ -90,12 +126,17 @@ struct Inner {
     observer: Arc<dyn Observer>,
     policy: Policy,
     insecure: Insecure,
-    hosts: Mutex<BTreeMap<oci::Registry, Arc<Host>>>,
+    rules: Rules,
+    failed_mirrors: mirrors::Failed,
+    /// By name, and by whether it may be insecure: a rule can be for a part of a registry.
+    hosts: Mutex<BTreeMap<(oci::Registry, bool), Arc<Host>>>,
 }
 
 /// What is known of one registry.
 #[derive(Default)]
 struct Host {
+    /// Whether it may be reached without a checked certificate or by http.
+    insecure: bool,
     /// How it is reached. Held while that is found out: others wait for it instead of asking too.
     base: tokio::sync::Mutex<Option<Base>>,
     authorizer: Authorizer,
@@ -144,12 +185,18 @@ impl Registry {
     /// A client; nothing is connected yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
+        let certs =
+            Certs::new(options.ca, options.ca_dirs, options.certs_d, Arc::clone(&options.observer));
+        let clients =
+            Clients::new(options.user_agent, options.deadlines, options.names, options.proxies, certs);
         Registry(Arc::new(Inner {
-            transport: Arc::new(Transport::new(options.user_agent, options.ca)),
+            transport: Arc::new(Transport::new(clients, options.deadlines)),
             keychain: options.keychain,
             observer: options.observer,
             policy: options.retry,
             insecure: options.insecure,
+            rules: options.rules,
+            failed_mirrors: mirrors::Failed::default(),
             hosts: Mutex::default(),
         }))
     }
@@ -185,10 +232,12 @@ impl Registry {
     async fn try_once(&self, call: &Call<'_>) -> Result<Answer, Failure> {
         let inner = &*self.0;
         let registry = call.repository.registry();
-        let host = {
-            let mut hosts = inner.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(hosts.entry(registry.clone()).or_default())
-        };
+        let name = call.repository.to_string();
+        if let Some(file) = inner.rules.blocked(&name) {
+            let why = format!("{name} is blocked");
+            return Err(Error::new(Kind::Input, &call.what, why).at(file.display()).into());
+        }
+        let host = inner.host(registry, &name);
         let base = host.base(inner, registry).await?;
         let url = match &call.to {
             To::Path(path) => base.at(&format!("/v2/{}/{path}", call.repository.path()))?,
@@ -227,6 +276,21 @@ impl Registry {
     }
 }
 
+impl Inner {
+    /// What is known of `registry`, for `name` of it: itself, or a repository.
+    fn host(&self, registry: &oci::Registry, name: &str) -> Arc<Host> {
+        let insecure = match &self.insecure {
+            Insecure::Loopback => false,
+            Insecure::Listed(listed) => listed.contains(registry),
+            Insecure::All => true,
+        };
+        let insecure = insecure || self.rules.insecure(name);
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = hosts.entry((registry.clone(), insecure));
+        Arc::clone(host.or_insert_with(|| Arc::new(Host { insecure, ..Host::default() })))
+    }
+}
+
 impl Host {
     /// How the registry is reached: asked once, remembered when it answered.
     async fn base(&self, inner: &Inner, registry: &oci::Registry) -> Result<Base, Failure> {
@@ -234,12 +298,7 @@ impl Host {
         if let Some(base) = &*known {
             return Ok(base.clone());
         }
-        let insecure = match &inner.insecure {
-            Insecure::Loopback => false,
-            Insecure::Listed(listed) => listed.contains(registry),
-            Insecure::All => true,
-        };
-        let (base, answer) = endpoint::probe(&inner.transport, registry, insecure).await?;
+        let (base, answer) = endpoint::probe(&inner.transport, registry, self.insecure).await?;
         if answer.status() == 401 {
             self.authorizer.learn(&answer);
         }

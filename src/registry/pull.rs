@@ -64,7 +64,7 @@ fn media_type(header: Option<&str>, body: &[u8]) -> Result<MediaType, (Kind, Str
 
 impl Source for Registry {
     fn resolve<'a>(&'a self, reference: &'a Reference) -> BoxFuture<'a, Result<(Descriptor, Bytes)>> {
-        Box::pin(self.manifest(reference))
+        Box::pin(self.manifest_somewhere(reference))
     }
 
     fn fetch<'a>(
@@ -76,16 +76,17 @@ impl Source for Registry {
             if descriptor.media_type.is_manifest_or_index() {
                 let reference =
                     Reference { repository: repository.clone(), tag: None, digest: Some(descriptor.digest) };
-                let (_, bytes) = self.manifest(&reference).await?;
+                let (_, bytes) = self.manifest_somewhere(&reference).await?;
                 return Ok(verified(bytes_stream(bytes), descriptor));
             }
-            self.blob(repository, descriptor).await
+            self.blob_somewhere(repository, descriptor).await
         })
     }
 }
 
 impl Registry {
-    async fn manifest(&self, reference: &Reference) -> Result<(Descriptor, Bytes)> {
+    /// A manifest of this very repository; `patient` if it is asked for again when that may help.
+    pub(super) async fn manifest(&self, reference: &Reference, patient: bool) -> Result<(Descriptor, Bytes)> {
         let name = match (&reference.digest, &reference.tag) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.to_string(),
@@ -99,6 +100,7 @@ impl Registry {
         let (header, claimed, bytes) = loop {
             match self.document(&call).await {
                 Ok(found) => break found,
+                Err(failure) if !patient => return Err(failure.error),
                 Err(failure) => self.pause(&mut failed, failure, &what).await?,
             }
         };
@@ -126,7 +128,18 @@ impl Registry {
         Ok((header, claimed, answer.read(&call.what, MAX_DOCUMENT).await?))
     }
 
-    async fn blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
+    /// A blob of this very repository, as it comes, from a single request.
+    pub(super) async fn blob_once(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
+        let call = blob_call(repository, descriptor);
+        let answer = self.try_once(&call).await.map_err(|failure| failure.error)?;
+        match answer.status() {
+            200 => Ok(answer.stream(call.what)),
+            _ => Err(refusal(&call, answer).await),
+        }
+    }
+
+    /// A blob of this very repository, verified, and resumed when it breaks.
+    pub(super) async fn blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
         let call = blob_call(repository, descriptor);
         let answer = self.send(&call).await?;
         if answer.status() != 200 {
