@@ -179,16 +179,18 @@ impl Certs {
         }
         for key in of_kind("key")? {
             if !key.with_extension("cert").exists() {
-                return Err(fail(&key, "its certificate is missing".to_owned())
-                    .hint("a client certificate is NAME.cert with NAME.key; a CA's certificate is NAME.crt"));
+                return Err(fail(&key, "its certificate is missing".to_owned()).hint(
+                    "a client certificate is NAME.cert with NAME.key; a CA's certificate is NAME.crt",
+                ));
             }
         }
         let mut identity = None;
         for cert in of_kind("cert")? {
             let key = cert.with_extension("key");
             if !key.exists() {
-                return Err(fail(&cert, "its key is missing".to_owned())
-                    .hint("a client certificate is NAME.cert with NAME.key; a CA's certificate is NAME.crt"));
+                return Err(fail(&cert, "its key is missing".to_owned()).hint(
+                    "a client certificate is NAME.cert with NAME.key; a CA's certificate is NAME.crt",
+                ));
             }
             if identity.is_some() {
                 let text = format!("{} is not used: a host has one client certificate", cert.display());
