@@ -31,6 +31,7 @@ mod interop;
 mod interrupt;
 mod kodata;
 mod kube;
+mod lists;
 mod lock;
 mod login;
 mod pack;
