@@ -4,12 +4,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
-use serde::Deserialize;
 
 use crate::content::{BoxFuture, ByteStream, Source, bytes_stream, verified};
 use crate::error::{Error, Kind, Result};
 use crate::oci::json::MAX_DOCUMENT;
-use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository};
+use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository, document};
 use crate::registry::failure::Failure;
 use crate::registry::transport::Answer;
 use crate::registry::{Call, Registry, refusal};
@@ -27,33 +26,12 @@ pub(super) fn accept() -> HeaderMap {
     headers
 }
 
-/// What is looked at to find out whether a document is what it claims to be.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Claims {
-    schema_version: Option<u32>,
-    media_type: Option<MediaType>,
-    manifests: Option<serde::de::IgnoredAny>,
-    layers: Option<serde::de::IgnoredAny>,
-}
-
 /// The media type of a manifest: what header and body agree on.
-fn media_type(header: Option<&str>, body: &[u8]) -> Result<MediaType, (Kind, String)> {
-    let wrong = |why: String| (Kind::Integrity, why);
-    let claims: Claims =
-        serde_json::from_slice(body).map_err(|e| wrong(format!("it isn't a manifest: {e}")))?;
-    match claims.schema_version {
-        Some(2) => {}
-        Some(1) => {
-            return Err((Kind::Refused, "it has the obsolete schema 1; push it again".to_owned()));
-        }
-        _ => return Err(wrong("it has no schemaVersion 2".to_owned())),
-    }
-    if claims.manifests.is_some() && claims.layers.is_some() {
-        return Err(wrong("it is an index and an image at once".to_owned()));
-    }
+fn media_type(header: Option<&str>, body: &[u8]) -> Result<MediaType> {
+    let wrong = |why: String| Error::new(Kind::Integrity, "read the manifest", why);
+    let claimed = document::claimed(body)?;
     let header = header.map(MediaType::from_header);
-    match (header, claims.media_type) {
+    match (header, claimed) {
         (Some(header), Some(body)) if header != body => {
             Err(wrong(format!("it is sent as {header} but says that it is {body}")))
         }
@@ -110,8 +88,7 @@ impl Registry {
         if let Some(claimed) = claimed.filter(|claimed| *claimed != digest) {
             return mismatch(format!("the registry says {claimed}, the content is {digest}"));
         }
-        let media_type =
-            media_type(header.as_deref(), &bytes).map_err(|(kind, why)| Error::new(kind, &what, why))?;
+        let media_type = media_type(header.as_deref(), &bytes).map_err(|e| e.within(&what))?;
         Ok((Descriptor::new(media_type, digest, bytes.len() as u64), bytes))
     }
 
@@ -258,7 +235,7 @@ mod tests {
             ),
             (Some("text/html"), "<html>".to_owned(), Kind::Integrity),
         ] {
-            assert_eq!(media_type(header, body.as_bytes()).unwrap_err().0, kind, "{body}");
+            assert_eq!(media_type(header, body.as_bytes()).unwrap_err().kind(), kind, "{body}");
         }
     }
 }
