@@ -125,11 +125,12 @@ async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inherit
         Base::Registry(reference) => from_registry(cx, settings, reference).await,
         Base::Docker(reference) => Ok((base_engine::lookup(cx, settings, reference).await?, None)),
         Base::Layout(dir, name) => {
-            let reader = Reader::open(dir).map_err(|e| e.as_kind(Kind::Base))?;
-            let (root, _) = reader.root(name.as_deref()).map_err(|e| e.as_kind(Kind::Base))?;
-            let bytes = reader.document(&root)?;
-            let place = Place::Layout(reader);
-            inherit(settings, &place, root, bytes, &format!("oci:{}", dir.display())).await
+            let shown = format!("oci:{}", dir.display());
+            let within = |e: Error| base_error(e, &shown);
+            let reader = Reader::open(dir).map_err(within)?;
+            let (root, _) = reader.root(name.as_deref()).map_err(within)?;
+            let bytes = reader.document(&root).map_err(within)?;
+            inherit(settings, &Place::Layout(reader), root, bytes, &shown).await
         }
         Base::OciArchive(file, name) => from_archive(cx, settings, file, name.as_deref()).await,
         Base::DockerArchive(file) => Ok((base_engine::archive(cx, settings, file).await?, None)),
@@ -240,7 +241,10 @@ impl Place {
                     };
                     let (found, bytes) = source.resolve(&reference).await?;
                     if found.size != descriptor.size || found.media_type != descriptor.media_type {
-                        let why = "size or media type aren't what the index says";
+                        let why = format!(
+                            "it is {} of {} bytes, the index says {} of {} bytes",
+                            found.media_type, found.size, descriptor.media_type, descriptor.size
+                        );
                         return Err(Error::new(Kind::Integrity, format!("read {}", descriptor.digest), why));
                     }
                     return Ok(bytes);

@@ -13,6 +13,9 @@ use crate::registry::failure::Failure;
 use crate::registry::transport::Answer;
 use crate::registry::{Call, Registry, refusal};
 
+/// How many bytes of a blob count as progress between two failures.
+const PROGRESS: u64 = 64 * 1024;
+
 /// The four types that a base image can have. Each is a value of its own: some registries don't read lists.
 pub(super) fn accept() -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -109,6 +112,7 @@ impl Registry {
         if answer.status() != 200 {
             return Err(refusal(&call, answer).await);
         }
+        fits(&answer, descriptor)?;
         let reading = Reading {
             registry: self.clone(),
             repository: repository.clone(),
@@ -116,6 +120,7 @@ impl Registry {
             current: answer.stream(call.what.clone()),
             have: 0,
             failed: 0,
+            since: 0,
         };
         let resumed = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
@@ -142,8 +147,10 @@ struct Reading {
     descriptor: Descriptor,
     current: ByteStream,
     have: u64,
-    /// Failures since the last byte.
+    /// Failures since there was progress.
     failed: u32,
+    /// Bytes since the last failure.
+    since: u64,
 }
 
 impl Reading {
@@ -152,7 +159,11 @@ impl Reading {
             let error = match self.current.next().await {
                 Some(Ok(bytes)) => {
                     self.have += bytes.len() as u64;
-                    self.failed = 0;
+                    self.since += bytes.len() as u64;
+                    // A few bytes with every try would be tries without end.
+                    if self.since >= PROGRESS {
+                        self.failed = 0;
+                    }
                     return Some(Ok(bytes));
                 }
                 None if self.have >= self.descriptor.size => return None,
@@ -161,6 +172,7 @@ impl Reading {
             };
             let what = format!("get blob {} of {}", self.descriptor.digest, self.repository);
             let mut failure = Failure::broken(error);
+            self.since = 0;
             // Errors while reopening count too; progress starts the count again.
             loop {
                 if let Err(error) = self.registry.clone().pause(&mut self.failed, failure, &what).await {
@@ -185,12 +197,32 @@ impl Reading {
         let answer = self.registry.try_once(&call).await?;
         let skip = match answer.status() {
             206 if starts_at(&answer, self.have) => 0,
-            200 => self.have,
+            200 => {
+                fits(&answer, &self.descriptor)?;
+                self.have
+            }
+            // There is no more, and it wasn't all.
+            416 if self.have > 0 => return Err(misfit(self.have, &self.descriptor).into()),
             _ => return Err(refusal(&call, answer).await.into()),
         };
         self.current = skipped(answer.stream(call.what), skip);
         Ok(())
     }
+}
+
+/// Checks the length of a whole blob's answer before its bytes are read. What is encoded has another.
+fn fits(answer: &Answer, descriptor: &Descriptor) -> Result<()> {
+    match answer.length() {
+        Some(length) if length != descriptor.size && answer.header("content-encoding").is_none() => {
+            Err(misfit(length, descriptor))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn misfit(length: u64, descriptor: &Descriptor) -> Error {
+    let why = format!("it has {length} bytes, its descriptor says {}", descriptor.size);
+    Error::new(Kind::Integrity, format!("read {}", descriptor.digest), why)
 }
 
 /// Whether a 206 begins at byte `start` (RFC 9110, section 14.4).

@@ -26,6 +26,7 @@ mod dry_run;
 mod engines;
 mod errors;
 mod git;
+mod hostile;
 mod house;
 mod interop;
 mod interrupt;
