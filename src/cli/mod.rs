@@ -4,6 +4,7 @@
 mod apply;
 mod args;
 mod build;
+mod cache;
 mod config;
 mod delete;
 mod documents;
@@ -27,7 +28,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
 use crate::ops::Context;
 use crate::registry::{Insecure, Keychain, Options, Registry};
-use crate::settings::cache;
+use crate::settings::cache as cached;
 use crate::settings::env::{self, Env};
 use crate::store::{Scratch, Store};
 use crate::ui::{self, Voice};
@@ -71,6 +72,8 @@ enum Command {
     Login(login::LoginArgs),
     /// Forget the user name and password for a registry
     Logout(login::LogoutArgs),
+    /// Show, check or shrink what is kept of registries' content
+    Cache(cache::CacheArgs),
     /// Print a completion script for a shell
     Completion(documents::CompletionArgs),
     /// Write the manual pages
@@ -96,6 +99,7 @@ impl Command {
             Command::Schema(args) => Some(&args.common),
             Command::Login(args) => Some(&args.common),
             Command::Logout(args) => Some(&args.common),
+            Command::Cache(args) => Some(args.common()),
             Command::Completion(args) => Some(&args.common),
             Command::Man(args) => Some(&args.common),
             Command::Pack(args) => Some(&args.common),
@@ -141,6 +145,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Schema(_) => init::schema(voice),
         Command::Login(args) => login::login(args, env, voice),
         Command::Logout(args) => login::logout(args, env, voice),
+        Command::Cache(args) => cache::run(args, &env, voice),
         Command::Completion(args) => documents::completion(&args, voice),
         Command::Man(args) => documents::man(&args),
         Command::Version(_) => version::run(voice),
@@ -204,12 +209,12 @@ fn context_with(
 
 /// The user's cache.
 fn store(env: &Env, observer: &Arc<dyn Observer>) -> Result<Store> {
-    let cache::Cache { place, .. } = cache::resolve(env)?;
+    let cached::Cache { place, max } = cached::resolve(env)?;
     let observer = Arc::clone(observer);
     Ok(match place {
-        cache::Place::Off => Store::off(observer),
-        cache::Place::Unknown => Store::unknown(observer),
-        cache::Place::At(dir) => Store::at(dir, observer),
+        cached::Place::Off => Store::off(observer),
+        cached::Place::Unknown => Store::unknown(observer),
+        cached::Place::At(dir) => Store::at(dir, max, observer),
     })
 }
 
@@ -220,18 +225,25 @@ fn now() -> u64 {
 }
 
 /// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which stops its children.
-fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+fn interruptible<T>(cx: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|e| Error::new(Kind::Internal, "start", e))?;
     let result = runtime.block_on(async {
+        let result = tokio::select! {
+            biased;
+            kind = signal() => return Err(Error::new(kind, "stopped", "interrupted, nothing was tagged")),
+            result = work => result,
+        };
+        // The work is done, well or not: a signal can only end the waiting for the cache.
         tokio::select! {
             biased;
-            kind = signal() => Err(Error::new(kind, "stopped", "interrupted, nothing was tagged")),
-            result = work => result,
+            _ = signal() => {}
+            () = cx.store.finish() => {}
         }
+        result
     });
     // Writers on blocking threads end by themselves; nobody waits for what nobody wants any more.
     runtime.shutdown_background();

@@ -3,6 +3,7 @@
 mod base;
 mod base_engine;
 pub mod build;
+pub mod cache;
 mod compile;
 mod debug;
 pub mod dry_run;
@@ -48,8 +49,9 @@ pub struct Context {
 }
 
 impl Context {
+    /// What is in registries, taken from the cache where its digest is known.
     fn origin(&self) -> Arc<dyn Source> {
-        Arc::new(self.registry.clone())
+        self.store.before(Arc::new(self.registry.clone()))
     }
 }
 

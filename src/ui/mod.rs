@@ -1,5 +1,6 @@
 //! Words out: the only module that writes to standard output or standard error.
 
+mod cache;
 mod dry_run;
 mod progress;
 

@@ -50,6 +50,8 @@ mod run;
 mod sbom;
 mod scripted;
 mod soak;
+mod store;
+mod store_full;
 mod template;
 mod tls;
 mod windows;
