@@ -225,6 +225,7 @@ fn now() -> u64 {
 }
 
 /// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which stops its children.
+/// However it ends, uploads that it abandoned are ended at their registries, as far as that takes a second.
 fn interruptible<T>(cx: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -234,14 +235,18 @@ fn interruptible<T>(cx: &Context, work: impl Future<Output = Result<T>>) -> Resu
     let result = runtime.block_on(async {
         let result = tokio::select! {
             biased;
-            kind = signal() => return Err(Error::new(kind, "stopped", "interrupted, nothing was tagged")),
+            kind = signal() => Err(Error::new(kind, "stopped", "interrupted, nothing was tagged")),
             result = work => result,
         };
-        // The work is done, well or not: a signal can only end the waiting for the cache.
-        tokio::select! {
-            biased;
-            _ = signal() => {}
-            () = cx.store.finish() => {}
+        cx.registry.clean_up().await;
+        let stopped = |e: &Error| matches!(e.kind(), Kind::Interrupted | Kind::Terminated);
+        if !result.as_ref().is_err_and(stopped) {
+            // The work is done, well or not: a signal can only end the waiting for the cache.
+            tokio::select! {
+                biased;
+                _ = signal() => {}
+                () = cx.store.finish() => {}
+            }
         }
         result
     });

@@ -54,4 +54,5 @@ mod store;
 mod store_full;
 mod template;
 mod tls;
+mod upload;
 mod windows;

@@ -209,9 +209,7 @@ async fn limits_of_bodies_and_chunks_are_kept() {
             .at(|c| (c.max_body, c.patches) = (4 * MIB, false))
             .of(large(9 * MIB))
             .fails(Kind::Refused, &["405"]),
-        Case::new("small manifests only", none)
-            .at(|c| c.max_manifest = 100)
-            .fails(Kind::Refused, &["limit"]),
+        Case::new("small manifests only", none).at(|c| c.max_manifest = 100).fails(Kind::Refused, &["limit"]),
     ];
     all(cases).await;
 }
@@ -237,7 +235,11 @@ async fn blobs_that_are_not_there_after_all_are_sent_again() {
         cases.push(case.then(|r, _| {
             // Both images need the layer and may each send it.
             let puts = r.asked("PUT", "/uploads/");
-            assert!((3..=4).contains(&puts), "{puts} uploads: {:#?}", r.log().iter().map(|l| format!("{} {} {}", l.method, l.target, l.status)).collect::<Vec<_>>());
+            assert!(
+                (3..=4).contains(&puts),
+                "{puts} uploads: {:#?}",
+                r.log().iter().map(|l| format!("{} {} {}", l.method, l.target, l.status)).collect::<Vec<_>>()
+            );
         }));
     }
     // An upload that was confirmed, but isn't there.
