@@ -72,7 +72,8 @@ impl RegistryTarget {
 
     /// What `name`, a tag or digest, stands for: what was found a moment ago, or else is now.
     async fn look(&self, to: &Repository, name: &str, what: &str) -> Result<Found> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(to.clone(), name.to_owned()));
+        let seen =
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(to.clone(), name.to_owned()));
         match seen {
             Some(found) => Ok(found),
             None => self.find(to, name, what).await,
@@ -181,7 +182,11 @@ impl RegistryTarget {
                     self.rest(round, &what, "the registry doesn't show the tag yet").await;
                 }
                 Found::Nothing => {
-                    return Err(Error::new(Kind::Refused, what, "the registry took the tag but doesn't have it"));
+                    return Err(Error::new(
+                        Kind::Refused,
+                        what,
+                        "the registry took the tag but doesn't have it",
+                    ));
                 }
             }
         }
@@ -249,10 +254,14 @@ impl RegistryTarget {
             None => self.stored(to, name, what).await?,
         };
         match stored {
-            Found::Digest(stored) if stored == digest => Ok(answer.header("oci-subject").and_then(|v| v.parse().ok())),
-            Found::Digest(stored) => {
-                Err(Error::new(Kind::Integrity, what, format!("the registry stored {stored}, expected {digest}")))
+            Found::Digest(stored) if stored == digest => {
+                Ok(answer.header("oci-subject").and_then(|v| v.parse().ok()))
             }
+            Found::Digest(stored) => Err(Error::new(
+                Kind::Integrity,
+                what,
+                format!("the registry stored {stored}, expected {digest}"),
+            )),
             Found::Nothing | Found::Unclear => {
                 let why = format!("the registry answered {} but doesn't have it", answer.status());
                 Err(Error::new(Kind::Refused, what, why))
@@ -300,7 +309,8 @@ impl RegistryTarget {
             serde_json::from_slice(document).map_err(|e| Error::new(Kind::Internal, what, e))?;
         let all: Vec<Descriptor> = references.all().collect();
         let there = join_all(all.iter().map(|d| self.is_there(to, d))).await;
-        let mut lost: Vec<&Descriptor> = all.iter().zip(there).filter(|(_, there)| !there).map(|(d, _)| d).collect();
+        let mut lost: Vec<&Descriptor> =
+            all.iter().zip(there).filter(|(_, there)| !there).map(|(d, _)| d).collect();
         let missing = !lost.is_empty();
         if !missing && healing.round > 0 {
             let named = refusal.digests();
@@ -312,7 +322,10 @@ impl RegistryTarget {
         for descriptor in lost {
             let Some(blob) = self.known(to, descriptor.digest) else { continue };
             let digest = descriptor.digest;
-            self.registry.0.observer.on(Event::Detail(format!("{to} doesn't know {digest}: it is sent again")));
+            self.registry
+                .0
+                .observer
+                .on(Event::Detail(format!("{to} doesn't know {digest}: it is sent again")));
             if descriptor.media_type.is_manifest_or_index() {
                 let what = format!("push manifest {digest} to {to}");
                 let name = digest.to_string();
@@ -334,7 +347,8 @@ impl RegistryTarget {
     async fn is_there(&self, to: &Repository, descriptor: &Descriptor) -> bool {
         let digest = descriptor.digest;
         let kind = if descriptor.media_type.is_manifest_or_index() { "manifests" } else { "blobs" };
-        let mut call = Call::new(Method::HEAD, to, format!("{kind}/{digest}"), format!("look for {digest} in {to}"));
+        let mut call =
+            Call::new(Method::HEAD, to, format!("{kind}/{digest}"), format!("look for {digest} in {to}"));
         (call.push, call.headers) = (true, accept());
         !self.registry.try_once(&call).await.is_ok_and(|answer| answer.status() == 404)
     }
