@@ -44,6 +44,7 @@ fuzz-smoke: ## every fuzz target for 3 seconds
 lint: ## format, clippy and documentation, warnings are errors
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path tests/oci-client/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
