@@ -40,6 +40,7 @@ mod projects;
 mod publish;
 mod push;
 mod real;
+mod registries;
 mod reproducible;
 mod resolve;
 mod run;

@@ -1,0 +1,50 @@
+//! Every real registry there is here, in every way it is run: push, push again, move a tag, build on what is there,
+//! and read it all back with other clients; then the same through networks and proxies that misbehave.
+
+mod journey;
+mod networks;
+mod others;
+mod proxies;
+
+use std::fmt::Write as _;
+
+use crate::registries::journey::{Program, journey};
+use crate::support::setups::{Asks, Make, Setup};
+
+#[test]
+fn a_program_goes_to_registries_and_comes_back() {
+    let program = Program::sample();
+    journey(Setup { make: Make::Olareg, tls: true, asks: Asks::Basic }, &program, false);
+    journey(Setup { make: Make::Distribution, tls: true, asks: Asks::Token }, &program, false);
+}
+
+#[test]
+fn tokens_that_end_too_early_are_fetched_again() {
+    let setup = Setup { make: Make::Distribution, tls: false, asks: Asks::ShortToken };
+    let registry = setup.start();
+    let sandbox = setup.sandbox(&registry.host());
+    let image = format!("{}/team/app", registry.host());
+    let line = format!("gimg build ./cmd/hello --repo {image} --bare --platform linux/amd64");
+    let digest = sandbox.run(&line).ok().digest();
+    // The next run has a token that is good for its first requests only, if the machine is slow.
+    assert_eq!(sandbox.run(&line).ok().digest(), digest);
+}
+
+#[test]
+#[ignore = "integration: compiles for a minute, and asks every registry"]
+fn integration_a_real_program_goes_to_every_registry_and_comes_back() {
+    let Some(program) = Program::real() else { return };
+    let mut table = String::new();
+    let mut failed = 0;
+    for setup in Setup::all() {
+        let row = std::panic::catch_unwind(|| journey(setup, &program, true));
+        let row = row.unwrap_or_else(|panic| {
+            failed += 1;
+            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            format!("FAILED: {text}")
+        });
+        writeln!(table, "{setup}: {row}").unwrap();
+    }
+    println!("{table}");
+    assert_eq!(failed, 0, "{table}");
+}
