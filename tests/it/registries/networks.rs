@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::registries::journey::Program;
 use crate::support::setups::{Make, Running, Setup};
-use crate::support::toxiproxy::Toxiproxy;
+use crate::support::toxiproxy::{Counter, Toxiproxy};
 use crate::support::{Ran, Sandbox};
 
 /// The makes that the sweeps ask.
@@ -21,6 +21,7 @@ struct Behind {
     sandbox: Sandbox,
     registry: Running,
     proxy: Toxiproxy,
+    counter: Counter,
     older: String,
 }
 
@@ -31,8 +32,9 @@ impl Behind {
         let sandbox = setup.sandbox(&registry.host());
         let line = "gimg build ./cmd/other --platform linux/amd64 -o oci:../older --tags v1";
         let older = sandbox.run(line).ok().digest();
-        let proxy = Toxiproxy::before(&registry.host());
-        Behind { sandbox, registry, proxy, older }
+        let counter = Counter::before(&registry.host());
+        let proxy = Toxiproxy::before(&counter.host());
+        Behind { sandbox, registry, proxy, counter, older }
     }
 
     /// A repository of this name with the older image as `v1`: seen by the proxy's clients, and from behind it.
@@ -251,11 +253,11 @@ fn integration_silence_is_not_waited_for_forever() {
     });
 }
 
-/// The bytes that a push through the proxy takes.
+/// The bytes that reach the registry in a push through the proxy.
 fn sent(behind: &Behind, push: impl FnOnce() -> Ran) -> u64 {
-    let before = behind.proxy.received();
+    let before = behind.counter.sent();
     push().ok();
-    behind.proxy.received() - before
+    behind.counter.sent() - before
 }
 
 #[test]
