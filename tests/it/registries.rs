@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use crate::registries::journey::{Program, journey};
 use crate::support::setups::{Asks, Make, Setup};
+use crate::support::{Sandbox, root};
 
 #[test]
 fn a_program_goes_to_registries_and_comes_back() {
@@ -47,4 +48,32 @@ fn integration_a_real_program_goes_to_every_registry_and_comes_back() {
     }
     println!("{table}");
     assert_eq!(failed, 0, "{table}");
+}
+
+#[test]
+#[ignore = "integration: builds five images"]
+fn integration_make_live_says_what_a_registry_can_do() {
+    let setup = Setup { make: Make::Distribution, tls: true, asks: Asks::Basic };
+    let registry = setup.start();
+    let host = registry.host();
+    let live = |sandbox: &Sandbox| {
+        let mut command = sandbox.command("bash");
+        command.arg(root().join("tests/live.sh")).env("REPO", format!("{host}/me/live"));
+        let output = command.env("GIMG", env!("CARGO_BIN_EXE_gimg")).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let sandbox = setup.sandbox(&host);
+    let (code, said) = live(&sandbox);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("| registry | push | again | pull | move | crane |"), "{said}");
+    let row = said.lines().find(|l| l.starts_with(&format!("| {host} |"))).unwrap();
+    assert_eq!(row.matches("yes, ").count(), 5, "{row}");
+    assert!(row.contains("(0 put, 0 mounted, "), "nothing in the second push: {row}");
+    let tags = sandbox.run(&format!("crane ls {host}/me/live")).ok();
+    assert_eq!(tags.lines(), ["gimg-live", "gimg-live-2", "gimg-live-derived"]);
+    // Without credentials: the row says so, and so does the exit code.
+    let stranger = Setup { asks: Asks::Nobody, ..setup }.sandbox(&host);
+    let (code, said) = live(&stranger);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("| {host} | no |")), "{said}");
 }
