@@ -24,10 +24,12 @@ use std::sync::Arc;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::{Error, Kind, Result};
+use crate::event::Observer;
 use crate::ops::Context;
 use crate::registry::{Insecure, Keychain, Options, Registry};
+use crate::settings::cache;
 use crate::settings::env::{self, Env};
-use crate::store::Scratch;
+use crate::store::{Scratch, Store};
 use crate::ui::{self, Voice};
 
 use args::{Common, plain_voice};
@@ -188,12 +190,25 @@ fn context_with(
         ca,
         ..Options::default()
     };
+    let store = store(&env, &observer)?;
     Ok(Context {
         env,
         registry: Registry::new(options),
         scratch: Arc::new(Scratch::new()?),
+        store,
         now: now(),
         observer,
+    })
+}
+
+/// The user's cache.
+fn store(env: &Env, observer: &Arc<dyn Observer>) -> Result<Store> {
+    let cache::Cache { place, .. } = cache::resolve(env)?;
+    let observer = Arc::clone(observer);
+    Ok(match place {
+        cache::Place::Off => Store::off(observer),
+        cache::Place::Unknown => Store::unknown(observer),
+        cache::Place::At(dir) => Store::at(dir, observer),
     })
 }
 

@@ -29,7 +29,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
 use crate::registry::Registry;
 use crate::settings::env::Env;
-use crate::store::Scratch;
+use crate::store::{Scratch, Store};
 
 /// What every verb is given: built once, passed down, never kept.
 pub struct Context {
@@ -39,6 +39,8 @@ pub struct Context {
     pub registry: Registry,
     /// The run's private directory.
     pub scratch: Arc<Scratch>,
+    /// The user's cache.
+    pub store: Store,
     /// Seconds since 1970 when the run began; only what asks for the time gets it.
     pub now: u64,
     /// Who hears about progress.

@@ -34,6 +34,12 @@ pub const KO_DATA_PATH_ALLOWED_ROOT: &str = "KO_DATA_PATH_ALLOWED_ROOT";
 pub const KIND_CLUSTER_NAME: &str = "KIND_CLUSTER_NAME";
 /// A file of CA certificates to trust besides the system's.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// Where gimg keeps what it took from registries; `off`: nowhere. See `gimg cache`.
+pub const GIMG_CACHE: &str = "GIMG_CACHE";
+/// How large that may become, such as 500M. The default is 10GiB.
+pub const GIMG_CACHE_MAX: &str = "GIMG_CACHE_MAX";
+/// Without GIMG_CACHE its `gimg` is the cache; without either `~/.cache/gimg` is.
+pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Set by CI systems: no live progress.
 pub const CI: &str = "CI";
 /// Set by people who want no colour (no-color.org).

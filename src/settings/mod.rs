@@ -1,6 +1,7 @@
 //! What the user decided: flags over environment over the configuration file, resolved once. Pure.
 
 pub mod base;
+pub mod cache;
 pub mod config;
 pub mod env;
 pub mod lock;

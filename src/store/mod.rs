@@ -1,171 +1,157 @@
-//! Edge: one private temporary directory a run, for compiled programs and finished layers. It is removed on
-//! every way out, and nothing in it outlives the run.
-#![expect(clippy::disallowed_methods, reason = "edge: disk")]
+//! Edge: what gimg keeps on disk for itself: the run's private directory ([`Scratch`]) and the cache ([`Store`]).
+//!
+//! The cache is content-addressed and shared by all runs of a user:
+//!
+//! ```text
+//! v1/blobs/sha256/<hex>   content; the name is its digest, the time of modification is that of its last use
+//! v1/tmp/<random>         being written, or being removed; locked by whoever does it
+//! v1/lock/<hex>           locks between processes, one for each key
+//! ```
+//!
+//! Files are written under `tmp`, checked, synced, renamed; they are checked again whenever they are read, and one
+//! that is wrong is removed. So no lock is needed for correctness: any number of processes may write the same file,
+//! and one that finds a file gone does what it would have done without a cache. That is also what happens after any
+//! failure to read or write here: one warning, then the run goes on without.
 
-use std::fs::File;
+mod dir;
+mod lock;
+mod scratch;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::content::{Blob, Content};
+pub use lock::Lock;
+pub use scratch::Scratch;
+
 use crate::error::{Error, Kind, Result};
-use crate::oci::Descriptor;
+use crate::event::{Event, Observer};
+use dir::Dir;
 
-/// The run's private directory.
-#[derive(Debug)]
-pub struct Scratch {
-    dir: tempfile::TempDir,
-    next: AtomicU64,
+/// The cache of a user, or that there is none.
+///
+/// Nothing is touched before it is used for the first time.
+pub struct Store(Arc<Shared>);
+
+/// Where the cache is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// The user wants none.
+    Off,
+    /// There should be one, but nothing says where.
+    Unknown,
+    /// In this directory.
+    At(PathBuf),
 }
 
-impl Scratch {
-    /// Makes the directory, readable by the user alone.
-    ///
-    /// # Errors
-    /// No room or no permission in the system's temporary directory.
-    pub fn new() -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("gimg-").tempdir().map_err(|e| {
-            Error::new(Kind::LocalIo, "make a temporary directory", e).hint("TMPDIR names another place")
-        })?;
-        Ok(Scratch { dir, next: AtomicU64::new(0) })
-    }
+/// What all users of a cache in this process share.
+struct Shared {
+    place: Place,
+    observer: Arc<dyn Observer>,
+    root: OnceLock<Dir>,
+    locks: OnceLock<Dir>,
+    /// Whether the one warning was given.
+    warned: AtomicBool,
+    /// Writing failed once; it isn't tried again.
+    unwritable: AtomicBool,
+}
 
-    /// A new empty directory in it.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn directory(&self) -> Result<PathBuf> {
-        let path = self.name("d");
-        std::fs::create_dir(&path).map_err(|e| Error::io("make a temporary directory", &path, &e))?;
-        Ok(path)
-    }
-
-    /// A new empty file in it, and its path.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn file(&self) -> Result<(File, PathBuf)> {
-        let path = self.name("f");
-        let file = File::create_new(&path).map_err(|e| Error::io("make a temporary file", &path, &e))?;
-        Ok((file, path))
-    }
-
-    /// A file of this directory as a blob: the descriptor is what its writer computed.
+impl Store {
+    /// The cache in `dir`, which needn't be there; what goes wrong with it is told to `observer`.
     #[must_use]
-    pub fn blob(path: &Path, descriptor: Descriptor) -> Blob {
-        Blob { descriptor, content: Content::File(Arc::from(path)) }
+    pub fn at(dir: PathBuf, observer: Arc<dyn Observer>) -> Self {
+        Self::new(Place::At(dir), observer)
     }
 
-    /// A copy in it of a file of the user's, and its size. The file is read once: what is checked and what is packed
-    /// are the same bytes, whatever happens to the file meanwhile.
-    ///
-    /// # Errors
-    /// No such file, one that can't be read or isn't a regular file, or one that changes while it is read (kind
-    /// `Input`); no room for the copy.
-    pub fn copy_of(&self, path: &Path) -> Result<(PathBuf, u64)> {
-        self.copy(path, || {})
+    /// No cache, as the user wishes.
+    #[must_use]
+    pub fn off(observer: Arc<dyn Observer>) -> Self {
+        Self::new(Place::Off, observer)
     }
 
-    fn copy(&self, path: &Path, then: impl FnOnce()) -> Result<(PathBuf, u64)> {
-        let bad =
-            |why: &dyn std::fmt::Display| Error::new(Kind::Input, "read the binary", why).at(path.display());
-        let unreadable = |e: std::io::Error| match e.kind() {
-            std::io::ErrorKind::NotFound => bad(&"no such file"),
-            _ => bad(&e),
-        };
-        // A pipe would make us wait for its writer: look before opening.
-        let found = std::fs::metadata(path).map_err(unreadable)?;
-        if !found.is_file() {
-            return Err(bad(if found.is_dir() { &"it is a directory" } else { &"it is not a regular file" }));
-        }
-        let mut from = File::open(path).map_err(unreadable)?;
-        let before = from.metadata().map_err(unreadable)?;
-        let (mut to, copy) = self.file()?;
-        let copied = std::io::copy(&mut from, &mut to).map_err(|e| Error::io("copy the binary", path, &e));
-        then();
-        let after = from.metadata().map_err(unreadable)?;
-        let size = copied?;
-        if size != before.len() || changed(&before, &after) {
-            return Err(bad(&"it changed while it was read"));
-        }
-        Ok((copy, size))
+    /// No cache, because no variable says where it would be.
+    #[must_use]
+    pub fn unknown(observer: Arc<dyn Observer>) -> Self {
+        Self::new(Place::Unknown, observer)
     }
 
-    /// Removes one of its files that isn't needed any more, such as a program whose layer is written. What isn't in
-    /// it stays.
-    pub fn remove(&self, path: &Path) {
-        if path.starts_with(self.dir.path()) {
-            // The directory goes as a whole in the end; failing here costs room, nothing else.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-
-    fn name(&self, kind: &str) -> PathBuf {
-        self.dir.path().join(format!("{kind}{}", self.next.fetch_add(1, Ordering::Relaxed)))
+    fn new(place: Place, observer: Arc<dyn Observer>) -> Self {
+        Store(Arc::new(Shared {
+            place,
+            observer,
+            root: OnceLock::new(),
+            locks: OnceLock::new(),
+            warned: AtomicBool::new(false),
+            unwritable: AtomicBool::new(false),
+        }))
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // After an interruption a last writer may still be creating a file: try again for a moment.
-        for _ in 0..50 {
-            match std::fs::remove_dir_all(self.dir.path()) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
-                }
-                _ => return,
+impl Shared {
+    /// The directory `v1`; none if there is no cache, or `make` is false and it isn't there.
+    fn root(&self, make: bool) -> Result<Option<&Dir>> {
+        let place = match &self.place {
+            Place::Off => return Ok(None),
+            Place::Unknown => {
+                let why = "neither GIMG_CACHE nor XDG_CACHE_HOME nor HOME is set";
+                return Err(Error::new(Kind::LocalIo, "find the cache", why));
             }
+            Place::At(place) => place,
+        };
+        once(&self.root, &place.join(VERSION), || {
+            let Some(outer) = Dir::root(place, make)? else { return Ok(None) };
+            let Some(root) = outer.sub(VERSION, make)? else { return Ok(None) };
+            if make {
+                hide(&root)?;
+            }
+            Ok(Some(root))
+        })
+    }
+
+    /// The directory of locks.
+    fn locks(&self) -> Result<Option<&Dir>> {
+        let Some(root) = self.root(true)? else { return Ok(None) };
+        once(&self.locks, &root.path().join("lock"), || root.sub("lock", true))
+    }
+
+    /// Says once that the run goes on without the cache, and why.
+    fn warn(&self, error: &Error) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            self.observer.on(Event::Warning(format!(
+                "going on without the cache: {error} (GIMG_CACHE names another directory)"
+            )));
         }
+    }
+
+    /// Notes that writing failed: it isn't tried again.
+    fn unwritable(&self, error: &Error) {
+        self.unwritable.store(true, Ordering::Relaxed);
+        self.warn(error);
     }
 }
 
-/// Whether a file was written between two looks at it.
-fn changed(before: &std::fs::Metadata, after: &std::fs::Metadata) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        // The time of modification can be set back, this one can't.
-        let change = |m: &std::fs::Metadata| (m.ctime(), m.ctime_nsec());
-        if change(before) != change(after) {
-            return true;
-        }
+/// The version of the layout.
+const VERSION: &str = "v1";
+
+/// The directory in `cell`, opened at most once.
+fn once<'a>(
+    cell: &'a OnceLock<Dir>,
+    path: &Path,
+    open: impl FnOnce() -> std::io::Result<Option<Dir>>,
+) -> Result<Option<&'a Dir>> {
+    if let Some(dir) = cell.get() {
+        return Ok(Some(dir));
     }
-    before.len() != after.len() || before.modified().ok() != after.modified().ok()
+    let opened = open().map_err(|e| Error::io("open the cache", path, &e))?;
+    Ok(opened.map(|dir| cell.get_or_init(|| dir)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_copied_whole_and_a_change_meanwhile_is_an_error() {
-        let (scratch, theirs) = (Scratch::new().unwrap(), tempfile::tempdir().unwrap());
-        let path = theirs.path().join("program");
-        std::fs::write(&path, "bytes").unwrap();
-        let (copy, size) = scratch.copy_of(&path).unwrap();
-        assert_eq!((std::fs::read(&copy).unwrap(), size), (b"bytes".to_vec(), 5));
-        // The clock of a file system can be coarse: wait until a change must show.
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        for other in ["other", "longer", ""] {
-            std::fs::write(&path, "bytes").unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            let error = scratch.copy(&path, || std::fs::write(&path, other).unwrap()).unwrap_err();
-            assert_eq!(error.kind(), Kind::Input);
-            assert!(error.to_string().contains("changed while it was read"), "{error}");
-        }
-        // A new file under the name is not a change of the one that is read.
-        let replaced = scratch.copy(&path, || {
-            std::fs::write(theirs.path().join("new"), "new").unwrap();
-        });
-        assert!(replaced.is_ok());
-    }
-
-    #[test]
-    fn only_its_own_files_are_removed() {
-        let (scratch, theirs) = (Scratch::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
-        let (_, own) = scratch.file().unwrap();
-        scratch.remove(&own);
-        scratch.remove(theirs.path());
-        assert!(!own.exists() && theirs.path().exists());
+/// Hides the cache from git: in a working tree one untracked file would make the next build's version stamp dirty.
+fn hide(root: &Dir) -> std::io::Result<()> {
+    use std::io::Write as _;
+    match root.create(".gitignore".as_ref()) {
+        Ok(mut file) => file.write_all(b"*\n"),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
     }
 }

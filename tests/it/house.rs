@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["content", "event", "oci"]),
     ("report", &["oci"]),
     ("settings", &["base", "image", "oci", "plan"]),
-    ("store", &["content", "oci"]),
+    ("store", &["content", "event", "oci"]),
     ("target", &["content", "event", "fs", "image", "oci", "process", "store"]),
     ("ui", &["event", "oci", "report"]),
 ];
