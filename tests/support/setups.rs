@@ -84,9 +84,10 @@ impl Setup {
         all
     }
 
-    /// Whether it answers the referrers API.
-    pub(crate) fn has_referrers(self) -> bool {
-        matches!(self.make, Make::Olareg | Make::CraneWithReferrers)
+    /// Whether it says `OCI-Subject` to what refers to an image, so that clients write no tag for it.
+    /// go-containerregistry's answers the referrers API and doesn't.
+    pub(crate) fn names_subjects(self) -> bool {
+        self.make == Make::Olareg
     }
 
     /// Whether a blob of one repository is in all of them without having been put there.
