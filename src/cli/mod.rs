@@ -183,14 +183,15 @@ fn context_with(
         }
         _ => None,
     };
+    let store = store(&env, &observer)?;
     let options = Options {
+        locks: Some(Arc::new(store.clone())),
         insecure: if insecure { Insecure::All } else { Insecure::Loopback },
         keychain,
         observer: Arc::clone(&observer),
         ca,
         ..Options::default()
     };
-    let store = store(&env, &observer)?;
     Ok(Context {
         env,
         registry: Registry::new(options),
