@@ -220,18 +220,21 @@ fn now() -> u64 {
 }
 
 /// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which stops its children.
-fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// However it ends, uploads that it abandoned are ended at their registries, as far as that takes a second.
+fn interruptible<T>(cx: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|e| Error::new(Kind::Internal, "start", e))?;
     let result = runtime.block_on(async {
-        tokio::select! {
+        let result = tokio::select! {
             biased;
             kind = signal() => Err(Error::new(kind, "stopped", "interrupted, nothing was tagged")),
             result = work => result,
-        }
+        };
+        cx.registry.clean_up().await;
+        result
     });
     // Writers on blocking threads end by themselves; nobody waits for what nobody wants any more.
     runtime.shutdown_background();

@@ -46,6 +46,11 @@ impl Heard {
         sent.sum()
     }
 
+    /// Everything that was said, for those who look for what must not be.
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().iter().map(|event| format!("{event:?}\n")).collect()
+    }
+
     pub(crate) fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
         self.0.lock().unwrap().iter().filter(|e| is(e)).count()
     }
@@ -68,7 +73,7 @@ impl Client {
 
     pub(crate) fn of(options: Options) -> Self {
         let heard = Arc::new(Heard::default());
-        let retry = Policy { first: Duration::from_millis(5), ..Policy::default() };
+        let retry = Policy { first: Duration::from_millis(5), ..options.retry };
         let observer = Arc::clone(&heard) as Arc<dyn Observer>;
         let registry = Registry::new(Options { observer, retry, ..options });
         Client { registry, heard }
