@@ -9,6 +9,7 @@ mod proxies;
 use std::fmt::Write as _;
 
 use crate::registries::journey::{Program, journey};
+use crate::support::registry::{Config, TestRegistry};
 use crate::support::setups::{Asks, Make, Setup};
 use crate::support::{Sandbox, root};
 
@@ -29,6 +30,19 @@ fn tokens_that_end_too_early_are_fetched_again() {
     let digest = sandbox.run(&line).ok().digest();
     // The next run has a token that is good for its first requests only, if the machine is slow.
     assert_eq!(sandbox.run(&line).ok().digest(), digest);
+}
+
+#[test]
+fn layers_in_files_go_in_pieces_where_bodies_are_capped() {
+    let program = Program::sample();
+    for (max_body, max_chunk) in [(100_000, usize::MAX), (1_000_000, 300_000)] {
+        let registry = TestRegistry::with(Config { max_body, max_chunk, ..Config::default() });
+        let sandbox = Sandbox::new();
+        let ran = sandbox.run(&program.push(&format!("{}/team/app", registry.host()))).ok();
+        assert_eq!(ran.digest(), program.digest);
+        assert_eq!(registry.incomplete(), Vec::<String>::new());
+        assert!(registry.asked("PATCH", "/uploads/") > 2);
+    }
 }
 
 #[test]

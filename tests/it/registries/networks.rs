@@ -286,7 +286,9 @@ fn integration_a_cut_costs_no_more_than_what_was_under_way() {
             repository.is_whole(&[&large.digest]);
             let again = took.saturating_sub(clean);
             writeln!(table, "{make:?}: cut at {percent} % of {size} bytes: {again} sent again").unwrap();
-            let allowed = size * percent / 100 + 100_000;
+            // Both say what they kept of the broken request; go-containerregistry's registry doesn't.
+            let kept = matches!(make, Make::Olareg | Make::Distribution);
+            let allowed = if kept { 0 } else { size * percent / 100 } + 100_000;
             assert!(again <= allowed, "{make:?}: cut at {percent} %: {again} bytes sent again");
         }
     }
