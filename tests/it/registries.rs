@@ -35,7 +35,7 @@ fn tokens_that_end_too_early_are_fetched_again() {
 #[test]
 fn layers_in_files_go_in_pieces_where_bodies_are_capped() {
     let program = Program::sample();
-    for (max_body, max_chunk) in [(100_000, usize::MAX), (1_000_000, 300_000)] {
+    for (max_body, max_chunk) in [(100_000, usize::MAX), (400_000, 150_000)] {
         let registry = TestRegistry::with(Config { max_body, max_chunk, ..Config::default() });
         let sandbox = Sandbox::new();
         let ran = sandbox.run(&program.push(&format!("{}/team/app", registry.host()))).ok();
