@@ -52,6 +52,7 @@ mod races;
 mod reach;
 mod real;
 mod referrers;
+mod registries;
 mod reproducible;
 mod resolve;
 mod run;
