@@ -5,7 +5,7 @@ CASES ?= 20000
 # How long each fuzz target runs in `make fuzz`, in seconds.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test test-integrations soak bench bench-resolve bench-faults bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
+.PHONY: help demo test test-integrations soak bench bench-resolve bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,10 +33,6 @@ bench-resolve: ## Knative Serving's configuration resolved by gimg and by ko
 	tests/tools/install bench
 	cargo build --locked --release
 	benches/resolve/run.sh
-
-bench-faults: ## gimg, ko and crane on the same faulty registry
-	tests/tools/install bench
-	cargo test --locked --release --test it -- --ignored --nocapture --test-threads=1 bench_gimg_ko_and_crane
 
 bench-load: ## requests, bytes sent twice, memory, connections
 	tests/tools/install bench

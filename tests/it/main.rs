@@ -17,7 +17,6 @@ mod bad_input;
 mod build;
 mod ca;
 mod caps;
-mod comparison;
 mod config;
 mod conformance;
 mod daemon;
