@@ -29,42 +29,31 @@ pub(super) fn interruptible<T>(cx: &Context, work: impl Future<Output = Result<T
         .map_err(|e| Error::new(Kind::Internal, "start", e))?;
     let mut first = listen()?;
     let result = runtime.block_on(async {
-        let (result, stopped) = until_signal(cx, work, &mut first).await;
-        // However it ended, uploads that it abandoned are ended at their registries, as far as that takes a second.
-        cx.registry.clean_up().await;
-        if !stopped {
-            // A signal can only end the waiting for the cache now.
-            tokio::select! {
-                biased;
-                _ = arrived(&mut first) => {}
-                () = cx.store.finish() => {}
+        let mut work = Box::pin(work);
+        let kind = tokio::select! {
+            biased;
+            kind = arrived(&mut first) => kind,
+            result = &mut work => {
+                // The work is done, well or not: a signal can only end the waiting for the cache.
+                tokio::select! {
+                    biased;
+                    _ = arrived(&mut first) => {}
+                    () = async { tokio::join!(cx.registry.clean_up(), cx.store.finish()); } => {}
+                }
+                return result;
             }
+        };
+        cx.stop.stop();
+        if cx.names.any() {
+            let _ = tokio::time::timeout(PATIENCE, &mut work).await;
         }
-        result
+        drop(work);
+        cx.registry.clean_up().await;
+        Err(Error::new(kind, "stopped", cx.names.summary()))
     });
     // Writers on blocking threads end by themselves; nobody waits for what nobody wants any more.
     runtime.shutdown_background();
     result
-}
-
-/// Runs `work` to its end, or until a signal; says which it was.
-async fn until_signal<T>(
-    cx: &Context,
-    work: impl Future<Output = Result<T>>,
-    first: &mut watch::Receiver<Option<Kind>>,
-) -> (Result<T>, bool) {
-    let mut work = Box::pin(work);
-    let kind = tokio::select! {
-        biased;
-        kind = arrived(first) => kind,
-        result = &mut work => return (result, false),
-    };
-    cx.stop.stop();
-    if cx.names.any() {
-        let _ = tokio::time::timeout(PATIENCE, &mut work).await;
-    }
-    drop(work);
-    (Err(Error::new(kind, "stopped", cx.names.summary())), true)
 }
 
 /// The first signal; never comes back without one.

@@ -187,7 +187,7 @@ impl Copier {
     ///
     /// # Errors
     /// Whatever the destination says of its tags, with the reference under which the image is there; what it says at
-    /// the end of the run. Once the run is to stop no further name moves, and that is the error.
+    /// the end of the run. So it is when the run is to stop: tags moved before stay.
     pub async fn publish(&self, graphs: &[Graph]) -> Result<()> {
         let naming = self.target.naming();
         let mut failures = Vec::new();

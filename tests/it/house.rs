@@ -222,7 +222,8 @@ fn the_environment_document_is_fresh() {
     text.push_str(
         "| `CONTAINERD_ADDRESS`, `CONTAINERD_NAMESPACE` | read by containerd's `ctr`, which gimg runs |\n",
     );
-    text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | proxies; never used for this machine |\n");
+    text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case | proxies; never used for this machine; [registries.md](registries.md) |\n");
+    text.push_str("| `CONTAINERS_REGISTRIES_CONF` | the `registries.conf` to read: mirrors, insecure and blocked registries; [registries.md](registries.md) |\n");
     fresh("docs/env.md", &text);
 }
 
