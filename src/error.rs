@@ -33,6 +33,8 @@ pub enum Kind {
     Interrupted,
     /// Stopped by SIGTERM.
     Terminated,
+    /// Stopped by SIGHUP: the terminal was closed.
+    HungUp,
 }
 
 impl Kind {
@@ -51,6 +53,7 @@ impl Kind {
             Kind::LocalIo => 9,
             Kind::Refused => 10,
             Kind::Attestation => 11,
+            Kind::HungUp => 129,
             Kind::Interrupted => 130,
             Kind::Terminated => 143,
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::try_join_all;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::content::{Blob, Graph, ImageName, Referrer, Target};
+use crate::content::{Blob, Graph, ImageName, Naming, Referrer, Stop, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Put};
 use crate::oci::{Descriptor, Digest};
@@ -20,6 +20,7 @@ pub struct Copier {
     limit: Semaphore,
     /// Whether a referrer that the destination refuses is an error.
     required: bool,
+    stop: Stop,
     done: Mutex<BTreeMap<(ImageName, Digest), Done>>,
 }
 
@@ -27,13 +28,8 @@ impl Copier {
     /// A copier to `target` with at most `jobs` transfers at a time.
     #[must_use]
     pub fn new(target: Arc<dyn Target>, observer: Arc<dyn Observer>, jobs: usize) -> Self {
-        Copier {
-            target,
-            observer,
-            limit: Semaphore::new(jobs.max(1)),
-            required: false,
-            done: Mutex::default(),
-        }
+        let limit = Semaphore::new(jobs.max(1));
+        Copier { target, observer, limit, required: false, stop: Stop::default(), done: Mutex::default() }
     }
 
     /// The same, but a referrer that the destination refuses is an error of kind `Attestation` before any tag moves.
@@ -41,6 +37,13 @@ impl Copier {
     #[must_use]
     pub fn require_referrers(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// The same, moving no further name once `stop` is wanted.
+    #[must_use]
+    pub fn until(mut self, stop: Stop) -> Self {
+        self.stop = stop;
         self
     }
 
@@ -136,14 +139,46 @@ impl Copier {
     /// Moves the tags, when the content of every graph is there, and ends the run.
     ///
     /// # Errors
-    /// Whatever the destination says; tags moved before the failing one stay.
+    /// Whatever the destination says; tags moved before the failing one stay. So it is when the run is to stop.
     pub async fn publish(&self, graphs: &[Graph]) -> Result<()> {
+        let naming = self.target.naming();
         for graph in graphs {
             for tag in &graph.tags {
+                self.go_on()?;
+                let name = format!("{}:{tag}", self.target.describe(&graph.name));
+                self.moving(naming == Naming::ByTag, &name);
                 self.target.tag(&graph.name, &graph.root, tag).await?;
+                self.moved(naming == Naming::ByTag, &name);
             }
         }
-        self.target.finish(graphs).await
+        self.go_on()?;
+        let names: BTreeSet<String> = graphs.iter().map(|g| self.target.describe(&g.name)).collect();
+        names.iter().for_each(|name| self.moving(naming == Naming::AtEnd, name));
+        self.target.finish(graphs).await?;
+        names.iter().for_each(|name| self.moved(naming == Naming::AtEnd, name));
+        Ok(())
+    }
+
+    /// Fails if the run is to stop. What was begun comes to its end; whoever stops the run knows why.
+    fn go_on(&self) -> Result<()> {
+        match self.stop.is_wanted() {
+            true => Err(Error::new(Kind::Interrupted, "publish", "the run is to stop")),
+            false => Ok(()),
+        }
+    }
+
+    /// A name that `really` moves is about to.
+    fn moving(&self, really: bool, name: &str) {
+        if really {
+            self.observer.on(Event::Publishing { name: name.to_owned() });
+        }
+    }
+
+    /// A name that `really` moves has.
+    fn moved(&self, really: bool, name: &str) {
+        if really {
+            self.observer.on(Event::Published { name: name.to_owned() });
+        }
     }
 
     /// The destination.
