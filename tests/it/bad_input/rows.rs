@@ -518,8 +518,6 @@ pub(super) const CONFIG: &[Row] = &[
         .tree(|tree| write(&tree.join(".ko.toml"), &format!("a = {}", "[".repeat(200_000)))),
     row("keys of TOML without end", "gimg build", 3, &[".ko.toml"])
         .tree(|tree| write(&tree.join(".ko.toml"), &format!("{}a = 1\n", "a.".repeat(200_000)))),
-    row("manifests without end", "gimg resolve -f deep.yaml", 3, &["deep.yaml"])
-        .tree(|tree| write(&tree.join("deep.yaml"), &format!("a: {}", "[".repeat(200_000)))),
     row("credentials without end", "gimg build --repo {host}/x", 6, &["config.json"])
         .env(&[("DOCKER_CONFIG", "docker")])
         .tree(|tree| write(&tree.join("docker/config.json"), &"{\"auths\":".repeat(200_000))),
