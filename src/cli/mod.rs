@@ -11,6 +11,7 @@ mod documents;
 mod init;
 mod lock;
 mod login;
+mod network;
 mod pack;
 mod push;
 mod resolve;
@@ -30,9 +31,9 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
 use crate::ops::{Context, Names};
 use crate::process::{self, Guardian};
-use crate::registry::{Insecure, Keychain, Options, Registry};
+use crate::registry::{Keychain, Options, Registry};
 use crate::settings::cache as cached;
-use crate::settings::env::{self, Env};
+use crate::settings::env::Env;
 use crate::store::{Scratch, Store};
 use crate::ui::{self, Voice};
 
@@ -189,21 +190,10 @@ fn context_with(
 ) -> Result<Context> {
     let names = Arc::new(Names::before(voice.observer()));
     let observer = Arc::clone(&names) as Arc<dyn Observer>;
-    let ca = match env.first(&[env::SSL_CERT_FILE]) {
-        Some(path) if registry => {
-            let path = std::path::Path::new(path);
-            Some(std::fs::read(path).map_err(|e| Error::io("read SSL_CERT_FILE", path, &e))?)
-        }
-        _ => None,
-    };
     let store = store(&env, &observer)?;
     let options = Options {
         locks: Some(Arc::new(store.clone())),
-        insecure: if insecure { Insecure::All } else { Insecure::Loopback },
-        keychain,
-        observer: Arc::clone(&observer),
-        ca,
-        ..Options::default()
+        ..network::options(&env, &observer, insecure, registry, keychain)?
     };
     Ok(Context {
         env,

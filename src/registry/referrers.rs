@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Put;
 use crate::oci::json::MAX_DOCUMENT;
 use crate::oci::{Descriptor, Digest, ImageIndex, MediaType, Reference, Repository, Tag, json};
-use crate::registry::endpoint::{follow, same_origin};
+use crate::registry::endpoint::same_origin;
 use crate::registry::failure::{Again, Failure, Refusal, shown};
 use crate::registry::pull::accept;
 use crate::registry::transport::{Answer, Body};
@@ -140,7 +140,8 @@ impl List<'_> {
     pub(super) async fn add(&self, entries: &[Descriptor]) -> Result<Put> {
         let key = format!("referrers {}@{}", self.repository, self.subject);
         let _turn = self.registry.0.lists.take(&key).await;
-        let (mut rounds, mut failed) = (0, 0);
+        let mut rounds = 0;
+        let mut tries = self.registry.manifest_tries(self.repository.registry());
         loop {
             let found = self.read(true).await?;
             let (mut list, etag) = match found {
@@ -166,7 +167,7 @@ impl List<'_> {
             let etag = etag.filter(|_| rounds < 3);
             match self.write(&list, etag).await {
                 Ok(()) => rounds += 1,
-                Err(failure) => self.registry.pause(&mut failed, failure, &self.what()).await?,
+                Err(failure) => self.registry.pause(&mut tries, failure, &self.what()).await?,
             }
             if rounds > 1 {
                 tokio::time::sleep(jitter(rounds)).await;
@@ -266,7 +267,7 @@ impl Registry {
             return Ok(found);
         }
         let name = Reference { repository: repository.clone(), tag: None, digest: Some(*subject) };
-        let (descriptor, bytes) = self.manifest(&name).await?;
+        let (descriptor, bytes) = self.manifest(&name, true).await?;
         if !descriptor.media_type.is_index() {
             return Ok(found);
         }
@@ -385,7 +386,7 @@ impl<'a> Pages<'a> {
             return Ok(Some(answer));
         };
         let wrong = |why: String| Err(Error::new(Kind::Refused, &self.call.what, why));
-        let next = follow(answer.url(), &next).map_err(|e| e.within(&self.call.what))?;
+        let next = answer.follow(&next).map_err(|e| e.within(&self.call.what))?;
         if !same_origin(&next, answer.url()) {
             return wrong(format!("the next page is at another server, {}", shown(&next)));
         }

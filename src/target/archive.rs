@@ -90,12 +90,12 @@ impl Target for Archive {
         })
     }
 
-    fn keeps_referrers(&self) -> bool {
-        self.format == Format::Oci
-    }
-
     fn naming(&self) -> Naming {
         Naming::AtEnd
+    }
+
+    fn keeps_referrers(&self) -> bool {
+        self.format == Format::Oci
     }
 
     fn tag<'a>(&'a self, _name: &'a ImageName, _root: &'a Blob, _tag: &'a Tag) -> BoxFuture<'a, Result<()>> {

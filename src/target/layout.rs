@@ -121,12 +121,12 @@ impl Target for Layout {
         })
     }
 
-    fn keeps_referrers(&self) -> bool {
-        true
-    }
-
     fn naming(&self) -> Naming {
         Naming::AtEnd
+    }
+
+    fn keeps_referrers(&self) -> bool {
+        true
     }
 
     fn tag<'a>(&'a self, _name: &'a ImageName, _root: &'a Blob, _tag: &'a Tag) -> BoxFuture<'a, Result<()>> {

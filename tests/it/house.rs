@@ -222,7 +222,8 @@ fn the_environment_document_is_fresh() {
     text.push_str(
         "| `CONTAINERD_ADDRESS`, `CONTAINERD_NAMESPACE` | read by containerd's `ctr`, which gimg runs |\n",
     );
-    text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | proxies; never used for this machine |\n");
+    text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case | proxies; never used for this machine; [registries.md](registries.md) |\n");
+    text.push_str("| `CONTAINERS_REGISTRIES_CONF` | the `registries.conf` to read: mirrors, insecure and blocked registries; [registries.md](registries.md) |\n");
     fresh("docs/env.md", &text);
 }
 
@@ -262,7 +263,7 @@ fn section(text: &mut String, title: &str, schema: &serde_json::Value) {
 }
 
 /// The file must say `text`; `GIMG_BLESS=1` makes it so.
-fn fresh(name: &str, text: &str) {
+pub(crate) fn fresh(name: &str, text: &str) {
     let path = root().join(name);
     if std::env::var_os("GIMG_BLESS").is_some() {
         std::fs::write(&path, text).unwrap();
