@@ -129,7 +129,11 @@ impl Registry {
     }
 
     /// A blob of this very repository, as it comes, from a single request.
-    pub(super) async fn blob_once(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
+    pub(super) async fn blob_once(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<ByteStream> {
         let call = blob_call(repository, descriptor);
         let answer = self.try_once(&call).await.map_err(|failure| failure.error)?;
         match answer.status() {

@@ -249,6 +249,7 @@ impl Reading {
                 Some(Err(broken.failure.error))
             }
             Err(_) => {
+                self.clients.force_http1(&self.url);
                 let why = format!("next to nothing came for {:?}", self.stall);
                 Some(Err(Error::new(Kind::Unavailable, &self.what, why).at(shown(&self.url))))
             }
@@ -308,7 +309,13 @@ impl Transport {
     }
 
     /// One request to `url`, without redirects.
-    async fn one(&self, out: &Outgoing<'_>, url: &Url, headers: HeaderMap, base: &Base) -> Result<Answer, Failure> {
+    async fn one(
+        &self,
+        out: &Outgoing<'_>,
+        url: &Url,
+        headers: HeaderMap,
+        base: &Base,
+    ) -> Result<Answer, Failure> {
         let own = url.host() == base.url.host();
         let mut misdirected = false;
         loop {
@@ -397,6 +404,8 @@ impl Transport {
                 Err(_) => {
                     let now = moved.load(Ordering::Relaxed);
                     if now == seen {
+                        // In HTTP/2 a stream that stands can hold up all others of its connection.
+                        self.clients.force_http1(url);
                         let why = format!("no answer for {patience:?}");
                         return Err(Failure::broken(
                             Error::new(Kind::Unavailable, out.what, why).at(shown(url)),
@@ -410,7 +419,9 @@ impl Transport {
 }
 
 /// The pieces of `inner`, cut up: one counts as moved when the connection asks for it, however large it is.
-fn small(inner: impl Stream<Item = Result<Bytes>> + Send + 'static) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+fn small(
+    inner: impl Stream<Item = Result<Bytes>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     inner.flat_map(|piece| {
         let mut rest = piece.map_err(Some);
         stream::iter(std::iter::from_fn(move || match &mut rest {
