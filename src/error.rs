@@ -31,6 +31,8 @@ pub enum Kind {
     Interrupted,
     /// Stopped by SIGTERM.
     Terminated,
+    /// Stopped by SIGHUP: the terminal was closed.
+    HungUp,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             Kind::Integrity => 8,
             Kind::LocalIo => 9,
             Kind::Refused => 10,
+            Kind::HungUp => 129,
             Kind::Interrupted => 130,
             Kind::Terminated => 143,
         }

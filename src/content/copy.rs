@@ -1,12 +1,12 @@
 //! The one copy: every destination is fed here. Leaves first, manifests by digest, tags last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::content::{Blob, Graph, ImageName, Target};
+use crate::content::{Blob, Graph, ImageName, Naming, Stop, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Put};
 use crate::oci::Digest;
@@ -18,6 +18,7 @@ pub struct Copier {
     target: Arc<dyn Target>,
     observer: Arc<dyn Observer>,
     limit: Semaphore,
+    stop: Stop,
     done: Mutex<BTreeMap<(ImageName, Digest), Done>>,
 }
 
@@ -25,7 +26,15 @@ impl Copier {
     /// A copier to `target` with at most `jobs` transfers at a time.
     #[must_use]
     pub fn new(target: Arc<dyn Target>, observer: Arc<dyn Observer>, jobs: usize) -> Self {
-        Copier { target, observer, limit: Semaphore::new(jobs.max(1)), done: Mutex::default() }
+        let limit = Semaphore::new(jobs.max(1));
+        Copier { target, observer, limit, stop: Stop::default(), done: Mutex::default() }
+    }
+
+    /// The same, moving no further name once `stop` is wanted.
+    #[must_use]
+    pub fn until(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
     }
 
     /// Puts one blob. Blobs are nameless, so a layer may go as soon as it exists.
@@ -70,14 +79,46 @@ impl Copier {
     /// Moves the tags, when the content of every graph is there, and ends the run.
     ///
     /// # Errors
-    /// Whatever the destination says; tags moved before the failing one stay.
+    /// Whatever the destination says; tags moved before the failing one stay. So it is when the run is to stop.
     pub async fn publish(&self, graphs: &[Graph]) -> Result<()> {
+        let naming = self.target.naming();
         for graph in graphs {
             for tag in &graph.tags {
+                self.go_on()?;
+                let name = format!("{}:{tag}", self.target.describe(&graph.name));
+                self.moving(naming == Naming::ByTag, &name);
                 self.target.tag(&graph.name, &graph.root, tag).await?;
+                self.moved(naming == Naming::ByTag, &name);
             }
         }
-        self.target.finish(graphs).await
+        self.go_on()?;
+        let names: BTreeSet<String> = graphs.iter().map(|g| self.target.describe(&g.name)).collect();
+        names.iter().for_each(|name| self.moving(naming == Naming::AtEnd, name));
+        self.target.finish(graphs).await?;
+        names.iter().for_each(|name| self.moved(naming == Naming::AtEnd, name));
+        Ok(())
+    }
+
+    /// Fails if the run is to stop. What was begun comes to its end; whoever stops the run knows why.
+    fn go_on(&self) -> Result<()> {
+        match self.stop.is_wanted() {
+            true => Err(Error::new(Kind::Interrupted, "publish", "the run is to stop")),
+            false => Ok(()),
+        }
+    }
+
+    /// A name that `really` moves is about to.
+    fn moving(&self, really: bool, name: &str) {
+        if really {
+            self.observer.on(Event::Publishing { name: name.to_owned() });
+        }
+    }
+
+    /// A name that `really` moves has.
+    fn moved(&self, really: bool, name: &str) {
+        if really {
+            self.observer.on(Event::Published { name: name.to_owned() });
+        }
     }
 
     /// The destination.

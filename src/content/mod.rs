@@ -3,6 +3,7 @@
 mod blob;
 pub mod copy;
 mod graph;
+mod stop;
 mod verify;
 
 use std::future::Future;
@@ -13,6 +14,7 @@ use futures_util::Stream;
 
 pub use blob::{Blob, Content};
 pub use graph::{Graph, ImageName};
+pub use stop::Stop;
 pub use verify::{bytes_stream, verified};
 
 use crate::error::Result;
@@ -38,6 +40,17 @@ pub trait Source: Send + Sync {
     ) -> BoxFuture<'a, Result<ByteStream>>;
 }
 
+/// When the names of a destination begin to mean an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// Each by [`Target::tag`].
+    ByTag,
+    /// All at once, by [`Target::finish`].
+    AtEnd,
+    /// Never: nothing is kept.
+    Never,
+}
+
 /// Where images go: a registry, a layout, an archive. Every destination is fed by [`copy`].
 pub trait Target: Send + Sync {
     /// The destination in words, for progress and errors.
@@ -50,6 +63,11 @@ pub trait Target: Send + Sync {
     /// this one now.
     fn complete<'a>(&'a self, _graph: &'a Graph) -> BoxFuture<'a, Result<()>> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// When its names move.
+    fn naming(&self) -> Naming {
+        Naming::ByTag
     }
 
     /// Lets `tag` name `root`, which was put before.

@@ -10,7 +10,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("attest", &["binary", "image", "oci"]),
     ("base", &["image", "oci"]),
     ("binary", &["oci"]),
-    ("cli", &["base", "event", "oci", "ops", "plan", "registry", "settings", "store", "ui"]),
+    (
+        "cli",
+        &["base", "content", "event", "oci", "ops", "plan", "process", "registry", "settings", "store", "ui"],
+    ),
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
     ("fs", &["image"]),
@@ -37,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ui", &["event", "oci", "report"]),
 ];
 
-fn sources(dir: &str) -> Vec<PathBuf> {
+pub(crate) fn sources(dir: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![root().join(dir)];
     while let Some(dir) = open.pop() {
@@ -61,7 +64,7 @@ fn module_of(path: &Path) -> String {
 }
 
 /// The text without its `#[cfg(test)]` tail.
-fn production(path: &Path) -> String {
+pub(crate) fn production(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned()
 }
@@ -182,6 +185,10 @@ fn the_command_line_document_is_fresh() {
         "schema",
         "login",
         "logout",
+        "cache",
+        "cache info",
+        "cache verify",
+        "cache prune",
         "completion",
         "man",
         "version",
