@@ -31,7 +31,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
 use crate::ops::{Context, Names};
 use crate::process::{self, Guardian};
-use crate::registry::{Insecure, Keychain, Registry};
+use crate::registry::{Insecure, Keychain, Options, Registry};
 use crate::settings::cache as cached;
 use crate::settings::env::Env;
 use crate::store::{Scratch, Store};
@@ -190,8 +190,11 @@ fn context_with(
 ) -> Result<Context> {
     let names = Arc::new(Names::before(voice.observer()));
     let observer = Arc::clone(&names) as Arc<dyn Observer>;
-    let options = network::options(&env, &observer, insecure, registry, keychain)?;
     let store = store(&env, &observer)?;
+    let options = Options {
+        locks: Some(Arc::new(store.clone())),
+        ..network::options(&env, &observer, insecure, registry, keychain)?
+    };
     Ok(Context {
         env,
         registry: Registry::new(options),

@@ -38,7 +38,7 @@ pub(super) fn interruptible<T>(cx: &Context, work: impl Future<Output = Result<T
                 tokio::select! {
                     biased;
                     _ = arrived(&mut first) => {}
-                    () = cx.store.finish() => {}
+                    () = async { tokio::join!(cx.registry.clean_up(), cx.store.finish()); } => {}
                 }
                 return result;
             }
@@ -48,6 +48,7 @@ pub(super) fn interruptible<T>(cx: &Context, work: impl Future<Output = Result<T
             let _ = tokio::time::timeout(PATIENCE, &mut work).await;
         }
         drop(work);
+        cx.registry.clean_up().await;
         Err(Error::new(kind, "stopped", cx.names.summary()))
     });
     // Writers on blocking threads end by themselves; nobody waits for what nobody wants any more.

@@ -11,7 +11,7 @@ use crate::oci::{Repository, Tag};
 use crate::ops::Context;
 use crate::registry::RegistryTarget;
 use crate::report::{Published, Report};
-use crate::target::layout::Reader;
+use crate::target::reader::Reader;
 
 /// Pushes the image called `name` in the layout at `dir`, or the only one there, to `repository`. It gets
 /// `tags`, or if there are none the tags that it has in the layout.

@@ -5,7 +5,7 @@ use reqwest::Url;
 use crate::registry::address::Class;
 use crate::registry::endpoint::{is_internal, lead};
 use crate::registry::keychain::Keychain;
-use crate::registry::{auth, retry};
+use crate::registry::{auth, link, retry};
 
 /// `WWW-Authenticate`: schemes have names, parameters are found by theirs.
 pub fn challenge(data: &[u8]) {
@@ -13,6 +13,14 @@ pub fn challenge(data: &[u8]) {
         assert!(!challenge.scheme.is_empty());
         assert!(!challenge.scheme.bytes().any(|b| b.is_ascii_uppercase()));
         let _ = challenge.param("realm");
+    }
+}
+
+/// `Link`, a line for each header: what is found stands there.
+pub fn link(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(next) = link::next(text.lines()) {
+        assert!(text.contains(&next), "{next}");
     }
 }
 

@@ -64,12 +64,15 @@ pub(super) struct Upload {
     observer: Arc<dyn Observer>,
     /// The most bytes that any try has sent: only what is beyond is reported.
     reported: Arc<AtomicU64>,
+    /// When bytes moved last.
+    moved: Arc<Mutex<Option<Instant>>>,
+    local: bool,
 }
 
 impl Upload {
     /// A body of `size` bytes that `open` opens; its progress goes to `observer`.
     pub(super) fn new(digest: Digest, size: u64, open: Opener, observer: Arc<dyn Observer>) -> Self {
-        Upload { digest, size, open, observer, reported: Arc::default() }
+        Upload { digest, size, open, observer, reported: Arc::default(), moved: Arc::default(), local: true }
     }
 
     /// How many bytes there are.
@@ -77,13 +80,30 @@ impl Upload {
         self.size
     }
 
+    /// The same; `local` says whether its content is on this machine.
+    pub(super) fn local(mut self, local: bool) -> Self {
+        self.local = local;
+        self
+    }
+
+    /// Whether its content is on this machine, and doesn't come from elsewhere while it is sent.
+    pub(super) fn is_local(&self) -> bool {
+        self.local
+    }
+
     /// The content from its start.
     pub(super) async fn stream(&self) -> Result<ByteStream> {
         (self.open)().await
     }
 
+    /// When bytes of it moved last, if any did.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reports that the first `sent` bytes are on their way.
     pub(super) fn report(&self, sent: u64) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let before = self.reported.fetch_max(sent, Ordering::Relaxed);
         if sent > before {
             let (digest, total) = (self.digest, self.size);
@@ -115,6 +135,8 @@ pub(super) struct Outgoing<'a> {
 /// An answer: its head, and the body still to be read.
 pub(super) struct Answer {
     response: reqwest::Response,
+    /// What was read of the body to see what it is about.
+    kept: Bytes,
     /// What kind of place the registry is on whose behalf was asked.
     class: Class,
     stall: Duration,
@@ -200,18 +222,28 @@ impl Answer {
         Ok(all.freeze())
     }
 
-    /// At most the first `limit` bytes of the body; what can't be read is left out.
-    pub(super) async fn start(self, limit: usize) -> Bytes {
-        let mut all = BytesMut::new();
-        let mut stream = self.stream(String::new());
-        while let Some(Ok(bytes)) = stream.next().await {
+    /// Reads at most the first `limit` bytes of the body and keeps them; what can't be read is left out. Only the
+    /// body of an answer that nobody reads otherwise is for this.
+    pub(super) async fn keep_start(&mut self, limit: usize) {
+        let mut all = BytesMut::from(&*self.kept);
+        while all.len() < limit
+            && let Ok(Ok(Some(bytes))) = tokio::time::timeout(self.stall, self.response.chunk()).await
+        {
             all.extend_from_slice(&bytes);
-            if all.len() >= limit {
-                all.truncate(limit);
-                break;
-            }
         }
-        all.freeze()
+        all.truncate(limit);
+        self.kept = all.freeze();
+    }
+
+    /// What [`Answer::keep_start`] kept.
+    pub(super) fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// At most the first `limit` bytes of the body; what can't be read is left out.
+    pub(super) async fn start(mut self, limit: usize) -> Bytes {
+        self.keep_start(limit).await;
+        self.kept
     }
 }
 
@@ -338,7 +370,7 @@ impl Transport {
                 _ => {
                     let class = self.clients.class(&base.url);
                     let (stall, clients) = (self.deadlines.stall, Arc::clone(&self.clients));
-                    return Ok(Answer { response, class, stall, clients });
+                    return Ok(Answer { response, kept: Bytes::new(), class, stall, clients });
                 }
             }
         }

@@ -94,6 +94,10 @@ impl Target for Archive {
         Naming::AtEnd
     }
 
+    fn keeps_referrers(&self) -> bool {
+        self.format == Format::Oci
+    }
+
     fn tag<'a>(&'a self, _name: &'a ImageName, _root: &'a Blob, _tag: &'a Tag) -> BoxFuture<'a, Result<()>> {
         Box::pin(async { Ok(()) })
     }
