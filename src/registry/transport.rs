@@ -281,6 +281,7 @@ impl Reading {
                 Some(Err(broken.failure.error))
             }
             Err(_) => {
+                self.clients.force_http1(&self.url);
                 let why = format!("next to nothing came for {:?}", self.stall);
                 Some(Err(Error::new(Kind::Unavailable, &self.what, why).at(shown(&self.url))))
             }
@@ -435,6 +436,8 @@ impl Transport {
                 Err(_) => {
                     let now = moved.load(Ordering::Relaxed);
                     if now == seen {
+                        // In HTTP/2 a stream that stands can hold up all others of its connection.
+                        self.clients.force_http1(url);
                         let why = format!("no answer for {patience:?}");
                         return Err(Failure::broken(
                             Error::new(Kind::Unavailable, out.what, why).at(shown(url)),
