@@ -122,7 +122,10 @@ pub(super) fn is_internal(url: &Url) -> bool {
 /// no business to send us.
 pub(super) fn lead(base: &Url, location: &str, class: Class) -> Result<Url> {
     let refuse = |why: String| Err(Error::new(Kind::Refused, "follow a location", why).at(shown(base)));
-    let mut next = match base.join(location) {
+    // Some write the host without a scheme.
+    let bare = location.strip_prefix(base.authority()).is_some_and(|path| path.starts_with('/'));
+    let location = if bare { format!("//{location}") } else { location.to_owned() };
+    let mut next = match base.join(&location) {
         Ok(next) => next,
         Err(error) => return refuse(error.to_string()),
     };
@@ -181,6 +184,7 @@ mod tests {
             ("/u/1?_state=a%2Fb%3D&x=+", "https://r.io:5000/u/1?_state=a%2Fb%3D&x=+"),
             ("1?s=2", "https://r.io:5000/v2/a/blobs/uploads/1?s=2"),
             ("https://other.io/u", "https://other.io/u"),
+            ("r.io:5000/u?s=2", "https://r.io:5000/u?s=2"),
             ("http://r.io/u", "https://r.io:5000/u"),
         ] {
             assert_eq!(follow(&base, location).unwrap().as_str(), expected);
