@@ -82,7 +82,7 @@ fn integration_make_live_says_what_a_registry_can_do() {
     assert!(said.contains("| registry | push | again | pull | move | crane |"), "{said}");
     let row = said.lines().find(|l| l.starts_with(&format!("| {host} |"))).unwrap();
     assert_eq!(row.matches("yes, ").count(), 5, "{row}");
-    assert!(row.contains("(0 put, 0 mounted, "), "nothing in the second push: {row}");
+    assert!(row.contains(" requests: 0 put, 0 mounted, "), "nothing in the second push: {row}");
     let tags = sandbox.run(&format!("crane ls {host}/me/live")).ok();
     assert_eq!(tags.lines(), ["gimg-live", "gimg-live-2", "gimg-live-derived"]);
     // Without credentials: the row says so, and so does the exit code.
