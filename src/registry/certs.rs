@@ -162,7 +162,8 @@ impl Certs {
     /// # Errors
     /// A certificate without its key or the other way round; a file that isn't what its name says.
     pub(super) fn of_host(&self, dir: &Path) -> Result<ForHost> {
-        let fail = |path: &Path, why: String| Error::new(Kind::Usage, "read certificates", why).at(path.display());
+        let fail =
+            |path: &Path, why: String| Error::new(Kind::Usage, "read certificates", why).at(path.display());
         let of_kind = |kind: &'static str| {
             let found = files(dir, |path| path.extension().is_some_and(|e| e == kind));
             found.map_err(|e| Error::io("read certificates", dir, &e))

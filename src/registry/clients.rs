@@ -123,9 +123,8 @@ impl Clients {
             reach: if own || proxy.is_some() { Reach::Own } else { Reach::From(from) },
             proxy: proxy.map(|p| p.url().map(Url::to_string)).transpose()?,
             certs: if plain { None } else { self.dir(url) },
-            alone: Some(origin(url)).filter(|origin| {
-                self.alone.lock().unwrap_or_else(PoisonError::into_inner).contains(origin)
-            }),
+            alone: Some(origin(url))
+                .filter(|origin| self.alone.lock().unwrap_or_else(PoisonError::into_inner).contains(origin)),
         };
         let alone = key.alone.is_some();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);

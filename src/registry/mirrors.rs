@@ -54,7 +54,11 @@ impl Registry {
     }
 
     /// A blob, from the first place that has it.
-    pub(super) async fn blob_somewhere(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
+    pub(super) async fn blob_somewhere(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<ByteStream> {
         let digest = Some(descriptor.digest);
         let reference = Reference { repository: repository.clone(), tag: None, digest };
         for place in self.0.rules.places(&reference)? {
@@ -68,7 +72,11 @@ impl Registry {
             }
         }
         // The last place is no mirror.
-        Err(Error::new(Kind::Internal, format!("get blob {}", descriptor.digest), "there is no place to get it from"))
+        Err(Error::new(
+            Kind::Internal,
+            format!("get blob {}", descriptor.digest),
+            "there is no place to get it from",
+        ))
     }
 
     /// The whole blob of a mirror, its digest checked: what was handed on can't be taken back.
@@ -99,7 +107,8 @@ impl Registry {
         if error.to_string().contains("not found") && error.kind() == Kind::Refused {
             self.0.observer.on(Event::Detail(format!("not on the mirror {mirror}: {error}")));
         } else if self.0.failed_mirrors.add(mirror) {
-            let text = format!("the mirror {mirror} is not used any more, what it has comes from upstream: {error}");
+            let text =
+                format!("the mirror {mirror} is not used any more, what it has comes from upstream: {error}");
             self.0.observer.on(Event::Warning(text));
         }
     }

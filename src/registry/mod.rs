@@ -361,7 +361,9 @@ impl Inner {
         let insecure = insecure || self.rules.insecure(name);
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = hosts.entry((registry.clone(), insecure));
-        Arc::clone(host.or_insert_with(|| Arc::new(Host { insecure, pace: self.pace(registry), ..Host::default() })))
+        Arc::clone(
+            host.or_insert_with(|| Arc::new(Host { insecure, pace: self.pace(registry), ..Host::default() })),
+        )
     }
 }
 

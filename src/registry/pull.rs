@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE,
+};
 
 use crate::content::{BoxFuture, ByteStream, Source, bytes_stream, verified};
 use crate::error::{Error, Kind, Result};
@@ -123,7 +125,11 @@ impl Registry {
     }
 
     /// A blob of this very repository, as it comes, from a single request.
-    pub(super) async fn blob_once(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
+    pub(super) async fn blob_once(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<ByteStream> {
         let call = blob_call(repository, descriptor);
         let answer = self.try_once(&call).await.map_err(|failure| failure.error)?;
         match answer.status() {

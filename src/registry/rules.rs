@@ -117,7 +117,11 @@ impl Rules {
         for path in own.into_iter().chain([PathBuf::from("/etc/containers/registries.conf")]) {
             match read(&path) {
                 Ok(text) => return Rules::parse(&text, &path),
-                Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                    ) => {}
                 Err(e) => return Err(Error::io("read registries.conf", &path, &e)),
             }
         }
@@ -132,7 +136,8 @@ impl Rules {
         let bad = |why: String| Error::new(Kind::Input, "read registries.conf", why).at(path.display());
         let file: File = toml::from_str(text).map_err(|e| {
             let before = &text[..e.span().map_or(0, |span| span.start).min(text.len())];
-            let (line, last) = (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default());
+            let (line, last) =
+                (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default());
             let place = format!("{}:{line}:{}", path.display(), last.chars().count() + 1);
             bad(e.message().replace('\n', ", ")).at(place)
         })?;
@@ -183,7 +188,8 @@ impl Rules {
         let by = if reference.digest.is_some() { By::Digest } else { By::Tag };
         let mut places = Vec::new();
         for mirror in rule.mirrors.iter().filter(|m| m.by == By::All || m.by == by) {
-            places.push(Place { repository: moved(&mirror.location)?, mirror: Some(mirror.location.clone()) });
+            places
+                .push(Place { repository: moved(&mirror.location)?, mirror: Some(mirror.location.clone()) });
         }
         let repository = rule.location.as_deref().map_or_else(|| Ok(reference.repository.clone()), moved)?;
         places.push(Place { repository, mirror: None });
@@ -315,7 +321,8 @@ mod tests {
         let digest = format!("@sha256:{}", "a".repeat(64));
         let hub = ["mirror.test:5000/hub/library/alpine", "docker.io/library/alpine"];
         assert_eq!(places("alpine:3"), hub);
-        let by_digest = ["mirror.test:5000/hub/library/alpine", "cache.test/library/alpine", "docker.io/library/alpine"];
+        let by_digest =
+            ["mirror.test:5000/hub/library/alpine", "cache.test/library/alpine", "docker.io/library/alpine"];
         assert_eq!(places(&format!("alpine{digest}")), by_digest);
         assert_eq!(places("r.io/team/app"), ["other.io/x/y/app"]);
         assert_eq!(places("r.io/teams/app"), ["r.io/teams/app"]);
@@ -352,7 +359,10 @@ mod tests {
             ("[[registry]]\nlocation = \"https://a.io\"", "no scheme"),
             ("[[registry]]\nlocation = \"a b\"", "isn't a registry"),
             ("[[registry]]\nprefix = \"*.\"", "a prefix with * is a host"),
-            ("[[registry]]\nlocation = \"a.io\"\n[[registry.mirror]]\nlocation = \"b.io\"\npull-from-mirror = \"never\"", "not \"never\""),
+            (
+                "[[registry]]\nlocation = \"a.io\"\n[[registry.mirror]]\nlocation = \"b.io\"\npull-from-mirror = \"never\"",
+                "not \"never\"",
+            ),
         ] {
             let error = rules(text).unwrap_err();
             assert_eq!(error.kind(), Kind::Input);

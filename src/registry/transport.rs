@@ -456,7 +456,9 @@ impl Transport {
 }
 
 /// The pieces of `inner`, cut up: one counts as moved when the connection asks for it, however large it is.
-fn small(inner: impl Stream<Item = Result<Bytes>> + Send + 'static) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+fn small(
+    inner: impl Stream<Item = Result<Bytes>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     inner.flat_map(|piece| {
         let mut rest = piece.map_err(Some);
         stream::iter(std::iter::from_fn(move || match &mut rest {

@@ -71,7 +71,11 @@ async fn connections_that_say_goodbye_are_replaced() {
 #[tokio::test]
 async fn a_host_whose_http2_keeps_failing_is_spoken_to_in_http1() {
     let (client, asked) = pushed(|asked| {
-        if asked.http2 && asked.method == "PUT" { Then::Reset(h2::Reason::INTERNAL_ERROR) } else { Then::Pass }
+        if asked.http2 && asked.method == "PUT" {
+            Then::Reset(h2::Reason::INTERNAL_ERROR)
+        } else {
+            Then::Pass
+        }
     })
     .await;
     let puts: Vec<_> = asked.iter().filter(|a| a.method == "PUT").collect();
@@ -84,7 +88,11 @@ async fn a_host_whose_http2_keeps_failing_is_spoken_to_in_http1() {
 #[tokio::test]
 async fn a_misdirected_request_goes_over_another_connection() {
     let (client, asked) = pushed(|asked| {
-        if asked.http2 && asked.method != "GET" { Then::Answer(421, Vec::new(), String::new()) } else { Then::Pass }
+        if asked.http2 && asked.method != "GET" {
+            Then::Answer(421, Vec::new(), String::new())
+        } else {
+            Then::Pass
+        }
     })
     .await;
     assert!(asked.iter().any(|a| a.http2) && asked.iter().any(|a| !a.http2));

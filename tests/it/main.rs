@@ -37,6 +37,7 @@ mod kills;
 mod kodata;
 mod kube;
 mod lists;
+mod load;
 mod lock;
 mod login;
 mod mirrors;

@@ -49,9 +49,20 @@ impl World {
             "[[registry]]\nlocation = \"registry.test:{upstream}\"\n[[registry.mirror]]\nlocation = \"mirror.test:{mirror}/cache\"\n{more}"
         );
         let names = Fixed::new(&[("registry.test", PUBLIC), ("mirror.test", PUBLIC)]);
-        let keychain = Keychain::single(&format!("registry.test:{upstream}").parse().unwrap(), "user", Secret::new("secret"));
+        let keychain = Keychain::single(
+            &format!("registry.test:{upstream}").parse().unwrap(),
+            "user",
+            Secret::new("secret"),
+        );
         let deadlines = short();
-        Client::of(Options { ca: Some(ca()), names, keychain, deadlines, rules: rules(&text), ..Options::default() })
+        Client::of(Options {
+            ca: Some(ca()),
+            names,
+            keychain,
+            deadlines,
+            rules: rules(&text),
+            ..Options::default()
+        })
     }
 
     /// Everything is pulled, and right.
@@ -123,7 +134,8 @@ async fn wrong_content_of_a_mirror_never_gets_through() {
         let sizes = [(3_000_000, layer(1, 3_000_000)), (10_000, layer(2, 10_000))];
         let digests = sizes.map(|(size, blob)| (size, blob.descriptor.digest.to_string()));
         let world = World::new(move |asked| {
-            let size = digests.iter().find(|(_, digest)| asked.target.ends_with(digest)).map(|(size, _)| *size);
+            let size =
+                digests.iter().find(|(_, digest)| asked.target.ends_with(digest)).map(|(size, _)| *size);
             match size {
                 Some(size) if part == size.to_string() => Then::Answer(200, Vec::new(), "x".repeat(size)),
                 Some(size) if part == "cut" => Then::Answer(200, Vec::new(), "x".repeat(size / 2)),
@@ -155,7 +167,10 @@ async fn mirrors_for_digests_or_tags_get_only_those() {
 async fn a_location_is_where_a_name_is_pulled_from() {
     let world = World::new(|_| Then::Pass).await;
     let names = Fixed::new(&[("mirror.test", PUBLIC)]);
-    let text = format!("[[registry]]\nprefix = \"far.test/team\"\nlocation = \"mirror.test:{}/cache/team\"", world.mirror.port);
+    let text = format!(
+        "[[registry]]\nprefix = \"far.test/team\"\nlocation = \"mirror.test:{}/cache/team\"",
+        world.mirror.port
+    );
     let client = Client::of(Options { ca: Some(ca()), names, rules: rules(&text), ..Options::default() });
     client.resolve("far.test/team/app:v1").await.unwrap();
     // Pushing goes to the name itself.
@@ -193,7 +208,10 @@ fn the_command_line_reads_registries_conf() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(Client::new().push(&manifest)).unwrap();
     let host = here.host();
-    let text = format!("[[registry]]\nlocation = \"{host}\"\n[[registry.mirror]]\nlocation = \"{}\"\n", there.host());
+    let text = format!(
+        "[[registry]]\nlocation = \"{host}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        there.host()
+    );
     let sandbox = Sandbox::new().cd("home").file(".config/containers/registries.conf", &text).cd("src");
     let ran = sandbox.run(&format!("gimg lock --base {host}/a:v1"));
     // It was found on the mirror, and is no image of a program: that isn't asked here.
@@ -204,5 +222,7 @@ fn the_command_line_reads_registries_conf() {
     let sandbox = sandbox.env("CONTAINERS_REGISTRIES_CONF", bad.to_str().unwrap());
     sandbox.run(&format!("gimg lock --base {host}/b:v1")).fails(3, &["bad.conf:2:12"]);
     let sandbox = sandbox.env("CONTAINERS_REGISTRIES_CONF", "/nowhere.conf");
-    sandbox.run(&format!("gimg lock --base {host}/b:v1")).fails(9, &["read CONTAINERS_REGISTRIES_CONF", "/nowhere.conf"]);
+    sandbox
+        .run(&format!("gimg lock --base {host}/b:v1"))
+        .fails(9, &["read CONTAINERS_REGISTRIES_CONF", "/nowhere.conf"]);
 }

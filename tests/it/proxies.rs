@@ -44,15 +44,24 @@ async fn a_push_goes_through_the_proxy_and_names_are_its_business() {
     client.holds(&format!("{name}/a:v1"), &graph).await;
     assert!(proxy.asked().iter().all(|line| *line == format!("CONNECT {name}")), "{:?}", proxy.asked());
     let heads = proxy.heads.lock().unwrap().join("");
-    assert!(heads.contains(&format!("roxy-authorization: {BASIC}").to_lowercase()) || heads.contains(BASIC), "{heads}");
+    assert!(
+        heads.contains(&format!("roxy-authorization: {BASIC}").to_lowercase()) || heads.contains(BASIC),
+        "{heads}"
+    );
     // Inside the tunnel nothing is said to the registry.
     assert!(registry.asked().iter().all(|a| !a.headers.contains_key("proxy-authorization")));
     // Plain http goes through the other one.
     let port = store.host().rsplit(':').next().unwrap().to_owned();
     let insecure = Insecure::All;
-    let plain = Client::of(Options { insecure, ..options(&[("http_proxy", url)], &[("registry.test", PUBLIC)]) });
+    let plain =
+        Client::of(Options { insecure, ..options(&[("http_proxy", url)], &[("registry.test", PUBLIC)]) });
     plain.resolve(&format!("registry.test:{port}/a:v1")).await.unwrap();
-    assert!(proxy.asked().iter().any(|line| line.contains(&format!("GET http://registry.test:{port}/v2/a/manifests/v1"))));
+    assert!(
+        proxy
+            .asked()
+            .iter()
+            .any(|line| line.contains(&format!("GET http://registry.test:{port}/v2/a/manifests/v1")))
+    );
 }
 
 #[tokio::test]
@@ -89,7 +98,8 @@ async fn what_goes_past_the_proxy_is_still_guarded() {
     let env = [("HTTPS_PROXY", format!("127.0.0.1:{}", proxy.port)), ("NO_PROXY", "sink.test".to_owned())];
     for repository in ["a", "b"] {
         let client = Client::of(options(&env, &[("sink.test", "127.0.0.1")]));
-        let error = client.resolve(&format!("registry.test:{}/{repository}:v1", registry.port)).await.unwrap_err();
+        let error =
+            client.resolve(&format!("registry.test:{}/{repository}:v1", registry.port)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Refused, "{error}");
         assert!(error.to_string().contains("internal address"), "{error}");
     }
@@ -103,8 +113,20 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
     let registry = Front::start(Speaks::default(), &store.host(), |_| Then::Pass);
     let name = format!("registry.test:{}", registry.port);
     for (status, user, words, hint, tries) in [
-        ("407 Proxy Authentication Required", "", "wants a user name and password", Some("HTTPS_PROXY: http://USER"), 1),
-        ("407 Proxy Authentication Required", USER, "refuses its user name and password", Some("HTTPS_PROXY"), 1),
+        (
+            "407 Proxy Authentication Required",
+            "",
+            "wants a user name and password",
+            Some("HTTPS_PROXY: http://USER"),
+            1,
+        ),
+        (
+            "407 Proxy Authentication Required",
+            USER,
+            "refuses its user name and password",
+            Some("HTTPS_PROXY"),
+            1,
+        ),
         ("503 Service Unavailable", USER, "doesn't connect to registry.test", None, 5),
     ] {
         let proxy = Proxy::start(move |_| Through::Refuse(status));
@@ -122,7 +144,8 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
         let env = [("HTTP_PROXY", format!("http://{user}127.0.0.1:{}", proxy.port))];
         let names = [("registry.test", PUBLIC)];
         let client = Client::of(Options { insecure: Insecure::All, ..options(&env, &names) });
-        let error = client.resolve(&format!("registry.test:{}/a:v1", Sink::start().port())).await.unwrap_err();
+        let error =
+            client.resolve(&format!("registry.test:{}/a:v1", Sink::start().port())).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable, "{error}");
         no_secret(&error, &client);
     }
@@ -130,7 +153,10 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
     let env = [("https_proxy", format!("http://{USER}127.0.0.1:1"))];
     let client = Client::of(options(&env, &[]));
     let error = client.resolve(&format!("{name}/a:v1")).await.unwrap_err();
-    assert!(error.to_string().contains("can't connect through the proxy 127.0.0.1:1 (https_proxy)"), "{error}");
+    assert!(
+        error.to_string().contains("can't connect through the proxy 127.0.0.1:1 (https_proxy)"),
+        "{error}"
+    );
     no_secret(&error, &client);
 }
 
@@ -140,9 +166,12 @@ async fn a_proxy_that_dies_during_an_upload_is_asked_again() {
         let store = TestRegistry::start();
         let registry = Front::start(Speaks::default(), &store.host(), |_| Then::Pass);
         let once = AtomicBool::new(false);
-        let proxy = Proxy::start(move |_| {
-            if once.swap(true, Ordering::SeqCst) { Through::Pass } else { Through::Die(bytes) }
-        });
+        let proxy =
+            Proxy::start(
+                move |_| {
+                    if once.swap(true, Ordering::SeqCst) { Through::Pass } else { Through::Die(bytes) }
+                },
+            );
         let env = [("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port))];
         let client = Client::of(options(&env, &[]));
         let graph = single(&format!("registry.test:{}/a", registry.port), &["v1"], &[layer(1, 300_000)]);
@@ -156,13 +185,16 @@ async fn a_proxy_that_dies_during_an_upload_is_asked_again() {
 #[test]
 fn the_command_line_takes_proxies_from_its_environment() {
     let proxy = Proxy::start(|_| Through::Refuse("407 Proxy Authentication Required"));
-    let sandbox = Sandbox::new().without("NO_PROXY").env("HTTPS_PROXY", &format!("http://{USER}127.0.0.1:{}", proxy.port));
+    let sandbox = Sandbox::new()
+        .without("NO_PROXY")
+        .env("HTTPS_PROXY", &format!("http://{USER}127.0.0.1:{}", proxy.port));
     let ran = sandbox.run("gimg lock --base registry.test/a:v1 -v");
     assert_eq!(ran.code, 7, "{}", ran.stderr);
     assert!(ran.stderr.contains("refuses its user name and password"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("hunter") && !ran.stderr.contains("bWU6"), "{}", ran.stderr);
     assert_eq!(proxy.asked(), ["CONNECT registry.test:443"]);
     let sandbox = sandbox.env("HTTPS_PROXY", "socks5://me:hunter2@127.0.0.1:1");
-    let ran = sandbox.run("gimg lock --base registry.test/a:v1").fails(2, &["read HTTPS_PROXY: SOCKS proxies"]);
+    let ran =
+        sandbox.run("gimg lock --base registry.test/a:v1").fails(2, &["read HTTPS_PROXY: SOCKS proxies"]);
     assert!(!ran.stderr.contains("hunter"), "{}", ran.stderr);
 }
