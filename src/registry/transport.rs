@@ -274,7 +274,7 @@ impl Reading {
                 Some(Ok(bytes))
             }
             Ok(Some(Err(error))) => {
-                let broken = broken(&self.what, &self.url, None, error);
+                let broken = broken(&self.what, &self.url, None, false, error);
                 if broken.http2 {
                     self.clients.http2_failed(&self.url);
                 }
@@ -353,7 +353,7 @@ impl Transport {
             // Known when the registry has been reached once, so before it can send us anywhere.
             let class = self.clients.class(&base.url);
             let chosen = self.clients.choose(url, own, class, base.checks(url));
-            let chosen = chosen.map_err(|e| e.within(out.what).at(shown(url)))?;
+            let chosen = chosen.map_err(|e| e.within(out.what))?;
             let response = self.hop(&chosen, out, url, headers.clone()).await?;
             match (response.status().as_u16(), chosen.proxy) {
                 // A connection that was made for another host of the same server (RFC 9110, 15.5.20).
@@ -418,7 +418,12 @@ impl Transport {
             match tokio::time::timeout(patience, &mut answer).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => {
-                    let broken = broken(out.what, url, chosen.proxy, error);
+                    // Which of the client's servers wanted its certificate shows when it has one server only.
+                    let wanted = chosen.wanted.was();
+                    if wanted && !chosen.alone {
+                        self.clients.set_alone(url);
+                    }
+                    let broken = broken(out.what, url, chosen.proxy, wanted && chosen.alone, error);
                     if broken.http2 {
                         self.clients.http2_failed(url);
                     }
@@ -442,6 +447,20 @@ impl Transport {
     }
 }
 
+/// The pieces of `inner`, cut up: one counts as moved when the connection asks for it, however large it is.
+fn small(
+    inner: impl Stream<Item = Result<Bytes>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    inner.flat_map(|piece| {
+        let mut rest = piece.map_err(Some);
+        stream::iter(std::iter::from_fn(move || match &mut rest {
+            Ok(bytes) if bytes.is_empty() => None,
+            Ok(bytes) => Some(Ok(bytes.split_to(PIECE.min(bytes.len())))),
+            Err(error) => error.take().map(Err),
+        }))
+    })
+}
+
 /// `bytes` as a stream whose progress is counted in `moved`.
 fn pieces(
     bytes: Bytes,
@@ -461,7 +480,7 @@ fn counted(
     moved: Arc<AtomicU64>,
     failed: Arc<Mutex<Option<Error>>>,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    held_back(stream).map(move |piece| match piece {
+    small(held_back(stream)).map(move |piece| match piece {
         Ok(bytes) => {
             let sent = moved.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
             upload.report(sent.min(upload.size));

@@ -16,6 +16,7 @@
 mod blobs;
 mod dir;
 mod lock;
+mod own;
 mod scratch;
 mod source;
 #[cfg(test)]

@@ -406,7 +406,7 @@ fn attaches_for_another_test() {
     let [host, store, from, to] = words.as_slice() else { panic!("{order}") };
     let locks = (*store != "-").then(|| {
         let observer = Arc::new(gimg::event::Silent);
-        Arc::new(Store::at(Path::new(store).to_owned(), u64::MAX, observer)) as Arc<dyn gimg::content::Locks>
+        Arc::new(Store::at(Path::new(store).to_owned(), 1 << 30, observer)) as Arc<dyn gimg::content::Locks>
     });
     let client = Client::of(Options { locks, ..Options::default() });
     let graph = single(&format!("{host}/team/app"), &["v1"], &[layer(1, 10)]);

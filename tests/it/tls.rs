@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use gimg::error::{Error, Kind};
 use gimg::event::Event;
-use gimg::oci::Digest;
 use gimg::registry::{Deadlines, Insecure, Options};
 
 use crate::support::Sandbox;
@@ -30,8 +29,9 @@ async fn refused(speaks: Speaks) -> (Error, Front) {
     let client = Client::of(options());
     let error = client.resolve(&format!("registry.test:{}/a:v1", server.port)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");
-    // Another try would not help.
-    assert_eq!(client.heard.count(|e| matches!(e, Event::Retry { .. })), 0, "{error}");
+    // Another try would not help; that a client certificate is missing shows too late to be sure.
+    let sure = !error.to_string().contains("client certificate");
+    assert!(!sure || client.heard.count(|e| matches!(e, Event::Retry { .. })) == 0, "{error}");
     (error, server)
 }
 
@@ -178,7 +178,7 @@ async fn incomplete_and_broken_certificates_are_named() {
         let dir = certs_d(&name, files);
         let client = Client::of(Options { certs_d: vec![dir.path().to_owned()], ..options() });
         let error = client.resolve(&format!("{name}/a:v1")).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Input, "{error}");
+        assert_eq!(error.kind(), Kind::Usage, "{error}");
         assert!(error.to_string().contains(words), "{error}");
         assert!(error.to_string().contains(dir.path().to_str().unwrap()), "{error}");
     }
@@ -216,6 +216,5 @@ fn the_command_line_finds_certificates_by_the_environment() {
     reached(&sandbox);
     std::fs::copy(file("client.key"), own.join("me.key")).unwrap();
     lock(&sandbox)
-        .fails(3, &["its certificate is missing", "hint: a client certificate is NAME.cert with NAME.key"]);
-    let _ = Digest::of(b"");
+        .fails(2, &["its certificate is missing", "hint: a client certificate is NAME.cert with NAME.key"]);
 }
