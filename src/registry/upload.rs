@@ -269,7 +269,7 @@ impl Job<'_> {
     }
 
     /// Whether a refusal means that the registry doesn't know the session (any more). GHCR says BLOB_UNKNOWN to a PUT
-    /// that is repeated after its commit took long.
+    /// that is repeated because its commit took long.
     pub(super) fn dead(&self, refusal: &Refusal) -> bool {
         let codes = ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UNKNOWN"];
         refusal.status == 416 || codes.iter().any(|code| refusal.has_code(code))
