@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::content::{BoxFuture, Locks};
 use crate::error::{Error, Kind, Result};
 use crate::oci::Digest;
 use crate::store::dir::{Dir, of_file};
@@ -44,6 +45,12 @@ impl Store {
                 None
             }
         }
+    }
+}
+
+impl Locks for Store {
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Box<dyn Send>>> {
+        Box::pin(async move { self.lock(key).await.map(|lock| Box::new(lock) as Box<dyn Send>) })
     }
 }
 

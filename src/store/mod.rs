@@ -16,6 +16,7 @@
 mod blobs;
 mod dir;
 mod lock;
+mod own;
 mod scratch;
 mod source;
 #[cfg(test)]
@@ -39,7 +40,8 @@ use dir::Dir;
 
 /// The cache of a user, or that there is none.
 ///
-/// Nothing is touched before it is used for the first time.
+/// Nothing is touched before it is used for the first time. Cheap to clone.
+#[derive(Clone)]
 pub struct Store(Arc<Shared>);
 
 /// Where the cache is.

@@ -10,7 +10,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("attest", &["binary", "image", "oci"]),
     ("base", &["image", "oci"]),
     ("binary", &["oci"]),
-    ("cli", &["base", "event", "oci", "ops", "plan", "registry", "settings", "store", "ui"]),
+    (
+        "cli",
+        &["base", "content", "event", "oci", "ops", "plan", "process", "registry", "settings", "store", "ui"],
+    ),
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
     ("fs", &["image"]),
@@ -37,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ui", &["event", "oci", "report"]),
 ];
 
-fn sources(dir: &str) -> Vec<PathBuf> {
+pub(crate) fn sources(dir: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![root().join(dir)];
     while let Some(dir) = open.pop() {
@@ -61,7 +64,7 @@ fn module_of(path: &Path) -> String {
 }
 
 /// The text without its `#[cfg(test)]` tail.
-fn production(path: &Path) -> String {
+pub(crate) fn production(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned()
 }
@@ -219,7 +222,8 @@ fn the_environment_document_is_fresh() {
     text.push_str(
         "| `CONTAINERD_ADDRESS`, `CONTAINERD_NAMESPACE` | read by containerd's `ctr`, which gimg runs |\n",
     );
-    text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | proxies; never used for this machine |\n");
+    text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case | proxies; never used for this machine; [registries.md](registries.md) |\n");
+    text.push_str("| `CONTAINERS_REGISTRIES_CONF` | the `registries.conf` to read: mirrors, insecure and blocked registries; [registries.md](registries.md) |\n");
     fresh("docs/env.md", &text);
 }
 
@@ -259,7 +263,7 @@ fn section(text: &mut String, title: &str, schema: &serde_json::Value) {
 }
 
 /// The file must say `text`; `GIMG_BLESS=1` makes it so.
-fn fresh(name: &str, text: &str) {
+pub(crate) fn fresh(name: &str, text: &str) {
     let path = root().join(name);
     if std::env::var_os("GIMG_BLESS").is_some() {
         std::fs::write(&path, text).unwrap();

@@ -23,6 +23,9 @@ pub(crate) struct Config {
     pub(crate) token_field: &'static str,
     /// The token endpoint that challenges name, if not the registry's own.
     pub(crate) realm: Option<String>,
+    /// Whether requests under another name of this host are like those with a signed URL: they need no
+    /// authorization, and may not have one (as at S3).
+    pub(crate) signed: bool,
     /// Whether there is a referrers API.
     pub(crate) referrers: bool,
     /// Whether blobs can be mounted.
@@ -35,7 +38,7 @@ pub(crate) struct Config {
     pub(crate) max_body: usize,
     /// The largest manifest.
     pub(crate) max_manifest: usize,
-    /// The largest body of a PATCH; more gets 416, as at GHCR.
+    /// The largest body in an upload; more gets 416, as at GHCR.
     pub(crate) max_chunk: usize,
     /// Whether there is PATCH.
     pub(crate) patches: bool,
@@ -44,7 +47,7 @@ pub(crate) struct Config {
     /// The start of the state in every upload's location. It must come back byte for byte, so what the query
     /// encoder of some client writes otherwise (as `a%2Bb==`) shuts that client out.
     pub(crate) state: &'static str,
-    /// Whether what came of a PATCH that broke counts.
+    /// Whether what came of a PATCH or PUT that broke counts, as at distribution.
     pub(crate) keeps_partial: bool,
     /// For how many further requests a blob isn't seen.
     pub(crate) late_blobs: u64,
@@ -66,6 +69,7 @@ impl Default for Config {
             token_life: Some(300),
             token_field: "token",
             realm: None,
+            signed: false,
             referrers: true,
             mounts: true,
             digest_header: true,

@@ -63,7 +63,7 @@ impl State {
         self.digest_header(reply, digest)
     }
 
-    /// A PATCH to `path` broke after these bytes.
+    /// A PATCH or PUT to `path` broke after these bytes.
     pub(super) fn broken(&mut self, path: &str, bytes: &[u8]) {
         if self.config.keeps_partial
             && let Some((_, id)) = path.rsplit_once('/')
@@ -101,7 +101,7 @@ impl State {
             "PATCH" if !self.config.patches => {
                 return Reply::error(405, "UNSUPPORTED", "uploads in chunks are not supported");
             }
-            "PATCH" if request.body.len() > self.config.max_chunk => {
+            "PATCH" | "PUT" if request.body.len() > self.config.max_chunk => {
                 let reply = Reply::error(416, "BLOB_UPLOAD_INVALID", &too_large(self.config.max_chunk));
                 return reply.with("location", self.location(id)).with("range", range(size));
             }
@@ -136,7 +136,8 @@ impl State {
         let size = session.bytes.len();
         if method == "PATCH" && self.config.patch_stores {
             let bytes = session.bytes.clone();
-            let stored = self.store(repo, &sha256(&bytes), bytes);
+            let mut stored = self.store(repo, &sha256(&bytes), bytes);
+            stored.set("location", Some(self.location(id)));
             return stored.with("range", range(size));
         }
         if method == "PATCH" {
