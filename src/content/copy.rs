@@ -212,7 +212,8 @@ impl Copier {
             why = format!("{why}; {tag}: {}", error.why());
         }
         let kind = if kinds.iter().all(|k| *k == kind) { kind } else { Kind::Refused };
-        let what = format!("tag {} ({count} of {} tags)", self.target.describe(&graph.name), graph.tags.len());
+        let what =
+            format!("tag {} ({count} of {} tags)", self.target.describe(&graph.name), graph.tags.len());
         let error = Error::new(kind, what, format!("{why}; but the image is there: {there}"));
         Some(match first.hint_text() {
             Some(hint) => error.hint(hint),

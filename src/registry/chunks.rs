@@ -9,12 +9,12 @@ use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use crate::content::ByteStream;
 use crate::error::{Error, Kind, Result};
 use crate::event::Put;
+use crate::registry::To;
 use crate::registry::endpoint::with_digest;
 use crate::registry::failure::{Failure, Refusal};
 use crate::registry::sessions::Session;
 use crate::registry::transport::{Answer, Body};
 use crate::registry::upload::{Course, Job, limit};
-use crate::registry::To;
 
 /// The size of chunks, in bytes: the largest request that GHCR takes.
 const CHUNK: u64 = 4 * 1024 * 1024;
@@ -64,7 +64,11 @@ impl Content {
         while self.at < to {
             let piece = self.next(CHUNK.min(to - self.at)).await?;
             if piece.is_empty() {
-                return Err(Error::new(Kind::Integrity, "read a blob", "it is shorter than its descriptor says"));
+                return Err(Error::new(
+                    Kind::Integrity,
+                    "read a blob",
+                    "it is shorter than its descriptor says",
+                ));
             }
             self.go_on(self.at + piece.len() as u64);
         }
@@ -153,7 +157,8 @@ impl Job<'_> {
         let most = course.most.unwrap_or(MAX_CHUNK);
         // The last one may be short.
         if least > most && left > most {
-            let why = format!("the registry takes chunks of at least {least} bytes, but none of more than {most}");
+            let why =
+                format!("the registry takes chunks of at least {least} bytes, but none of more than {most}");
             return Err(Error::new(Kind::Refused, self.what("push"), why).into());
         }
         Ok(CHUNK.max(least).min(most))
@@ -241,7 +246,8 @@ impl Job<'_> {
                 }
                 Ok(answer) => {
                     let refusal = Refusal::read(answer).await;
-                    let ends_otherwise = refusal.has_code("DIGEST_INVALID") || matches!(refusal.status, 401 | 403);
+                    let ends_otherwise =
+                        refusal.has_code("DIGEST_INVALID") || matches!(refusal.status, 401 | 403);
                     let failure = self.refused(course, &call, refusal);
                     // ECR wants a part in this request: in the next session it gets one.
                     if empty && !ends_otherwise && !std::mem::replace(&mut course.ride, true) {

@@ -239,7 +239,12 @@ mod tests {
     }
 
     fn refusal(status: u16, body: &str) -> Refusal {
-        Refusal::from_parts(status, Some(Duration::from_secs(7)), body.as_bytes(), "https://r.io/v2/".to_owned())
+        Refusal::from_parts(
+            status,
+            Some(Duration::from_secs(7)),
+            body.as_bytes(),
+            "https://r.io/v2/".to_owned(),
+        )
     }
 
     /// An error as the specification writes it.
@@ -249,7 +254,8 @@ mod tests {
 
     #[test]
     fn registries_have_many_words_for_too_many_requests() {
-        let secondary = r#"{"message":"You have exceeded a secondary rate limit. Please wait a few minutes"}"#;
+        let secondary =
+            r#"{"message":"You have exceeded a secondary rate limit. Please wait a few minutes"}"#;
         let seconds = |n| Some(Duration::from_secs(n));
         for (status, body, asked) in [
             (429, String::new(), seconds(7)),
@@ -282,7 +288,11 @@ mod tests {
             (500, "<html>".to_owned(), yes),
             (503, String::new(), Some(Again::Yes(Some(Duration::from_secs(7))))),
             // More logins would make it worse.
-            (429, coded("TOOMANYREQUESTS", "too many failed login attempts for username or IP address", ""), no),
+            (
+                429,
+                coded("TOOMANYREQUESTS", "too many failed login attempts for username or IP address", ""),
+                no,
+            ),
         ] {
             let failure = refusal(status, &body).failure("push", &"r.io".parse().unwrap());
             assert_eq!(failure.again, again.unwrap_or(Again::No), "{status} {body}");
@@ -295,7 +305,8 @@ mod tests {
     #[test]
     fn digests_that_a_refusal_names_are_found() {
         let (a, b) = (oci::Digest::of(b"a"), oci::Digest::of(b"b"));
-        let body = coded("MANIFEST_BLOB_UNKNOWN", &format!("blob {a} unknown"), &format!("{b} sha256:é sha256:12"));
+        let body =
+            coded("MANIFEST_BLOB_UNKNOWN", &format!("blob {a} unknown"), &format!("{b} sha256:é sha256:12"));
         assert_eq!(refusal(400, &body).digests(), [a, b]);
     }
 }

@@ -1,7 +1,7 @@
 //! Manifests and tags on their way into a registry: found, put, healed, checked (distribution-spec, "Pushing manifests").
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
@@ -61,8 +61,8 @@ impl RegistryTarget {
     pub(super) async fn whole(&self, to: &Repository, root: Digest, tag: Option<&Tag>) -> Result<bool> {
         let names = tag.map(Tag::to_string).into_iter().chain([root.to_string()]);
         for name in names {
-            let found = self.find(to, &name, &format!("look for {to}@{root}")).await?;
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((to.clone(), name), found);
+            let found = self.look(to, &name, &format!("look for {to}@{root}")).await?;
+            self.see(to, name, found);
             if found == Found::Digest(root) {
                 return Ok(true);
             }
@@ -70,9 +70,44 @@ impl RegistryTarget {
         Ok(false)
     }
 
+    /// The digests of the manifest that a tag names and of those below it, asked once. None if the registry doesn't say:
+    /// whatever is asked next will.
+    pub(super) async fn named(&self, to: &Repository, tag: &Tag) -> Vec<Digest> {
+        let cell = {
+            let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(named.entry((to.clone(), tag.clone())).or_default())
+        };
+        let ask = || async {
+            let what = format!("look for {to}:{tag}");
+            let mut call = Call::new(Method::GET, to, format!("manifests/{tag}"), what);
+            (call.push, call.headers) = (true, accept());
+            let Ok(answer) = self.registry.try_once(&call).await else { return Vec::new() };
+            match answer.status() {
+                200 => {}
+                404 => {
+                    self.see(to, tag.to_string(), Found::Nothing);
+                    return Vec::new();
+                }
+                _ => return Vec::new(),
+            }
+            let Ok(bytes) = answer.read(&call.what, MAX_DOCUMENT).await else { return Vec::new() };
+            let digest = Digest::of(&bytes);
+            self.see(to, tag.to_string(), Found::Digest(digest));
+            let below = serde_json::from_slice::<References>(&bytes).map(|r| r.manifests).unwrap_or_default();
+            std::iter::once(digest).chain(below.into_iter().map(|d| d.digest)).collect()
+        };
+        cell.get_or_init(ask).await.clone()
+    }
+
+    /// Notes what was found.
+    fn see(&self, to: &Repository, name: String, found: Found) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((to.clone(), name), found);
+    }
+
     /// What `name`, a tag or digest, stands for: what was found a moment ago, or else is now.
     async fn look(&self, to: &Repository, name: &str, what: &str) -> Result<Found> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(to.clone(), name.to_owned()));
+        let seen =
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(to.clone(), name.to_owned()));
         match seen {
             Some(found) => Ok(found),
             None => self.find(to, name, what).await,
@@ -181,7 +216,11 @@ impl RegistryTarget {
                     self.rest(round, &what, "the registry doesn't show the tag yet").await;
                 }
                 Found::Nothing => {
-                    return Err(Error::new(Kind::Refused, what, "the registry took the tag but doesn't have it"));
+                    return Err(Error::new(
+                        Kind::Refused,
+                        what,
+                        "the registry took the tag but doesn't have it",
+                    ));
                 }
             }
         }
@@ -249,10 +288,14 @@ impl RegistryTarget {
             None => self.stored(to, name, what).await?,
         };
         match stored {
-            Found::Digest(stored) if stored == digest => Ok(answer.header("oci-subject").and_then(|v| v.parse().ok())),
-            Found::Digest(stored) => {
-                Err(Error::new(Kind::Integrity, what, format!("the registry stored {stored}, expected {digest}")))
+            Found::Digest(stored) if stored == digest => {
+                Ok(answer.header("oci-subject").and_then(|v| v.parse().ok()))
             }
+            Found::Digest(stored) => Err(Error::new(
+                Kind::Integrity,
+                what,
+                format!("the registry stored {stored}, expected {digest}"),
+            )),
             Found::Nothing | Found::Unclear => {
                 let why = format!("the registry answered {} but doesn't have it", answer.status());
                 Err(Error::new(Kind::Refused, what, why))
@@ -300,7 +343,8 @@ impl RegistryTarget {
             serde_json::from_slice(document).map_err(|e| Error::new(Kind::Internal, what, e))?;
         let all: Vec<Descriptor> = references.all().collect();
         let there = join_all(all.iter().map(|d| self.is_there(to, d))).await;
-        let mut lost: Vec<&Descriptor> = all.iter().zip(there).filter(|(_, there)| !there).map(|(d, _)| d).collect();
+        let mut lost: Vec<&Descriptor> =
+            all.iter().zip(there).filter(|(_, there)| !there).map(|(d, _)| d).collect();
         let missing = !lost.is_empty();
         if !missing && healing.round > 0 {
             let named = refusal.digests();
@@ -312,7 +356,10 @@ impl RegistryTarget {
         for descriptor in lost {
             let Some(blob) = self.known(to, descriptor.digest) else { continue };
             let digest = descriptor.digest;
-            self.registry.0.observer.on(Event::Detail(format!("{to} doesn't know {digest}: it is sent again")));
+            self.registry
+                .0
+                .observer
+                .on(Event::Detail(format!("{to} doesn't know {digest}: it is sent again")));
             if descriptor.media_type.is_manifest_or_index() {
                 let what = format!("push manifest {digest} to {to}");
                 let name = digest.to_string();
@@ -334,7 +381,8 @@ impl RegistryTarget {
     async fn is_there(&self, to: &Repository, descriptor: &Descriptor) -> bool {
         let digest = descriptor.digest;
         let kind = if descriptor.media_type.is_manifest_or_index() { "manifests" } else { "blobs" };
-        let mut call = Call::new(Method::HEAD, to, format!("{kind}/{digest}"), format!("look for {digest} in {to}"));
+        let mut call =
+            Call::new(Method::HEAD, to, format!("{kind}/{digest}"), format!("look for {digest} in {to}"));
         (call.push, call.headers) = (true, accept());
         !self.registry.try_once(&call).await.is_ok_and(|answer| answer.status() == 404)
     }

@@ -242,13 +242,15 @@ impl Registry {
         let Again::Yes(asked) = again else { return Err(error) };
         let delay = match tries.fail(&inner.policy, asked, busy, inner.chance.next()) {
             Next::Wait(delay) => delay,
-            Next::GiveUp if tries.failed > 1 => return Err(error.and(format!("{} times in a row", tries.failed))),
+            Next::GiveUp if tries.failed > 1 => {
+                return Err(error.and(format!("{} times in a row", tries.failed)));
+            }
             Next::GiveUp => return Err(error),
             Next::TooLong(asked) => {
                 let most = inner.policy.retry_after_cap;
-                return Err(error.and(format!(
-                    "and asks for a pause of {asked:?}; gimg waits for {most:?} at most"
-                )));
+                return Err(
+                    error.and(format!("and asks for a pause of {asked:?}; gimg waits for {most:?} at most"))
+                );
             }
         };
         let registry = &tries.registry;

@@ -138,13 +138,7 @@ impl Tries {
     }
 
     /// Counts a failure; what to do next. Waiting for the registry's sake (`busy`) is counted as the pause alone.
-    pub(super) fn fail(
-        &mut self,
-        policy: &Policy,
-        asked: Option<Duration>,
-        busy: bool,
-        chance: f64,
-    ) -> Next {
+    pub(super) fn fail(&mut self, policy: &Policy, asked: Option<Duration>, busy: bool, chance: f64) -> Next {
         self.failed += 1;
         if !busy {
             self.idle += self.since.elapsed();
@@ -251,9 +245,8 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_cap() {
         let policy = Policy { tries: 9, ..Policy::default() };
-        let millis = |chance| -> Vec<u128> {
-            (1..=8).map(|n| policy.backoff(n, chance).as_millis()).collect()
-        };
+        let millis =
+            |chance| -> Vec<u128> { (1..=8).map(|n| policy.backoff(n, chance).as_millis()).collect() };
         assert_eq!(millis(1.0), [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
         assert_eq!(millis(0.0), [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
         assert_eq!(policy.next(8, None, 1.0), Next::Wait(Duration::from_secs(30)));

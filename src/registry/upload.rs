@@ -270,7 +270,9 @@ impl Job<'_> {
 
     /// Whether a refusal means that the registry doesn't know the session (any more).
     pub(super) fn dead(&self, refusal: &Refusal) -> bool {
-        refusal.has_code("BLOB_UPLOAD_UNKNOWN") || refusal.has_code("BLOB_UPLOAD_INVALID") || refusal.status == 416
+        refusal.has_code("BLOB_UPLOAD_UNKNOWN")
+            || refusal.has_code("BLOB_UPLOAD_INVALID")
+            || refusal.status == 416
     }
 
     /// A refusal in a session: a new session may do if this one is dead, if the token ended meanwhile, or if the

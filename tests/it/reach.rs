@@ -33,8 +33,17 @@ fn challenge(realm: String) -> Then {
 
 /// Every way to name 127.0.0.1, or something as private, at this port.
 fn inward(port: u16) -> Vec<String> {
-    let hosts = ["127.0.0.1", "localhost", "sink.test", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "0.0.0.0"];
-    let more = ["169.254.169.254", "10.0.0.1", "192.168.0.1", "100.64.0.1", "[fd00::1]", "[fe80::1]", "2130706433"];
+    let hosts = [
+        "127.0.0.1",
+        "localhost",
+        "sink.test",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "0.0.0.0",
+    ];
+    let more =
+        ["169.254.169.254", "10.0.0.1", "192.168.0.1", "100.64.0.1", "[fd00::1]", "[fe80::1]", "2130706433"];
     hosts.iter().chain(&more).map(|host| format!("{host}:{port}")).collect()
 }
 
@@ -48,7 +57,8 @@ async fn a_public_registry_can_not_name_a_token_server_inside() {
         let name = format!("registry.test:{}", registry.port);
         let keychain = Keychain::single(&name.parse().unwrap(), "user", Secret::new("secret"));
         let ca = Some(ca());
-        let client = Client::of(Options { ca, keychain, names: Arc::clone(&names) as _, ..Options::default() });
+        let client =
+            Client::of(Options { ca, keychain, names: Arc::clone(&names) as _, ..Options::default() });
         let error = client.resolve(&format!("{name}/a:v1")).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Auth, "{host}: {error}");
         assert!(error.to_string().contains("internal address"), "{error}");
@@ -100,7 +110,8 @@ async fn a_registry_may_send_us_where_it_is_itself() {
     let store = TestRegistry::start();
     let graph = single(&format!("{}/a", store.host()), &["v1"], &[layer(1, 100)]);
     Client::new().push(&graph).await.unwrap();
-    let names = Fixed::new(&[("registry.test", PRIVATE), ("mirror.test", PRIVATE), ("sink.test", "127.0.0.1")]);
+    let names =
+        Fixed::new(&[("registry.test", PRIVATE), ("mirror.test", PRIVATE), ("sink.test", "127.0.0.1")]);
     let cdn = Front::start(Speaks::default(), &store.host(), |_| Then::Pass);
     let at = cdn.port;
     let registry = Front::start(Speaks::default(), "", move |asked| {
@@ -176,7 +187,13 @@ async fn credentials_do_not_come_back_with_a_redirect() {
     let client = Client::of(Options { ca: Some(ca()), keychain, names, ..Options::default() });
     client.resolve(&format!("{name}/a:v1")).await.unwrap_err();
     let asked = registry.asked();
-    let with = |target: &str| asked.iter().filter(|a| a.target == target).map(|a| a.headers.contains_key("authorization")).collect::<Vec<_>>();
+    let with = |target: &str| {
+        asked
+            .iter()
+            .filter(|a| a.target == target)
+            .map(|a| a.headers.contains_key("authorization"))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(with("/v2/a/manifests/v1"), [true]);
     assert_eq!(with("/v2/b/manifests/v1"), [false]);
 }
@@ -191,7 +208,9 @@ async fn redirects_end() {
     for (circle, words, most) in [(true, "in a circle", 3), (false, "more than 10", 12)] {
         let registry = Front::start(Speaks::default(), "", move |asked| match asked.target.as_str() {
             "/v2/" => Then::Answer(200, Vec::new(), String::new()),
-            target if circle => to(if target.ends_with("/x") { "/v2/a/manifests/v1" } else { "/v2/x" }.to_owned()),
+            target if circle => {
+                to(if target.ends_with("/x") { "/v2/a/manifests/v1" } else { "/v2/x" }.to_owned())
+            }
             _ => to(format!("/v2/hop/{}", asked.number)),
         });
         let client = client(&names);
@@ -224,12 +243,18 @@ async fn names_that_do_not_exist_fail_at_once_and_others_are_asked_again() {
     let patient = client(&names);
     let error = patient.resolve(&format!("{name}/a:v1")).await.unwrap_err();
     assert!(error.to_string().contains("not found"), "{error}");
-    assert_eq!((names.asked("registry.test"), patient.heard.count(|e| matches!(e, Event::Retry { .. }))), (3, 2));
+    assert_eq!(
+        (names.asked("registry.test"), patient.heard.count(|e| matches!(e, Event::Retry { .. }))),
+        (3, 2)
+    );
     let other = client(&names);
     let error = other.resolve("nowhere.test/a:v1").await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(error.to_string().contains("there is no host nowhere.test"), "{error}");
-    assert_eq!((names.asked("nowhere.test"), other.heard.count(|e| matches!(e, Event::Retry { .. }))), (1, 0));
+    assert_eq!(
+        (names.asked("nowhere.test"), other.heard.count(|e| matches!(e, Event::Retry { .. }))),
+        (1, 0)
+    );
     let dead = Fixed::failing(&[], std::iter::repeat_with(temporary).take(100).collect());
     let error = client(&dead).resolve(&format!("{name}/a:v1")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
@@ -271,20 +296,23 @@ async fn servers_that_stand_still_are_left_and_asked_again() {
     let http1 = || Speaks { alpn: &["http/1.1"], ..Speaks::default() };
     // More than the sockets' buffers hold: a server that doesn't read it is noticed before all is sent.
     let cases = [("GET", Speaks::default(), 10), ("PUT", Speaks::default(), 1 << 20), ("POST", http1(), 10)];
-    let cases = cases.into_iter().chain([("PUT", http1(), 32 << 20)]).map(|(method, speaks, size)| async move {
-        let store = TestRegistry::start();
-        let once = AtomicBool::new(false);
-        let registry = Front::start(speaks, &store.host(), move |asked| {
-            let hang = asked.method == method && asked.target != "/v2/" && !once.swap(true, Ordering::SeqCst);
-            if hang { Then::Hang } else { Then::Pass }
+    let cases =
+        cases.into_iter().chain([("PUT", http1(), 32 << 20)]).map(|(method, speaks, size)| async move {
+            let store = TestRegistry::start();
+            let once = AtomicBool::new(false);
+            let registry = Front::start(speaks, &store.host(), move |asked| {
+                let hang =
+                    asked.method == method && asked.target != "/v2/" && !once.swap(true, Ordering::SeqCst);
+                if hang { Then::Hang } else { Then::Pass }
+            });
+            let client = Client::of(Options { ca: Some(ca()), deadlines: short(), ..Options::default() });
+            let graph = single(&format!("{}/a", registry.host()), &["v1"], &[layer(1, size)]);
+            client.push(&graph).await.unwrap();
+            client.holds(&format!("{}/a:v1", registry.host()), &graph).await;
+            let stood =
+                |e: &Event| matches!(e, Event::Retry { why, .. } if why.contains("no answer for 900ms"));
+            assert_eq!(client.heard.count(stood), 1, "{method} {size}");
         });
-        let client = Client::of(Options { ca: Some(ca()), deadlines: short(), ..Options::default() });
-        let graph = single(&format!("{}/a", registry.host()), &["v1"], &[layer(1, size)]);
-        client.push(&graph).await.unwrap();
-        client.holds(&format!("{}/a:v1", registry.host()), &graph).await;
-        let stood = |e: &Event| matches!(e, Event::Retry { why, .. } if why.contains("no answer for 900ms"));
-        assert_eq!(client.heard.count(stood), 1, "{method} {size}");
-    });
     futures_util::future::join_all(cases).await;
 }
 
@@ -302,8 +330,10 @@ async fn a_body_that_drips_is_one_that_stands_still() {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
                 continue;
             }
-            let start = head.lines().find_map(|l| l.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
-            let start = start.map_or(0, |s| s.trim_end_matches('-').split('-').next().unwrap().parse().unwrap());
+            let start =
+                head.lines().find_map(|l| l.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+            let start =
+                start.map_or(0, |s| s.trim_end_matches('-').split('-').next().unwrap().parse().unwrap());
             let (rest, number) = (&bytes[start..], count.fetch_add(1, Ordering::SeqCst));
             let status = if start == 0 { "200 OK" } else { "206 Partial Content" };
             let range = format!("content-range: bytes {start}-{}/{}\r\n", bytes.len() - 1, bytes.len());

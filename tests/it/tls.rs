@@ -38,7 +38,11 @@ async fn refused(speaks: Speaks) -> (Error, Front) {
 #[tokio::test]
 async fn what_is_wrong_with_a_certificate_is_said() {
     for (certificate, words, hint) in [
-        ("expired.pem", "its certificate expired: it was valid until 2001-01-01T00:00:00Z, and the clock here says 20", "clock"),
+        (
+            "expired.pem",
+            "its certificate expired: it was valid until 2001-01-01T00:00:00Z, and the clock here says 20",
+            "clock",
+        ),
         ("early.pem", "isn't valid yet: only from 2123-01-01T00:00:00Z", "clock"),
         ("elsewhere.pem", "its certificate is for elsewhere.test, not for registry.test", "name"),
         ("selfsigned.pem", "isn't trusted here", "SSL_CERT_FILE"),
@@ -95,7 +99,8 @@ async fn only_registries_that_were_named_are_insecure() {
         Then::Answer(404, Vec::new(), String::new())
     });
     let name = format!("registry.test:{}", server.port);
-    let insecure = |of: &str| Options { insecure: Insecure::Listed([of.parse().unwrap()].into()), ..options() };
+    let insecure =
+        |of: &str| Options { insecure: Insecure::Listed([of.parse().unwrap()].into()), ..options() };
     let error = Client::of(insecure("other.test")).resolve(&format!("{name}/a:v1")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");
     assert!(server.asked().is_empty());
@@ -131,7 +136,8 @@ async fn certs_d_has_authorities_and_client_certificates_for_one_host() {
     let store = TestRegistry::start();
     for tls12 in [false, true] {
         let wants = Speaks { wants_client: true, tls12, ..Speaks::default() };
-        let cdn = Front::start(Speaks { wants_client: true, ..Speaks::default() }, &store.host(), |_| Then::Pass);
+        let cdn =
+            Front::start(Speaks { wants_client: true, ..Speaks::default() }, &store.host(), |_| Then::Pass);
         let at = cdn.port;
         let registry = Front::start(wants, &store.host(), move |asked| {
             if asked.method == "GET" && asked.target.contains("/blobs/") {
@@ -209,6 +215,7 @@ fn the_command_line_finds_certificates_by_the_environment() {
     std::fs::copy(file("ca.pem"), own.join("ca.crt")).unwrap();
     reached(&sandbox);
     std::fs::copy(file("client.key"), own.join("me.key")).unwrap();
-    lock(&sandbox).fails(3, &["its certificate is missing", "hint: a client certificate is NAME.cert with NAME.key"]);
+    lock(&sandbox)
+        .fails(3, &["its certificate is missing", "hint: a client certificate is NAME.cert with NAME.key"]);
     let _ = Digest::of(b"");
 }

@@ -59,7 +59,10 @@ async fn a_registry_says_how_long_to_wait_in_three_forms() {
         (busy(&date, ""), Duration::from_secs(1)),
         (busy(&[("retry-after", "20ms")], ""), Duration::from_millis(20)),
         (busy(&[], words), Duration::from_millis(250)),
-        (Fault::Status(503, vec![("retry-after", "30ms".to_owned())], String::new()), Duration::from_millis(30)),
+        (
+            Fault::Status(503, vec![("retry-after", "30ms".to_owned())], String::new()),
+            Duration::from_millis(30),
+        ),
     ] {
         let registry = TestRegistry::start();
         registry.fail(When::once("PUT", "/uploads/"), fault.clone());
@@ -89,7 +92,8 @@ async fn a_registry_that_wants_too_long_a_pause_ends_the_push_at_once() {
 #[tokio::test]
 async fn other_words_for_too_many_requests_are_understood_and_locks_left_alone() {
     let secondary = r#"{"message":"You have exceeded a secondary rate limit. Please wait a few minutes"}"#;
-    let hidden = r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"toomanyrequests: slow"}]}"#;
+    let hidden =
+        r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"toomanyrequests: slow"}]}"#;
     for (status, body) in [(403, secondary), (500, hidden)] {
         let registry = TestRegistry::start();
         registry.fail(When::times(2, "PUT", "/uploads/"), Fault::Status(status, Vec::new(), body.to_owned()));
@@ -223,7 +227,8 @@ async fn a_broken_chunk_costs_one_chunk_at_most() {
                 let (mut seen, planned) = (0, fault.clone());
                 registry.hook(move |asked, _| {
                     // The first chunks only teach how large they may be.
-                    let length = asked.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(usize::MAX);
+                    let length =
+                        asked.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(usize::MAX);
                     let counts = asked.method == "PATCH" && length <= chunk;
                     seen += usize::from(counts);
                     (counts && seen == number + 1).then(|| planned.clone())
@@ -245,7 +250,8 @@ async fn chunks_are_as_large_as_the_registry_wants() {
     let sizes = |registry: &TestRegistry| -> Vec<usize> {
         registry.log().iter().filter(|l| l.method == "PATCH").map(|l| l.body).collect()
     };
-    let registry = TestRegistry::with(Config { max_body: 16 * MIB, min_chunk: Some(10 * MIB), ..Config::default() });
+    let registry =
+        TestRegistry::with(Config { max_body: 16 * MIB, min_chunk: Some(10 * MIB), ..Config::default() });
     arrives(&registry, &blob).await;
     assert_eq!(sizes(&registry), [10 * MIB, 10 * MIB, MIB]);
     // GHCR says its limit; a proxy only that it has one.
@@ -258,7 +264,8 @@ async fn chunks_are_as_large_as_the_registry_wants() {
     assert_eq!(sizes(&registry)[..2], [4 * MIB, 2 * MIB]);
     assert_eq!(sizes(&registry)[2..], [MIB; 21]);
     // No chunk is both.
-    let conflict = Config { max_body: 16 * MIB, max_chunk: 4 * MIB, min_chunk: Some(10 * MIB), ..Config::default() };
+    let conflict =
+        Config { max_body: 16 * MIB, max_chunk: 4 * MIB, min_chunk: Some(10 * MIB), ..Config::default() };
     let registry = TestRegistry::with(conflict);
     let error = put(&Client::new(), &registry, &blob).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Refused);
@@ -309,12 +316,19 @@ async fn whatever_a_mount_comes_to_the_blob_arrives() {
     faults.extend([Fault::Reset, Fault::Lost, slow, Fault::error(202, "", "no location")]);
     for fault in faults {
         let registry = TestRegistry::start();
-        registry.put_blob("base", match &blob.content {
-            Content::Bytes(bytes) => bytes.clone(),
-            _ => unreachable!(),
-        });
+        registry.put_blob(
+            "base",
+            match &blob.content {
+                Content::Bytes(bytes) => bytes.clone(),
+                _ => unreachable!(),
+            },
+        );
         registry.fail(When::once("POST", "mount="), fault.clone());
-        let retry = Policy { first: Duration::from_millis(5), mount: Duration::from_millis(300), ..Policy::default() };
+        let retry = Policy {
+            first: Duration::from_millis(5),
+            mount: Duration::from_millis(300),
+            ..Policy::default()
+        };
         let client = Client::of(Options { retry, ..Options::default() });
         let from = Content::Remote(format!("{}/base", registry.host()).parse().unwrap());
         let there = Blob { descriptor: blob.descriptor.clone(), content: from };
@@ -334,7 +348,10 @@ async fn the_answer_to_an_upload_may_vary_but_not_what_is_stored() {
     }
     let registry = TestRegistry::start();
     let other = Digest::of(b"other");
-    registry.fail(When::once("PUT", "/uploads/"), Fault::Header("docker-content-digest", Some(other.to_string())));
+    registry.fail(
+        When::once("PUT", "/uploads/"),
+        Fault::Header("docker-content-digest", Some(other.to_string())),
+    );
     let blob = layer(1, 1000);
     let error = put(&Client::new(), &registry, &blob).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Integrity);
@@ -394,7 +411,8 @@ async fn who_sends_a_blob_first_and_fails_leaves_it_to_the_next() {
     let registry = TestRegistry::start();
     let client = Client::new();
     let blob = layer(1, 1000);
-    let graph = |n: usize| single(&format!("{}/app{n}", registry.host()), &["v1"], std::slice::from_ref(&blob));
+    let graph =
+        |n: usize| single(&format!("{}/app{n}", registry.host()), &["v1"], std::slice::from_ref(&blob));
     registry.fail(When::always("POST", "/app0/blobs/uploads/"), Fault::status(400));
     let copier = client.copier();
     let (zero, one) = (graph(0), graph(1));
@@ -465,7 +483,10 @@ async fn one_tag_that_fails_keeps_no_other() {
     registry.fail(When::always("PUT", "/manifests/v3"), Fault::status(400));
     let graph = single(&own(&registry), &["v1", "v2", "v3"], &[layer(2, 10)]);
     let text = Client::new().push(&graph).await.unwrap_err().to_string();
-    assert!(text.contains("(2 of 3 tags): v2: ") && text.contains("; v3: the registry answered 400"), "{text}");
+    assert!(
+        text.contains("(2 of 3 tags): v2: ") && text.contains("; v3: the registry answered 400"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -570,4 +591,3 @@ async fn a_registry_without_ranges_sends_all_again() {
     let read = client.read(&repository, blob).await.unwrap();
     assert_eq!(Digest::of(&read), blob.digest);
 }
-

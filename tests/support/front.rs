@@ -31,7 +31,12 @@ pub(crate) struct Speaks {
 
 impl Default for Speaks {
     fn default() -> Self {
-        Speaks { certificate: Some("server.pem"), wants_client: false, alpn: &["h2", "http/1.1"], tls12: false }
+        Speaks {
+            certificate: Some("server.pem"),
+            wants_client: false,
+            alpn: &["h2", "http/1.1"],
+            tls12: false,
+        }
     }
 }
 
@@ -110,7 +115,8 @@ impl Front {
                     let mut connection = 0;
                     loop {
                         let Ok((stream, _)) = listener.accept().await else { continue };
-                        let (cx, acceptor, seen) = (Arc::clone(&serving), acceptor.clone(), Arc::clone(&seen));
+                        let (cx, acceptor, seen) =
+                            (Arc::clone(&serving), acceptor.clone(), Arc::clone(&seen));
                         tokio::spawn(serve(stream, acceptor, cx, seen, connection));
                         connection += 1;
                     }
@@ -142,10 +148,10 @@ impl Drop for Front {
 }
 
 fn acceptor(speaks: &Speaks, certificate: &str) -> TlsAcceptor {
-    let certificates = CertificateDer::pem_file_iter(file(certificate)).unwrap().map(Result::unwrap).collect();
+    let certificates =
+        CertificateDer::pem_file_iter(file(certificate)).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
-    let versions: &[_] =
-        if speaks.tls12 { &[&rustls::version::TLS12] } else { rustls::ALL_VERSIONS };
+    let versions: &[_] = if speaks.tls12 { &[&rustls::version::TLS12] } else { rustls::ALL_VERSIONS };
     let config = rustls::ServerConfig::builder_with_protocol_versions(versions);
     let config = if speaks.wants_client {
         let mut roots = rustls::RootCertStore::empty();
@@ -265,7 +271,8 @@ where
             let (mut head, body) = answer.into_parts();
             head.version = hyper::Version::HTTP_2;
             head.headers.remove("connection");
-            let Ok(mut stream) = respond.send_response(hyper::Response::from_parts(head, ()), body.is_empty())
+            let Ok(mut stream) =
+                respond.send_response(hyper::Response::from_parts(head, ()), body.is_empty())
             else {
                 return;
             };

@@ -140,7 +140,8 @@ impl Proxy {
             };
             let limit = match plan(number) {
                 Through::Refuse(status) => {
-                    let _ = client.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes());
+                    let _ = client
+                        .write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes());
                     return;
                 }
                 Through::Pass => usize::MAX,
@@ -174,7 +175,8 @@ impl Proxy {
     /// What it was asked for, in order: method and target.
     pub(crate) fn asked(&self) -> Vec<String> {
         let heads = self.heads.lock().unwrap();
-        let line = |head: &String| head.lines().next().unwrap_or_default().rsplit_once(' ').unwrap().0.to_owned();
+        let line =
+            |head: &String| head.lines().next().unwrap_or_default().rsplit_once(' ').unwrap().0.to_owned();
         heads.iter().map(line).collect()
     }
 }
