@@ -28,5 +28,5 @@ pub(super) fn run(args: ResolveArgs, env: Env, voice: Voice) -> Result<()> {
     }
     let (settings, cx) = prepare(args.flags, Vec::new(), env, voice)?;
     let yaml = interruptible(&cx, ops::resolve::resolve(&cx, &settings, &args.files.into()))?;
-    voice.bytes(&yaml)
+    voice.resolved(&yaml)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::try_join_all;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::content::{Blob, Graph, ImageName, Referrer, Target};
+use crate::content::{Blob, Graph, ImageName, Naming, Referrer, Stop, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Put};
 use crate::oci::{Descriptor, Digest, Tag};
@@ -21,6 +21,7 @@ pub struct Copier {
     target: Arc<dyn Target>,
     observer: Arc<dyn Observer>,
     limit: Semaphore,
+    stop: Stop,
     /// Whether a referrer that the destination refuses is an error.
     required: bool,
     done: Mutex<BTreeMap<(ImageName, Digest), Done>>,
@@ -35,10 +36,18 @@ impl Copier {
             target,
             observer,
             limit: Semaphore::new(jobs.max(1)),
+            stop: Stop::default(),
             required: false,
             done: Mutex::default(),
             first: Mutex::default(),
         }
+    }
+
+    /// The same, moving no further name once `stop` is wanted.
+    #[must_use]
+    pub fn until(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
     }
 
     /// The same, but a referrer that the destination refuses is an error of kind `Attestation` before any tag moves.
@@ -178,21 +187,55 @@ impl Copier {
     ///
     /// # Errors
     /// Whatever the destination says of its tags, with the reference under which the image is there; what it says at
-    /// the end of the run.
+    /// the end of the run. So it is when the run is to stop: tags moved before stay.
     pub async fn publish(&self, graphs: &[Graph]) -> Result<()> {
+        let naming = self.target.naming();
         let mut failures = Vec::new();
         for graph in graphs {
             let mut failed = Vec::new();
             for tag in &graph.tags {
-                if let Err(error) = self.target.tag(&graph.name, &graph.root, tag).await {
-                    failed.push((tag, error));
+                self.go_on()?;
+                let name = format!("{}:{tag}", self.target.describe(&graph.name));
+                self.moving(naming == Naming::ByTag, &name);
+                match self.target.tag(&graph.name, &graph.root, tag).await {
+                    Ok(()) => self.moved(naming == Naming::ByTag, &name),
+                    Err(error) => failed.push((tag, error)),
                 }
             }
             failures.extend(self.tags_failed(graph, failed));
         }
         let mut failures = failures.into_iter();
-        let Some(first) = failures.next() else { return self.target.finish(graphs).await };
-        Err(failures.fold(first, |all, next| all.and(next)))
+        if let Some(first) = failures.next() {
+            return Err(failures.fold(first, |all, next| all.and(next)));
+        }
+        self.go_on()?;
+        let names: BTreeSet<String> = graphs.iter().map(|g| self.target.describe(&g.name)).collect();
+        names.iter().for_each(|name| self.moving(naming == Naming::AtEnd, name));
+        self.target.finish(graphs).await?;
+        names.iter().for_each(|name| self.moved(naming == Naming::AtEnd, name));
+        Ok(())
+    }
+
+    /// Fails if the run is to stop. What was begun comes to its end; whoever stops the run knows why.
+    fn go_on(&self) -> Result<()> {
+        match self.stop.is_wanted() {
+            true => Err(Error::new(Kind::Interrupted, "publish", "the run is to stop")),
+            false => Ok(()),
+        }
+    }
+
+    /// A name that `really` moves is about to.
+    fn moving(&self, really: bool, name: &str) {
+        if really {
+            self.observer.on(Event::Publishing { name: name.to_owned() });
+        }
+    }
+
+    /// A name that `really` moves has.
+    fn moved(&self, really: bool, name: &str) {
+        if really {
+            self.observer.on(Event::Published { name: name.to_owned() });
+        }
     }
 
     /// The error of the tags of an image that couldn't be moved.

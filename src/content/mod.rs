@@ -4,6 +4,7 @@ mod blob;
 pub mod copy;
 mod graph;
 mod referrer;
+mod stop;
 mod verify;
 
 use std::future::Future;
@@ -15,6 +16,7 @@ use futures_util::Stream;
 pub use blob::{Blob, Content};
 pub use graph::{Graph, ImageName};
 pub use referrer::Referrer;
+pub use stop::Stop;
 pub use verify::{bytes_stream, verified};
 
 use crate::error::Result;
@@ -38,6 +40,17 @@ pub trait Source: Send + Sync {
         repository: &'a Repository,
         descriptor: &'a Descriptor,
     ) -> BoxFuture<'a, Result<ByteStream>>;
+}
+
+/// When the names of a destination begin to mean an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// Each by [`Target::tag`].
+    ByTag,
+    /// All at once, by [`Target::finish`].
+    AtEnd,
+    /// Never: nothing is kept.
+    Never,
 }
 
 /// Locks that the processes of this machine share.
@@ -92,6 +105,11 @@ pub trait Target: Send + Sync {
     /// this one now.
     fn complete<'a>(&'a self, _graph: &'a Graph) -> BoxFuture<'a, Result<()>> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// When its names move.
+    fn naming(&self) -> Naming {
+        Naming::ByTag
     }
 
     /// Lets `tag` name `root`, which was put before.

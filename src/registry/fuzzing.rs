@@ -2,7 +2,8 @@
 
 use reqwest::Url;
 
-use crate::registry::endpoint::{follow, is_internal};
+use crate::registry::address::Class;
+use crate::registry::endpoint::{is_internal, lead};
 use crate::registry::keychain::Keychain;
 use crate::registry::{auth, link, retry};
 
@@ -26,7 +27,7 @@ pub fn link(data: &[u8]) {
 /// `Location`: never leads from https to http, nor inside.
 pub fn location(data: &[u8]) {
     let Ok(base) = Url::parse("https://r.io:5000/v2/a/blobs/uploads/") else { return };
-    if let Ok(next) = follow(&base, &String::from_utf8_lossy(data)) {
+    if let Ok(next) = lead(&base, &String::from_utf8_lossy(data), Class::Public) {
         assert_eq!(next.scheme(), "https");
         assert!(!is_internal(&next), "{next}");
     }

@@ -10,6 +10,7 @@ use crate::oci;
 use crate::registry::auth::Realm;
 use crate::registry::failure::{Failure, Refusal, shown};
 use crate::registry::keychain::{Keychain, Secret};
+use crate::registry::mirrors::Failed;
 use crate::registry::retry::Chance;
 use crate::registry::sessions::Sessions;
 use crate::registry::token::Used;
@@ -45,7 +46,10 @@ impl Registry {
             policy: self.0.policy,
             chance: Chance::new(self.0.policy.seed),
             insecure: self.0.insecure.clone(),
+            rules: self.0.rules.clone(),
+            failed_mirrors: Failed::default(),
             hosts: Mutex::default(),
+            paces: Mutex::default(),
             sessions: Sessions::default(),
             lists: referrers::Turns::new(None),
         }));
@@ -66,7 +70,7 @@ impl Registry {
 
     async fn try_verify(&self, registry: &oci::Registry, what: &str) -> Result<Verified, Failure> {
         let inner = &*self.0;
-        let host = self.host(registry);
+        let host = inner.host(registry, registry.as_str());
         let base = host.base(inner, registry).await?;
         // A token without credentials would prove nothing.
         if let Some((realm, Realm::Anonymous(why) | Realm::Refused(why))) =

@@ -11,17 +11,20 @@ mod endpoint;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod handshake;
 mod helper;
 mod keychain;
 pub mod link;
 mod login;
 mod manifests;
+mod mirrors;
 mod names;
 mod pace;
 mod proxy;
 mod pull;
 mod referrers;
 pub mod retry;
+mod rules;
 mod saved;
 mod sessions;
 mod target;
@@ -37,16 +40,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 
+pub use certs::certs_d;
 pub use keychain::{Credential, Keychain, Secret};
 pub use login::Verified;
 pub use names::{Names, System, Unresolved};
 pub use proxy::Proxies;
+pub use rules::Rules;
 pub use saved::CredentialFile;
 pub use target::RegistryTarget;
 pub use transport::Deadlines;
 
 use crate::content::Locks;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Silent};
 use crate::oci;
 use certs::Certs;
@@ -94,6 +99,8 @@ pub struct Options {
     pub deadlines: Deadlines,
     /// Which proxies to use.
     pub proxies: Proxies,
+    /// Mirrors, and registries that are insecure or blocked.
+    pub rules: Rules,
     /// Who looks host names up.
     pub names: Arc<dyn Names>,
     /// Keeps other processes of this machine from writing the same list of referrers at the same time.
@@ -114,6 +121,7 @@ impl Default for Options {
             retry: Policy::default(),
             deadlines: Deadlines::default(),
             proxies: Proxies::default(),
+            rules: Rules::default(),
             names: Arc::new(System),
             locks: None,
         }
@@ -131,7 +139,12 @@ struct Inner {
     policy: Policy,
     chance: Chance,
     insecure: Insecure,
-    hosts: Mutex<BTreeMap<oci::Registry, Arc<Host>>>,
+    rules: Rules,
+    failed_mirrors: mirrors::Failed,
+    /// By name, and by whether it may be insecure: a rule can be for a part of a registry.
+    hosts: Mutex<BTreeMap<(oci::Registry, bool), Arc<Host>>>,
+    /// How fast each registry is asked.
+    paces: Mutex<BTreeMap<oci::Registry, Arc<Pace>>>,
     sessions: Sessions,
     /// Who writes which list of referrers.
     lists: referrers::Turns,
@@ -140,6 +153,8 @@ struct Inner {
 /// What is known of one registry.
 #[derive(Default)]
 struct Host {
+    /// Whether it may be reached without a checked certificate or by http.
+    insecure: bool,
     /// How it is reached. Held while that is found out: others wait for it instead of asking too.
     base: tokio::sync::Mutex<Option<Base>>,
     authorizer: Authorizer,
@@ -199,16 +214,13 @@ impl Registry {
             policy: options.retry,
             chance: Chance::new(options.retry.seed),
             insecure: options.insecure,
+            rules: options.rules,
+            failed_mirrors: mirrors::Failed::default(),
             hosts: Mutex::default(),
+            paces: Mutex::default(),
             sessions: Sessions::default(),
             lists: referrers::Turns::new(options.locks),
         }))
-    }
-
-    /// What is known of a registry.
-    fn host(&self, registry: &oci::Registry) -> Arc<Host> {
-        let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(hosts.entry(registry.clone()).or_default())
     }
 
     /// The tries of putting or getting a blob at `registry`.
@@ -256,7 +268,7 @@ impl Registry {
         let registry = &tries.registry;
         if !busy {
             inner.observer.on(Event::Retry { what: what.to_owned(), why: error.to_string(), delay });
-        } else if self.host(registry).pace.hold(delay) {
+        } else if inner.pace(registry).hold(delay) {
             let what = format!("all requests to {registry}");
             inner.observer.on(Event::Retry { what, why: error.to_string(), delay });
         } else {
@@ -270,7 +282,12 @@ impl Registry {
     async fn try_once(&self, call: &Call<'_>) -> Result<Answer, Failure> {
         let inner = &*self.0;
         let registry = call.repository.registry();
-        let host = self.host(registry);
+        let name = call.repository.to_string();
+        if let Some(file) = inner.rules.blocked(&name) {
+            let why = format!("{name} is blocked");
+            return Err(Error::new(Kind::Input, &call.what, why).at(file.display()).into());
+        }
+        let host = inner.host(registry, &name);
         let base = host.base(inner, registry).await?;
         let url = match &call.to {
             To::Path(path) => base.at(&format!("/v2/{}/{path}", call.repository.path()))?,
@@ -327,6 +344,29 @@ impl Registry {
     }
 }
 
+impl Inner {
+    /// The pace of a registry.
+    fn pace(&self, registry: &oci::Registry) -> Arc<Pace> {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(paces.entry(registry.clone()).or_default())
+    }
+
+    /// What is known of `registry`, for `name` of it: itself, or a repository.
+    fn host(&self, registry: &oci::Registry, name: &str) -> Arc<Host> {
+        let insecure = match &self.insecure {
+            Insecure::Loopback => false,
+            Insecure::Listed(listed) => listed.contains(registry),
+            Insecure::All => true,
+        };
+        let insecure = insecure || self.rules.insecure(name);
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = hosts.entry((registry.clone(), insecure));
+        Arc::clone(
+            host.or_insert_with(|| Arc::new(Host { insecure, pace: self.pace(registry), ..Host::default() })),
+        )
+    }
+}
+
 impl Host {
     /// How the registry is reached: asked once, remembered when it answered.
     async fn base(&self, inner: &Inner, registry: &oci::Registry) -> Result<Base, Failure> {
@@ -334,12 +374,7 @@ impl Host {
         if let Some(base) = &*known {
             return Ok(base.clone());
         }
-        let insecure = match &inner.insecure {
-            Insecure::Loopback => false,
-            Insecure::Listed(listed) => listed.contains(registry),
-            Insecure::All => true,
-        };
-        let (base, answer) = endpoint::probe(&inner.transport, registry, insecure).await?;
+        let (base, answer) = endpoint::probe(&inner.transport, registry, self.insecure).await?;
         if answer.status() == 401 {
             self.authorizer.learn(&answer);
         }

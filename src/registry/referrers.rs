@@ -267,7 +267,7 @@ impl Registry {
             return Ok(found);
         }
         let name = Reference { repository: repository.clone(), tag: None, digest: Some(*subject) };
-        let (descriptor, bytes) = self.manifest(&name).await?;
+        let (descriptor, bytes) = self.manifest(&name, true).await?;
         if !descriptor.media_type.is_index() {
             return Ok(found);
         }

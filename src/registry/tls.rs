@@ -3,6 +3,9 @@
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error as Tls, PeerIncompatible};
 
+/// What is said of a server that answers a handshake with something else.
+pub(super) const NOT_TLS: &str = "it doesn't speak TLS";
+
 /// What went wrong, and what can be done about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Explained {
@@ -19,8 +22,7 @@ pub(super) fn explain(error: &Tls, host: &str) -> Option<Explained> {
             "set SSL_CERT_FILE to a file with the certificate of its CA, or put it into ~/.config/containers/certs.d/{host}/ca.crt"
         )
     };
-    let client =
-        || format!("put it into ~/.config/containers/certs.d/{host}/ as client.cert with client.key");
+    let client = || client_hint(host);
     let clock = "if the clock of this machine is right, the server needs a new certificate".to_owned();
     match error {
         Tls::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => explained(
@@ -81,12 +83,16 @@ pub(super) fn explain(error: &Tls, host: &str) -> Option<Explained> {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => Some(Explained { why: "it speaks only versions of TLS before 1.2".to_owned(), hint: None }),
-        Tls::InvalidMessage(_) => explained(
-            "it doesn't speak TLS".to_owned(),
-            "a registry with plain http needs --insecure-registry".to_owned(),
-        ),
+        Tls::InvalidMessage(_) => {
+            explained(NOT_TLS.to_owned(), "a registry with plain http needs --insecure-registry".to_owned())
+        }
         _ => None,
     }
+}
+
+/// Where a client certificate for `host` goes.
+pub(super) fn client_hint(host: &str) -> String {
+    format!("put it into ~/.config/containers/certs.d/{host}/ as client.cert with client.key")
 }
 
 /// A name of a certificate: the library gives `DnsName("r.io")` and `IpAddress(10.0.0.1)`.

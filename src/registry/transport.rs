@@ -274,13 +274,14 @@ impl Reading {
                 Some(Ok(bytes))
             }
             Ok(Some(Err(error))) => {
-                let broken = broken(&self.what, &self.url, None, error);
+                let broken = broken(&self.what, &self.url, None, false, error);
                 if broken.http2 {
                     self.clients.http2_failed(&self.url);
                 }
                 Some(Err(broken.failure.error))
             }
             Err(_) => {
+                self.clients.force_http1(&self.url);
                 let why = format!("next to nothing came for {:?}", self.stall);
                 Some(Err(Error::new(Kind::Unavailable, &self.what, why).at(shown(&self.url))))
             }
@@ -292,11 +293,18 @@ impl Reading {
 pub(super) struct Transport {
     clients: Arc<Clients>,
     deadlines: Deadlines,
+    /// How many requests went out.
+    asked: AtomicU64,
 }
 
 impl Transport {
     pub(super) fn new(clients: Clients, deadlines: Deadlines) -> Self {
-        Transport { clients: Arc::new(clients), deadlines }
+        Transport { clients: Arc::new(clients), deadlines, asked: AtomicU64::new(0) }
+    }
+
+    /// How many requests went out so far, redirects and those for tokens among them.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Sends a request on behalf of the registry at `base` and follows redirects; `authorization` goes to the
@@ -353,7 +361,7 @@ impl Transport {
             // Known when the registry has been reached once, so before it can send us anywhere.
             let class = self.clients.class(&base.url);
             let chosen = self.clients.choose(url, own, class, base.checks(url));
-            let chosen = chosen.map_err(|e| e.within(out.what).at(shown(url)))?;
+            let chosen = chosen.map_err(|e| e.within(out.what))?;
             let response = self.hop(&chosen, out, url, headers.clone()).await?;
             match (response.status().as_u16(), chosen.proxy) {
                 // A connection that was made for another host of the same server (RFC 9110, 15.5.20).
@@ -383,6 +391,7 @@ impl Transport {
         url: &Url,
         headers: HeaderMap,
     ) -> Result<reqwest::Response, Failure> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let request = chosen.client.request(out.method.clone(), url.clone()).headers(headers);
         let moved = Arc::new(AtomicU64::new(0));
         let failed: Arc<Mutex<Option<Error>>> = Arc::default();
@@ -418,7 +427,12 @@ impl Transport {
             match tokio::time::timeout(patience, &mut answer).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => {
-                    let broken = broken(out.what, url, chosen.proxy, error);
+                    // Which of the client's servers wanted its certificate shows when it has one server only.
+                    let wanted = chosen.wanted.was();
+                    if wanted && !chosen.alone {
+                        self.clients.set_alone(url);
+                    }
+                    let broken = broken(out.what, url, chosen.proxy, wanted && chosen.alone, error);
                     if broken.http2 {
                         self.clients.http2_failed(url);
                     }
@@ -430,6 +444,8 @@ impl Transport {
                 Err(_) => {
                     let now = moved.load(Ordering::Relaxed);
                     if now == seen {
+                        // In HTTP/2 a stream that stands can hold up all others of its connection.
+                        self.clients.force_http1(url);
                         let why = format!("no answer for {patience:?}");
                         return Err(Failure::broken(
                             Error::new(Kind::Unavailable, out.what, why).at(shown(url)),
@@ -440,6 +456,20 @@ impl Transport {
             }
         }
     }
+}
+
+/// The pieces of `inner`, cut up: one counts as moved when the connection asks for it, however large it is.
+fn small(
+    inner: impl Stream<Item = Result<Bytes>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    inner.flat_map(|piece| {
+        let mut rest = piece.map_err(Some);
+        stream::iter(std::iter::from_fn(move || match &mut rest {
+            Ok(bytes) if bytes.is_empty() => None,
+            Ok(bytes) => Some(Ok(bytes.split_to(PIECE.min(bytes.len())))),
+            Err(error) => error.take().map(Err),
+        }))
+    })
 }
 
 /// `bytes` as a stream whose progress is counted in `moved`.
@@ -461,7 +491,7 @@ fn counted(
     moved: Arc<AtomicU64>,
     failed: Arc<Mutex<Option<Error>>>,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    held_back(stream).map(move |piece| match piece {
+    small(held_back(stream)).map(move |piece| match piece {
         Ok(bytes) => {
             let sent = moved.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
             upload.report(sent.min(upload.size));

@@ -34,6 +34,8 @@ pub const KO_DATA_PATH_ALLOWED_ROOT: &str = "KO_DATA_PATH_ALLOWED_ROOT";
 pub const KIND_CLUSTER_NAME: &str = "KIND_CLUSTER_NAME";
 /// A file of CA certificates to trust besides the system's.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// Directories of CA certificates to trust besides the system's, separated by `:`.
+pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 /// Where gimg keeps what it took from registries; `off`: nowhere. See `gimg cache`.
 pub const GIMG_CACHE: &str = "GIMG_CACHE";
 /// How large that may become, such as 500M. The default is 10GiB.

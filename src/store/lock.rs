@@ -122,7 +122,7 @@ mod tests {
 
     fn store(dir: &Path) -> (Store, Arc<Warnings>) {
         let warnings = Arc::<Warnings>::default();
-        (Store::at(dir.to_owned(), Arc::clone(&warnings) as _), warnings)
+        (Store::at(dir.to_owned(), u64::MAX, Arc::clone(&warnings) as _), warnings)
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::content::{Blob, BoxFuture, Graph, ImageName, Source, Target};
+use crate::content::{Blob, BoxFuture, Graph, ImageName, Naming, Source, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::Put;
 use crate::fs::{TEMPORARY_PREFIX, write_atomically};
@@ -119,6 +119,10 @@ impl Target for Layout {
             temporary.persist(&path).map_err(|e| Error::io("write", &path, &e.error))?;
             Ok(Put::Sent)
         })
+    }
+
+    fn naming(&self) -> Naming {
+        Naming::AtEnd
     }
 
     fn keeps_referrers(&self) -> bool {

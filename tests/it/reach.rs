@@ -297,7 +297,7 @@ async fn servers_that_stand_still_are_left_and_asked_again() {
     // More than the sockets' buffers hold: a server that doesn't read it is noticed before all is sent.
     let cases = [("GET", Speaks::default(), 10), ("PUT", Speaks::default(), 1 << 20), ("POST", http1(), 10)];
     let cases =
-        cases.into_iter().chain([("PUT", http1(), 32 << 20)]).map(|(method, speaks, size)| async move {
+        cases.into_iter().chain([("PUT", http1(), 12 << 20)]).map(|(method, speaks, size)| async move {
             let store = TestRegistry::start();
             let once = AtomicBool::new(false);
             let registry = Front::start(speaks, &store.host(), move |asked| {

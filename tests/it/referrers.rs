@@ -82,7 +82,11 @@ async fn attached(host: &str) {
         async move { registry.referrers(&repository, &root.digest, Some(&kind)).await.unwrap() }
     };
     let listed = list(SBOM).await;
-    assert_eq!(listed, [sbom.manifest.descriptor.clone()], "with artifact type and annotations");
+    assert_eq!(
+        listed.as_slice(),
+        std::slice::from_ref(&sbom.manifest.descriptor),
+        "with artifact type and annotations"
+    );
     assert!(list("a/b").await.is_empty());
     let nobody = Digest::of(b"nobody");
     assert!(client.registry.referrers(&repository(&graph), &nobody, None).await.unwrap().is_empty());
@@ -406,7 +410,7 @@ fn attaches_for_another_test() {
     let [host, store, from, to] = words.as_slice() else { panic!("{order}") };
     let locks = (*store != "-").then(|| {
         let observer = Arc::new(gimg::event::Silent);
-        Arc::new(Store::at(Path::new(store).to_owned(), observer)) as Arc<dyn gimg::content::Locks>
+        Arc::new(Store::at(Path::new(store).to_owned(), 1 << 30, observer)) as Arc<dyn gimg::content::Locks>
     });
     let client = Client::of(Options { locks, ..Options::default() });
     let graph = single(&format!("{host}/team/app"), &["v1"], &[layer(1, 10)]);

@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
@@ -98,9 +98,12 @@ impl Front {
         plan: impl Fn(&Asked) -> Then + Send + Sync + 'static,
     ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let socket = TcpSocket::new_v4().unwrap();
+        // A body that isn't read must not vanish in buffers.
+        socket.set_recv_buffer_size(512 * 1024).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let (ready, listens) = std::sync::mpsc::channel();
         let acceptor = speaks.certificate.map(|certificate| acceptor(&speaks, certificate));
         let cx = Arc::new(Cx { plan: Arc::new(plan), asked: Mutex::default(), backend: backend.to_owned() });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -110,7 +113,8 @@ impl Front {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).unwrap();
+                let listener = socket.listen(128).unwrap();
+                ready.send(()).unwrap();
                 let accept = async {
                     let mut connection = 0;
                     loop {
@@ -127,6 +131,7 @@ impl Front {
                 }
             });
         });
+        listens.recv().unwrap();
         Front { port, asked, stop: Some(stop) }
     }
 
