@@ -26,6 +26,9 @@ const PIECE: usize = 256 * 1024;
 /// How many other repositories are asked for a blob before it is sent.
 const MAX_MOUNTS: usize = 2;
 
+/// The manifests that a tag names, once that is known.
+type Named = Arc<OnceCell<Vec<Digest>>>;
+
 /// Puts images into the repositories of their names.
 pub struct RegistryTarget {
     pub(super) registry: Registry,
@@ -38,7 +41,7 @@ pub struct RegistryTarget {
     /// What tags and digests were found to stand for, until it is used.
     pub(super) seen: Mutex<BTreeMap<(Repository, String), Found>>,
     /// The manifests that tags named before anything was put.
-    pub(super) named: Mutex<BTreeMap<(Repository, Tag), Arc<OnceCell<Vec<Digest>>>>>,
+    pub(super) named: Mutex<BTreeMap<(Repository, Tag), Named>>,
     /// The tags that were moved, each with what it should stand for.
     pub(super) moved: Mutex<Vec<(Repository, Tag, Digest)>>,
     /// What was added to lists of referrers in this run, by their subjects.
