@@ -49,9 +49,9 @@ step() {
 }
 # How blobs and documents got there, out of what `-v` said.
 counts() {
-	awk -v to="$repo: " '/^retry:/ { retries++ } index($0, to) != 1 { next }
+	awk -v to="$repo: " '/^retry:/ { retries++ } /^[0-9]+ requests to registries$/ { asked += $1 } index($0, to) != 1 { next }
 		/: put sha256:/ { put++ } /: mounted sha256:/ { mounted++ } /: has sha256:/ { has++ }
-		END { if (put + mounted + has + retries) printf " (%d put, %d mounted, %d there, %d retries)", put, mounted, has, retries }' "$1"
+		END { if (asked) printf " (%d requests: %d put, %d mounted, %d there, %d retries)", asked, put, mounted, has, retries }' "$1"
 }
 
 # shellcheck disable=SC2086

@@ -7,9 +7,9 @@ use reqwest::{Method, Url};
 use crate::error::{Error, Kind, Result};
 use crate::oci;
 use crate::registry::address::{self, Class};
-use crate::registry::failure::{Failure, shown};
-use crate::registry::names;
+use crate::registry::failure::{Again, Failure, shown};
 use crate::registry::transport::{Answer, Body, Outgoing, Transport};
+use crate::registry::{names, tls};
 
 /// What a server with TLS says to plain HTTP (Go's `net/http`, nginx).
 const WANTS_TLS: [&str; 2] = ["HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS port"];
@@ -75,7 +75,10 @@ pub(super) async fn probe(
             }
             Ok(done) => Ok(done),
             // A server that hangs up or talks gibberish may speak TLS; its own error counts if it doesn't.
-            Err(http) => ask("https", !insecure).await.map_err(|_| http),
+            Err(http) => ask("https", !insecure).await.map_err(|https| {
+                let tls = https.again == Again::No && !https.error.to_string().contains(tls::NOT_TLS);
+                if tls { https } else { http }
+            }),
         };
     }
     match ask("https", !insecure).await {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::layers::{Stored, documents, stored, tar};
-use crate::support::registry::{Fault, TestRegistry, When};
+use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
 use crate::support::{Sandbox, sha256};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -513,7 +513,8 @@ fn what_a_registry_says_is_shown_in_one_short_line() {
 
 #[test]
 fn answers_that_lie_about_their_length_are_not_taken() {
-    let (sandbox, registry) = (both(), TestRegistry::start());
+    // What came whole once would be in the cache.
+    let (sandbox, registry) = (both().env("GIMG_CACHE", "off"), TestRegistry::start());
     let base = honest();
     base.serve(&registry, "x");
     let line = format!(
@@ -537,4 +538,24 @@ fn answers_that_lie_about_their_length_are_not_taken() {
     sandbox.run(&line).fails(7, &["base/x"]);
     assert!(!sandbox.path("out/index.json").exists());
     assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_private_base_and_broken_credentials_are_named_and_not_shown() {
+    let config = Config { auth: Auth::Basic("me".to_owned(), "pw".to_owned()), ..Config::default() };
+    let (sandbox, registry) = (both(), TestRegistry::with(config));
+    let host = registry.host();
+    let line = format!("gimg pack --binary linux/amd64=app-amd64 --base {host}/base/x:v1 -o oci:../out");
+    sandbox.run(&line).fails(6, &["base/x:v1", "401 Unauthorized", &format!("hint: gimg login {host}")]);
+    let sandbox = sandbox.env("DOCKER_CONFIG", "docker");
+    for (text, said) in [
+        ("{\"auths\": \"c2VjcmV0\"", "line 1"),
+        ("{\"auths\": {\"HOST\": {\"auth\": \"!c2VjcmV0!\"}}}", "HOST"),
+        ("{\"auths\": {\"HOST\": {\"auth\": \"c2VjcmV0\"}}}", "HOST"),
+    ] {
+        sandbox.write("docker/config.json", &text.replace("HOST", &host));
+        let ran = sandbox.run(&line).fails(6, &["docker/config.json", &said.replace("HOST", &host)]);
+        assert!(!ran.stderr.contains("c2VjcmV0") && !ran.stderr.contains("secret"), "{}", ran.stderr);
+    }
+    assert!(!sandbox.path("out").exists());
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::real;
 use crate::support::setups::{Asks, Make, Setup};
-use crate::support::{Layout, Sandbox, root};
+use crate::support::{Layout, Ran, Sandbox, root};
 
 pub(super) const BOTH: &str = "--platform linux/amd64,linux/arm64";
 
@@ -78,7 +78,7 @@ pub(super) fn journey(setup: Setup, program: &Program, all: bool) -> String {
     if setup.asks != Asks::Nobody {
         let stranger = Setup { asks: Asks::Nobody, ..setup }.sandbox(&host);
         stranger.run(&program.push(&image)).fails(6, &["401 Unauthorized", &format!("gimg login {host}")]);
-        done.push("stranger refused");
+        done.push("stranger refused".to_owned());
     }
 
     let first = sandbox.run(&program.push(&image)).ok();
@@ -89,9 +89,15 @@ pub(super) fn journey(setup: Setup, program: &Program, all: bool) -> String {
     for word in [": put ", ": mounted ", "retry:"] {
         assert!(!again.stderr.contains(word), "the second push:\n{}", again.stderr);
     }
-    done.push("pushed, pushed again");
+    let requests = |ran: &Ran| -> u32 {
+        let line = ran.stderr.lines().find_map(|l| l.strip_suffix(" requests to registries"));
+        line.unwrap().parse().unwrap()
+    };
+    // What is the registry's way in, who is there, and what does the tag mean: for one open to all over http, two.
+    assert!(requests(&again) <= 5, "{} requests of a push of what is there", requests(&again));
+    done.push(format!("pushed ({} requests), pushed again ({})", requests(&first), requests(&again)));
     others_read(setup, &sandbox, &format!("{image}:v1"), program, all);
-    done.push("read back");
+    done.push("read back".to_owned());
 
     // A base that comes from the same registry, and a tag that moves.
     let base = format!("{host}/team/base");
@@ -106,7 +112,7 @@ pub(super) fn journey(setup: Setup, program: &Program, all: bool) -> String {
     assert_eq!(inspect(setup, &sandbox, &format!("{image}:v1"))["Digest"], *moved.digest());
     let old = format!("{image}@{}", program.digest);
     assert_eq!(inspect(setup, &sandbox, &old)["Digest"], *program.digest);
-    done.push("tag moved");
+    done.push("tag moved".to_owned());
     let raw = sandbox.run(&format!("skopeo inspect --raw {} docker://{image}:v1", tls_flag(setup, "")));
     let index: Value = serde_json::from_str(&raw.ok().stdout).unwrap();
     assert_eq!(index["annotations"]["org.opencontainers.image.base.digest"], base_digest);
@@ -120,7 +126,7 @@ pub(super) fn journey(setup: Setup, program: &Program, all: bool) -> String {
             assert!(derived.stderr.contains(&line), "no {line:?} in:\n{}", derived.stderr);
         }
     }
-    done.push(if setup.shares_blobs() { "base there" } else { "base mounted" });
+    done.push(if setup.shares_blobs() { "base there" } else { "base mounted" }.to_owned());
     done.join(", ")
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::registries::journey::Program;
-use crate::support::setups::{Make, Running, Setup};
+use crate::support::setups::{Asks, Make, Running, Setup};
 use crate::support::toxiproxy::{Counter, Toxiproxy};
 use crate::support::{Ran, Sandbox};
 
@@ -293,4 +293,22 @@ fn integration_a_cut_costs_no_more_than_what_was_under_way() {
         }
     }
     println!("{table}");
+}
+
+#[test]
+#[ignore = "integration: needs toxiproxy"]
+fn integration_tokens_that_end_too_early_are_fetched_again() {
+    let program = Program::hello();
+    for make in [Make::Distribution, Make::DockerRegistry] {
+        let setup = Setup { make, tls: false, asks: Asks::ShortToken };
+        let registry = setup.start();
+        let proxy = Toxiproxy::before(&registry.host());
+        let sandbox = setup.sandbox(&proxy.host());
+        proxy.toxic("latency", "downstream", &json!({"latency": 250}));
+        let start = Instant::now();
+        let ran = sandbox.run(&program.push(&format!("{}/team/app", proxy.host()))).ok();
+        // The token server says five minutes, the registry takes each for a second.
+        assert!(start.elapsed() > Duration::from_secs(3), "it was too quick for any token to end");
+        assert_eq!(ran.digest(), program.digest);
+    }
 }
