@@ -30,11 +30,14 @@ const BUILDS: Rivals = [
     ("ko build", "ko build ./cmd/hello --bare -t v1 --platform linux/amd64,linux/arm64"),
 ];
 
+/// Plans a fault, for the request with this number if it hits single ones.
+type Plan = Box<dyn Fn(&Handle, usize) + Send + Sync>;
+
 /// A fault; one that hits single requests is tried at each.
 struct Kind {
     name: &'static str,
     everywhere: bool,
-    plan: Box<dyn Fn(&Handle, usize) + Send + Sync>,
+    plan: Plan,
 }
 
 fn each(name: &'static str, fault: fn() -> Fault) -> Kind {
@@ -74,7 +77,7 @@ fn kinds() -> Vec<Kind> {
             r.configure(|c| (c.late_blobs, c.late_manifests) = (5, 5));
         }),
         always("location with `_state=a%2Bb==`", |r| r.configure(|c| c.state = "a%2Bb==")),
-        always("413 above 1 MiB", |r| r.configure(|c| c.max_body = 4 << 20)),
+        always("413 above 4 MiB", |r| r.configure(|c| c.max_body = 4 << 20)),
         always("no chunks", |r| r.configure(|c| c.patches = false)),
         always("the tag may not move", |r| r.configure(|c| c.mutable_tags = false)),
         always("201 for manifests that are not stored", |r| {
@@ -215,8 +218,13 @@ fn compare(rivals: &Rivals, step: usize) {
         for who in 0..rivals.len() {
             let t = tally(who, kind);
             let all = t.pushed + t.failed + t.wrong.len();
-            let _ =
-                write!(text, " {}/{all}, {} wrong, {} KiB again |", t.pushed, t.wrong.len(), t.resent >> 10);
+            let _ = write!(
+                text,
+                " {}/{all}, {} wrong, {} KiB again in all |",
+                t.pushed,
+                t.wrong.len(),
+                t.resent >> 10
+            );
         }
         text.push('\n');
     }
