@@ -200,7 +200,13 @@ impl Registry {
                 None => None,
             }
         });
-        Ok(verified(Box::pin(resumed), descriptor))
+        // What is wrong says where it came from: the same content may be right elsewhere.
+        let from = format!("pull from {repository}");
+        let placed = move |error: Error| match error.kind() {
+            Kind::Integrity => error.within(&from),
+            _ => error,
+        };
+        Ok(Box::pin(verified(Box::pin(resumed), descriptor).map(move |piece| piece.map_err(&placed))))
     }
 }
 

@@ -139,7 +139,7 @@ pub(super) fn keychain(host: &str) -> Keychain {
 pub(super) fn impatient(host: &str) -> Client {
     let second = Duration::from_secs(1);
     let deadlines = Deadlines { connect: second * 5, head: second, stall: second, commit: second };
-    let retry = Policy { tries: 3, ..Policy::default() };
+    let retry = Policy { tries: 4, ..Policy::default() };
     Client::of(Options { keychain: keychain(host), deadlines, retry, ..Options::default() })
 }
 

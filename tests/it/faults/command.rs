@@ -233,13 +233,16 @@ fn builds_survive_or_end_as_the_table_says() {
     all(cases);
 }
 
+/// A fault by its name.
+type Kind = (&'static str, fn() -> Fault);
+
 #[test]
 #[ignore = "soak: some hundred builds"]
 fn soak_every_kind_of_fault_at_every_request_of_a_build() {
     let stage = Stage::new(clean_config());
     stage.build().ok();
     let requests = stage.registry.log().len();
-    let kinds: Vec<(&str, fn() -> Fault)> = vec![
+    let kinds: Vec<Kind> = vec![
         ("connections reset", || Fault::ResetConnects(2)),
         ("reset", || Fault::Reset),
         ("reset after 1 %", || Fault::ResetAfter(1)),

@@ -25,7 +25,6 @@
 //!
 //! What it counts: every request with its headers and the bytes of its body that came ([`Logged`], also if it
 //! was cut), connections, and how many requests were worked on at once.
-#![allow(dead_code, reason = "the faults are used by tests of several areas")]
 
 mod auth;
 mod message;
@@ -240,11 +239,6 @@ impl Handle {
     /// How many uploads are neither finished nor given up.
     pub(crate) fn sessions(&self) -> usize {
         locked(&self.0.state).sessions.len()
-    }
-
-    /// Opens an upload; gives its location below the host.
-    pub(crate) fn session(&self, repo: &str) -> String {
-        locked(&self.0.state).session(repo)
     }
 
     /// Stores a blob past the protocol; gives its digest.
