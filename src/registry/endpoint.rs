@@ -6,7 +6,9 @@ use reqwest::{Method, Url};
 
 use crate::error::{Error, Kind, Result};
 use crate::oci;
+use crate::registry::address::{self, Class};
 use crate::registry::failure::{Failure, shown};
+use crate::registry::names;
 use crate::registry::transport::{Answer, Body, Outgoing, Transport};
 
 /// What a server with TLS says to plain HTTP (Go's `net/http`, nginx).
@@ -88,33 +90,37 @@ pub(super) fn same_origin(a: &Url, b: &Url) -> bool {
 }
 
 /// The address in a URL whose host is one.
-fn address(url: &Url) -> Option<IpAddr> {
+pub(super) fn address(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// What kind of place `url` names, if that shows without DNS.
+pub(super) fn literal(url: &Url) -> Option<Class> {
+    if url.host_str().is_some_and(names::is_local) {
+        return Some(Class::Loopback);
+    }
+    address(url).map(address::class)
 }
 
 /// Whether `url` leads to this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
-    url.host_str().is_some_and(|h| h == "localhost" || h.ends_with(".localhost"))
-        || address(url).is_some_and(|ip| ip.is_loopback())
+    literal(url) == Some(Class::Loopback)
 }
 
 /// Whether `url` names an address that is reached from inside only: a server elsewhere has no business to
 /// send us there.
 pub(super) fn is_internal(url: &Url) -> bool {
-    is_loopback(url)
-        || match address(url) {
-            Some(IpAddr::V4(ip)) => ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
-            Some(IpAddr::V6(ip)) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
-            None => false,
-        }
+    literal(url).is_some_and(|class| class != Class::Public)
 }
 
 /// Where a redirect or an upload's `Location` from `base` leads: relative or absolute, the query kept as it
-/// is (distribution-spec, "Pushing blobs": the location is opaque).
+/// is (distribution-spec, "Pushing blobs": the location is opaque). `class` is what kind of place the registry
+/// is; names are looked at again when they are looked up.
 ///
 /// # Errors
-/// Something that isn't a URL, a step from https down to http, or one from outside to an internal address.
-pub(super) fn follow(base: &Url, location: &str) -> Result<Url> {
+/// Something that isn't a URL, a step from https down to http, or one to an address where such a registry has
+/// no business to send us.
+pub(super) fn lead(base: &Url, location: &str, class: Class) -> Result<Url> {
     let refuse = |why: String| Err(Error::new(Kind::Refused, "follow a location", why).at(shown(base)));
     let mut next = match base.join(location) {
         Ok(next) => next,
@@ -123,6 +129,9 @@ pub(super) fn follow(base: &Url, location: &str) -> Result<Url> {
     if !matches!(next.scheme(), "http" | "https") {
         return refuse(format!("{} isn't http", next.scheme()));
     }
+    // A user name in a location would be sent as credentials.
+    let _ = next.set_username("");
+    let _ = next.set_password(None);
     if base.scheme() == "https" && next.scheme() == "http" {
         // A registry behind a proxy that ends TLS often doesn't know its own scheme and port.
         if next.host() != base.host() {
@@ -131,10 +140,19 @@ pub(super) fn follow(base: &Url, location: &str) -> Result<Url> {
         let _ = next.set_scheme("https");
         let _ = next.set_port(base.port());
     }
-    if is_internal(&next) && next.host() != base.host() && !is_internal(base) {
+    if let Some(to) = literal(&next)
+        && next.host() != base.host()
+        && !address::may_lead(class, to)
+    {
         return refuse(format!("it leads to the internal address {}", shown(&next)));
     }
     Ok(next)
+}
+
+/// [`lead`] from a registry at `base` of which nothing else is known.
+#[cfg(test)]
+fn follow(base: &Url, location: &str) -> Result<Url> {
+    lead(base, location, literal(base).unwrap_or(Class::Public))
 }
 
 /// `url` with `digest=` after what its query has already.

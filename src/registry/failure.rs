@@ -1,6 +1,5 @@
 //! What went wrong with a request, as errors: transport failures, and the registry's own words.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -58,40 +57,6 @@ pub(super) fn shown(url: &Url) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
-}
-
-/// The failure of a request that got no answer.
-pub(super) fn transport(what: &str, url: &Url, error: reqwest::Error) -> Failure {
-    let (connect, builder) = (error.is_connect(), error.is_builder());
-    // The URL of the message could carry a signed query.
-    let error = error.without_url();
-    let mut why = error.to_string();
-    let mut certificate = false;
-    let mut next = error.source();
-    while let Some(cause) = next {
-        why = cause.to_string();
-        let tls = unwrapped(cause).downcast_ref::<rustls::Error>();
-        certificate |= matches!(tls, Some(rustls::Error::InvalidCertificate(_)));
-        next = cause.source();
-    }
-    if connect && !certificate {
-        why = format!("can't connect: {why}");
-    }
-    let unknown_host = why.contains("Name or service not known") || why.contains("nodename nor servname");
-    let mut error = Error::new(Kind::Unavailable, what, one_line(&why)).at(shown(url));
-    if certificate {
-        error = error.hint("set SSL_CERT_FILE to a file with the certificate of the CA that the server uses");
-    }
-    if certificate || builder || unknown_host { Failure::from(error) } else { Failure::broken(error) }
-}
-
-/// What `error` wraps, as far as it is an `io::Error`: that hides it from `source`.
-fn unwrapped<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
-    let mut error = error;
-    while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        error = inner;
-    }
-    error
 }
 
 /// The `errors[]` of the distribution-spec ("Error Codes").

@@ -1,7 +1,11 @@
 //! The client of OCI registries (distribution-spec 1.1): a [`Source`](crate::content::Source), and with
 //! [`RegistryTarget`] a [`Target`](crate::content::Target). Sockets are opened here and nowhere else.
 
+mod address;
 mod auth;
+mod broken;
+mod certs;
+mod clients;
 mod endpoint;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -9,15 +13,19 @@ pub mod fuzzing;
 mod helper;
 mod keychain;
 mod login;
+mod names;
+mod proxy;
 mod pull;
 pub mod retry;
 mod saved;
 mod target;
+mod tls;
 mod token;
 mod transport;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::HeaderMap;
@@ -25,12 +33,17 @@ use reqwest::{Method, Url};
 
 pub use keychain::{Credential, Keychain, Secret};
 pub use login::Verified;
+pub use names::{Names, System, Unresolved};
+pub use proxy::Proxies;
 pub use saved::CredentialFile;
 pub use target::RegistryTarget;
+pub use transport::Deadlines;
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Observer, Silent};
 use crate::oci;
+use certs::Certs;
+use clients::Clients;
 use endpoint::Base;
 use failure::{Again, Failure, Refusal};
 use retry::Policy;
@@ -62,8 +75,18 @@ pub struct Options {
     pub user_agent: String,
     /// PEM certificates to trust besides the system's: the content of `$SSL_CERT_FILE`.
     pub ca: Option<Vec<u8>>,
+    /// Directories of PEM certificates to trust too: those of `$SSL_CERT_DIR`.
+    pub ca_dirs: Vec<PathBuf>,
+    /// Directories called `certs.d`, the most important first: certificates for single hosts.
+    pub certs_d: Vec<PathBuf>,
     /// How often requests are tried.
     pub retry: Policy,
+    /// How long to wait for what.
+    pub deadlines: Deadlines,
+    /// Which proxies to use.
+    pub proxies: Proxies,
+    /// Who looks host names up.
+    pub names: Arc<dyn Names>,
 }
 
 impl Default for Options {
@@ -75,7 +98,12 @@ impl Default for Options {
             observer: Arc::new(Silent),
             user_agent: format!("gimg/{}", env!("CARGO_PKG_VERSION")),
             ca: None,
+            ca_dirs: Vec::new(),
+            certs_d: Vec::new(),
             retry: Policy::default(),
+            deadlines: Deadlines::default(),
+            proxies: Proxies::default(),
+            names: Arc::new(System),
         }
     }
 }
@@ -144,8 +172,12 @@ impl Registry {
     /// A client; nothing is connected yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
+        let certs =
+            Certs::new(options.ca, options.ca_dirs, options.certs_d, Arc::clone(&options.observer));
+        let clients =
+            Clients::new(options.user_agent, options.deadlines, options.names, options.proxies, certs);
         Registry(Arc::new(Inner {
-            transport: Arc::new(Transport::new(options.user_agent, options.ca)),
+            transport: Arc::new(Transport::new(clients, options.deadlines)),
             keychain: options.keychain,
             observer: options.observer,
             policy: options.retry,

@@ -1,26 +1,55 @@
-//! One exchange with a server: clients, redirects, bodies that can be opened again, and stalls.
+//! One exchange with a server: redirects, bodies that can be opened again, and deadlines.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Method, Url};
+use reqwest::{Method, Url};
+use tokio::time::Instant;
 
 use crate::content::{BoxFuture, ByteStream};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer};
 use crate::oci::Digest;
+use crate::registry::address::Class;
+use crate::registry::broken::{broken, unauthorized};
+use crate::registry::clients::{Chosen, Clients};
 use crate::registry::endpoint::{self, Base};
-use crate::registry::failure::{Failure, shown, transport};
+use crate::registry::failure::{Failure, shown};
 
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long a server may be silent: before the head of an answer, or between two pieces of a body.
-const STALL: Duration = Duration::from_secs(60);
-/// How long a server may take to store a blob that it has got completely.
-const COMMIT: Duration = Duration::from_secs(15 * 60);
+/// How long gimg waits. There is no limit for a whole transfer as long as it moves. The clock is the monotonic
+/// one: a step of the wall clock changes nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For a connection: name, TCP, proxy and TLS together. Each of several addresses gets its share.
+    pub connect: Duration,
+    /// For the head of an answer, once the request is sent.
+    pub head: Duration,
+    /// For the next bytes of a body, either way. A body that comes by the byte counts as one that stands.
+    pub stall: Duration,
+    /// For the answer to a blob that the registry has got completely and must store.
+    pub commit: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Deadlines {
+            connect: Duration::from_secs(20),
+            head: Duration::from_secs(60),
+            stall: Duration::from_secs(60),
+            commit: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+/// A body must bring so many bytes within [`Deadlines::stall`], or its rest.
+const MIN_PROGRESS: usize = 1024;
+/// Bodies in memory are sent in pieces of this size, so that it shows whether they move.
+const PIECE: usize = 64 * 1024;
 const MAX_REDIRECTS: usize = 10;
 
 /// Makes the stream of an upload's body; called once a try.
@@ -84,33 +113,38 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// An answer: its head, and the body still to be read.
-#[derive(Debug)]
-pub(super) struct Answer(reqwest::Response);
+pub(super) struct Answer {
+    response: reqwest::Response,
+    /// What kind of place the registry is on whose behalf was asked.
+    class: Class,
+    stall: Duration,
+    clients: Arc<Clients>,
+}
 
 impl Answer {
     /// The HTTP status.
     pub(super) fn status(&self) -> u16 {
-        self.0.status().as_u16()
+        self.response.status().as_u16()
     }
 
     /// Whether the status is 2xx.
     pub(super) fn is_success(&self) -> bool {
-        self.0.status().is_success()
+        self.response.status().is_success()
     }
 
     /// The URL that answered, after all redirects.
     pub(super) fn url(&self) -> &Url {
-        self.0.url()
+        self.response.url()
     }
 
     /// A header that is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.0.headers().get(name).and_then(|v| v.to_str().ok())
+        self.response.headers().get(name).and_then(|v| v.to_str().ok())
     }
 
     /// All values of a header that are text.
     pub(super) fn headers(&self, name: &str) -> Vec<String> {
-        let values = self.0.headers().get_all(name).iter();
+        let values = self.response.headers().get_all(name).iter();
         values.filter_map(|v| v.to_str().ok()).map(str::to_owned).collect()
     }
 
@@ -124,25 +158,27 @@ impl Answer {
         self.header("docker-content-digest")?.parse().ok()
     }
 
+    /// Where its `Location` or another link of it leads: [`endpoint::lead`].
+    pub(super) fn follow(&self, location: &str) -> Result<Url> {
+        endpoint::lead(self.url(), location, self.class)
+    }
+
     /// The body as it arrives; `what` names it in errors.
     pub(super) fn stream(self, what: String) -> ByteStream {
-        let place = shown(self.0.url());
-        let url = self.0.url().clone();
-        let inner = Box::pin(self.0.bytes_stream());
-        Box::pin(stream::unfold(Some(inner), move |inner| {
-            let (what, place, url) = (what.clone(), place.clone(), url.clone());
-            async move {
-                let mut inner = inner?;
-                match tokio::time::timeout(STALL, inner.next()).await {
-                    Ok(None) => None,
-                    Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(inner))),
-                    Ok(Some(Err(error))) => Some((Err(transport(&what, &url, error).error), None)),
-                    Err(_) => {
-                        let why = format!("nothing came for {} s", STALL.as_secs());
-                        Some((Err(Error::new(Kind::Unavailable, what, why).at(place)), None))
-                    }
-                }
-            }
+        let reading = Reading {
+            url: self.response.url().clone(),
+            inner: Box::pin(self.response.bytes_stream()),
+            what,
+            stall: self.stall,
+            waited: Duration::ZERO,
+            bytes: 0,
+            clients: self.clients,
+        };
+        Box::pin(stream::unfold(Some(reading), |reading| async move {
+            let mut reading = reading?;
+            let piece = reading.next().await?;
+            let rest = piece.is_ok().then_some(reading);
+            Some((piece, rest))
         }))
     }
 
@@ -179,62 +215,63 @@ impl Answer {
     }
 }
 
-/// The HTTP clients, made when first needed.
+/// A body being read.
+struct Reading {
+    url: Url,
+    inner: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
+    what: String,
+    stall: Duration,
+    /// How long it was waited for `bytes`. The time that the reader takes for itself doesn't count.
+    waited: Duration,
+    bytes: usize,
+    clients: Arc<Clients>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        let start = Instant::now();
+        let left = self.stall.saturating_sub(self.waited);
+        match tokio::time::timeout(left, self.inner.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(bytes))) => {
+                self.waited += start.elapsed();
+                self.bytes += bytes.len();
+                if self.bytes >= MIN_PROGRESS {
+                    (self.waited, self.bytes) = (Duration::ZERO, 0);
+                }
+                Some(Ok(bytes))
+            }
+            Ok(Some(Err(error))) => {
+                let broken = broken(&self.what, &self.url, None, error);
+                if broken.http2 {
+                    self.clients.http2_failed(&self.url);
+                }
+                Some(Err(broken.failure.error))
+            }
+            Err(_) => {
+                let why = format!("next to nothing came for {:?}", self.stall);
+                Some(Err(Error::new(Kind::Unavailable, &self.what, why).at(shown(&self.url))))
+            }
+        }
+    }
+}
+
+/// The way to servers.
 pub(super) struct Transport {
-    user_agent: String,
-    ca: Option<Vec<u8>>,
-    /// By what [`Transport::client`] distinguishes.
-    clients: [OnceLock<Client>; 8],
+    clients: Arc<Clients>,
+    deadlines: Deadlines,
 }
 
 impl Transport {
-    /// Clients that call themselves `user_agent` and trust the system's roots and those in `ca` (PEM).
-    pub(super) fn new(user_agent: String, ca: Option<Vec<u8>>) -> Self {
-        // Another part of the process may have chosen a provider already; that one is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Transport { user_agent, ca, clients: Default::default() }
-    }
-
-    /// The client for `url`: no proxy for this machine, no certificate check where none was wanted, and no
-    /// certificates at all for http, because reading them takes longer than a small push.
-    fn client(&self, url: &Url, check: bool) -> Result<Client> {
-        let (loopback, plain) = (endpoint::is_loopback(url), url.scheme() == "http");
-        let index = usize::from(loopback) | usize::from(plain) << 1 | usize::from(check) << 2;
-        let cell = &self.clients[index];
-        if let Some(client) = cell.get() {
-            return Ok(client.clone());
-        }
-        let mut extra = Vec::new();
-        if let Some(pem) = self.ca.as_ref().filter(|_| check && !plain) {
-            extra = reqwest::Certificate::from_pem_bundle(pem)
-                .map_err(|e| Error::new(Kind::Input, "read the CA certificates of SSL_CERT_FILE", e))?;
-        }
-        let builder = || {
-            let builder = Client::builder()
-                .user_agent(&self.user_agent)
-                .connect_timeout(CONNECT)
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false);
-            let builder = if loopback { builder.no_proxy() } else { builder };
-            if check { builder } else { builder.tls_danger_accept_invalid_certs(true) }
-        };
-        if plain || !check {
-            let client = builder().tls_certs_only([]).build();
-            let client = client.map_err(|e| Error::new(Kind::Internal, "make an HTTP client", e))?;
-            return Ok(cell.get_or_init(|| client).clone());
-        }
-        let client = builder().tls_certs_merge(extra.clone()).build().or_else(|_| {
-            // A system without any roots (a bare container) gets Mozilla's.
-            let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-            let roots = roots.filter_map(|der| reqwest::Certificate::from_der(der).ok()).chain(extra);
-            builder().tls_certs_only(roots).build()
-        });
-        let client = client.map_err(|e| Error::new(Kind::Internal, "make an HTTP client", e))?;
-        Ok(cell.get_or_init(|| client).clone())
+    pub(super) fn new(clients: Clients, deadlines: Deadlines) -> Self {
+        Transport { clients: Arc::new(clients), deadlines }
     }
 
     /// Sends a request on behalf of the registry at `base` and follows redirects; `authorization` goes to the
-    /// origin of the first URL only. Every status is an answer.
+    /// origin of the first URL only, and not again once a redirect led away from it. Every status is an answer.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] if a URL leads where the registry may not send us: nothing was sent there.
     pub(super) async fn exchange(
         &self,
         out: Outgoing<'_>,
@@ -242,15 +279,15 @@ impl Transport {
         base: &Base,
     ) -> Result<Answer, Failure> {
         let mut url = out.url.clone();
+        let mut authorization = authorization.as_ref();
+        let mut been = Vec::new();
         for _ in 0..=MAX_REDIRECTS {
             let mut headers = out.headers.clone();
-            if endpoint::same_origin(&url, &out.url)
-                && let Some(value) = &authorization
-            {
+            authorization = authorization.filter(|_| endpoint::same_origin(&url, &out.url));
+            if let Some(value) = authorization {
                 headers.insert(AUTHORIZATION, value.clone());
             }
-            let client = self.client(&url, base.checks(&url))?;
-            let answer = hop(&client, &out, url.clone(), headers).await?;
+            let answer = self.one(&out, &url, headers, base).await?;
             let follow = match answer.status() {
                 307 | 308 => true,
                 301..=303 => matches!(out.method, Method::GET | Method::HEAD),
@@ -259,61 +296,124 @@ impl Transport {
             let Some(location) = answer.header(LOCATION.as_str()).filter(|_| follow) else {
                 return Ok(answer);
             };
-            url = endpoint::follow(answer.url(), location).map_err(|e| e.within(out.what))?;
+            let next = answer.follow(location).map_err(|e| e.within(out.what))?;
+            been.push(std::mem::replace(&mut url, next));
+            if been.contains(&url) {
+                let why = format!("too many redirects: they lead in a circle to {}", shown(&url));
+                return Err(Error::new(Kind::Unavailable, out.what, why).at(shown(&out.url)).into());
+            }
         }
-        let why = format!("more than {MAX_REDIRECTS} redirects");
-        Err(Error::new(Kind::Refused, out.what, why).at(shown(&out.url)).into())
+        let why = format!("too many redirects: more than {MAX_REDIRECTS}");
+        Err(Error::new(Kind::Unavailable, out.what, why).at(shown(&out.url)).into())
+    }
+
+    /// One request to `url`, without redirects.
+    async fn one(&self, out: &Outgoing<'_>, url: &Url, headers: HeaderMap, base: &Base) -> Result<Answer, Failure> {
+        let own = url.host() == base.url.host();
+        let mut misdirected = false;
+        loop {
+            // Known when the registry has been reached once, so before it can send us anywhere.
+            let class = self.clients.class(&base.url);
+            let chosen = self.clients.choose(url, own, class, base.checks(url));
+            let chosen = chosen.map_err(|e| e.within(out.what).at(shown(url)))?;
+            let response = self.hop(&chosen, out, url, headers.clone()).await?;
+            match (response.status().as_u16(), chosen.proxy) {
+                // A connection that was made for another host of the same server (RFC 9110, 15.5.20).
+                (421, _) if !misdirected => {
+                    misdirected = true;
+                    self.clients.force_http1(url);
+                }
+                // Plain http: with https this is an error of the connection.
+                (407, Some(proxy)) => {
+                    let make = |why: &str| Error::new(Kind::Unavailable, out.what, why).at(shown(url));
+                    return Err(unauthorized(proxy, &make).into());
+                }
+                _ => {
+                    let class = self.clients.class(&base.url);
+                    let (stall, clients) = (self.deadlines.stall, Arc::clone(&self.clients));
+                    return Ok(Answer { response, class, stall, clients });
+                }
+            }
+        }
+    }
+
+    /// One request and the head of its answer.
+    async fn hop(
+        &self,
+        chosen: &Chosen<'_>,
+        out: &Outgoing<'_>,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<reqwest::Response, Failure> {
+        let request = chosen.client.request(out.method.clone(), url.clone()).headers(headers);
+        let moved = Arc::new(AtomicU64::new(0));
+        let failed: Arc<Mutex<Option<Error>>> = Arc::default();
+        let (request, size) = match out.body {
+            Body::Empty if matches!(out.method, Method::GET | Method::HEAD) => (request, 0),
+            Body::Empty => (request.header(CONTENT_LENGTH, 0), 0),
+            Body::Bytes(bytes) if bytes.len() <= PIECE => (request.body(bytes.clone()), 0),
+            Body::Bytes(bytes) => {
+                let size = bytes.len() as u64;
+                let pieces = pieces(bytes.clone(), Arc::clone(&moved));
+                (request.header(CONTENT_LENGTH, size).body(reqwest::Body::wrap_stream(pieces)), size)
+            }
+            Body::Upload(upload) => {
+                let stream = upload.stream().await?;
+                let stream = counted(stream, upload.clone(), Arc::clone(&moved), Arc::clone(&failed));
+                let request = request.header(CONTENT_LENGTH, upload.size);
+                (request.body(reqwest::Body::wrap_stream(stream)), upload.size)
+            }
+        };
+        let commits = match out.body {
+            Body::Upload(_) => true,
+            Body::Empty => out.method == Method::PUT,
+            Body::Bytes(_) => out.method == Method::PATCH,
+        };
+        let mut answer = std::pin::pin!(request.send());
+        let mut seen = 0;
+        loop {
+            let patience = match (seen >= size, commits) {
+                (false, _) => self.deadlines.stall,
+                (true, true) => self.deadlines.commit,
+                (true, false) => self.deadlines.head,
+            };
+            match tokio::time::timeout(patience, &mut answer).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => {
+                    let broken = broken(out.what, url, chosen.proxy, error);
+                    if broken.http2 {
+                        self.clients.http2_failed(url);
+                    }
+                    // The content's own failure says more than that of the connection it broke, and a source
+                    // has done its own retries.
+                    let own = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    return Err(own.map_or(broken.failure, Failure::from));
+                }
+                Err(_) => {
+                    let now = moved.load(Ordering::Relaxed);
+                    if now == seen {
+                        let why = format!("no answer for {patience:?}");
+                        return Err(Failure::broken(
+                            Error::new(Kind::Unavailable, out.what, why).at(shown(url)),
+                        ));
+                    }
+                    seen = now;
+                }
+            }
+        }
     }
 }
 
-/// One request and the head of its answer.
-async fn hop(client: &Client, out: &Outgoing<'_>, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
-    let request = client.request(out.method.clone(), url.clone()).headers(headers);
-    let moved = Arc::new(AtomicU64::new(0));
-    let broken: Arc<Mutex<Option<Error>>> = Arc::default();
-    let (request, size) = match out.body {
-        Body::Empty if matches!(out.method, Method::GET | Method::HEAD) => (request, 0),
-        Body::Empty => (request.header(CONTENT_LENGTH, 0), 0),
-        Body::Bytes(bytes) => (request.body(bytes.clone()), 0),
-        Body::Upload(upload) => {
-            let stream = upload.stream().await?;
-            let stream = counted(stream, upload.clone(), Arc::clone(&moved), Arc::clone(&broken));
-            let request = request.header(CONTENT_LENGTH, upload.size);
-            (request.body(reqwest::Body::wrap_stream(stream)), upload.size)
-        }
-    };
-    let commits = match out.body {
-        Body::Upload(_) => true,
-        Body::Empty => out.method == Method::PUT,
-        Body::Bytes(_) => out.method == Method::PATCH,
-    };
-    let mut answer = std::pin::pin!(request.send());
-    let mut seen = 0;
-    loop {
-        let patience = if commits && seen >= size { COMMIT } else { STALL };
-        match tokio::time::timeout(patience, &mut answer).await {
-            Ok(Ok(response)) => return Ok(Answer(response)),
-            Ok(Err(error)) => {
-                // The content's own failure says more than that of the connection it broke, and a source has
-                // done its own retries.
-                let own = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
-                return Err(match own {
-                    Some(error) => Failure::from(error),
-                    None => transport(out.what, &url, error),
-                });
-            }
-            Err(_) => {
-                let now = moved.load(Ordering::Relaxed);
-                if now == seen {
-                    let why = format!("no answer for {} s", patience.as_secs());
-                    return Err(Failure::broken(
-                        Error::new(Kind::Unavailable, out.what, why).at(shown(&url)),
-                    ));
-                }
-                seen = now;
-            }
-        }
-    }
+/// `bytes` as a stream whose progress is counted in `moved`.
+fn pieces(
+    bytes: Bytes,
+    moved: Arc<AtomicU64>,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+    stream::unfold(bytes, move |mut rest| {
+        let piece = rest.split_to(PIECE.min(rest.len()));
+        moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        std::future::ready((!piece.is_empty()).then_some((Ok(piece), rest)))
+    })
 }
 
 /// `stream`, whose bytes are counted and reported, and whose failure is kept in `broken`.
@@ -321,7 +421,7 @@ fn counted(
     stream: ByteStream,
     upload: Upload,
     moved: Arc<AtomicU64>,
-    broken: Arc<Mutex<Option<Error>>>,
+    failed: Arc<Mutex<Option<Error>>>,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
     held_back(stream).map(move |piece| match piece {
         Ok(bytes) => {
@@ -330,7 +430,7 @@ fn counted(
             Ok(bytes)
         }
         Err(error) => {
-            *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             Err(std::io::Error::other("the content can't be read"))
         }
     })

@@ -9,7 +9,7 @@ use reqwest::{Method, Url};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Put};
 use crate::oci::{Digest, Repository};
-use crate::registry::endpoint::{follow, with_digest};
+use crate::registry::endpoint::with_digest;
 use crate::registry::failure::{Again, Failure, Refusal};
 use crate::registry::transport::{Answer, Body, Upload};
 use crate::registry::{Call, Registry, To, refusal};
@@ -244,7 +244,7 @@ fn session(call: &Call<'_>, answer: &Answer) -> Result<Session> {
     let location = answer
         .header("location")
         .ok_or_else(|| Error::new(Kind::Refused, &call.what, "the registry named no upload location"))?;
-    let url = follow(answer.url(), location).map_err(|e| e.within(&call.what))?;
+    let url = answer.follow(location).map_err(|e| e.within(&call.what))?;
     let min_chunk = answer.header("oci-chunk-min-length").and_then(|v| v.parse().ok()).unwrap_or(0);
     Ok(Session { url, min_chunk })
 }

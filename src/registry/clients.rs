@@ -1,0 +1,226 @@
+//! The HTTP clients: one for each way of connecting, made when first needed. A client's connections are only
+//! ever used for requests that may go the same way.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::{Client, Url};
+
+use crate::error::{Error, Kind, Result};
+use crate::registry::Deadlines;
+use crate::registry::address::{self, Class};
+use crate::registry::certs::{Certs, Roots};
+use crate::registry::endpoint;
+use crate::registry::names::{Inward, Names, Reach, Resolver, Seen};
+use crate::registry::proxy::{Proxies, Proxy};
+
+/// After so many failures of HTTP/2 itself a host is spoken to in HTTP/1.1.
+const HTTP2_FAILURES: u32 = 2;
+/// The most hosts that are remembered: whoever sends us around doesn't fill the memory.
+const MAX_HOSTS: usize = 1000;
+
+/// In what clients differ.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    /// Plain http: no certificates are read, which takes longer than a small push.
+    plain: bool,
+    /// Whether certificates are checked.
+    check: bool,
+    /// Only HTTP/1.1.
+    http1: bool,
+    reach: Reach,
+    /// The proxy's URL, with its password.
+    proxy: Option<String>,
+    /// The directory of `certs.d` for this host: a client certificate goes to no other.
+    certs: Option<PathBuf>,
+}
+
+/// A client for one request.
+pub(super) struct Chosen<'a> {
+    pub(super) client: Client,
+    /// The proxy that the request goes through.
+    pub(super) proxy: Option<&'a Proxy>,
+}
+
+/// All clients.
+pub(super) struct Clients {
+    user_agent: String,
+    deadlines: Deadlines,
+    names: Arc<dyn Names>,
+    seen: Arc<Seen>,
+    proxies: Proxies,
+    certs: Certs,
+    clients: Mutex<BTreeMap<Key, Client>>,
+    /// Which hosts have a directory in `certs.d`.
+    dirs: Mutex<BTreeMap<String, Option<PathBuf>>>,
+    /// How often HTTP/2 failed, by origin.
+    http2: Mutex<BTreeMap<String, u32>>,
+}
+
+impl Clients {
+    pub(super) fn new(
+        user_agent: String,
+        deadlines: Deadlines,
+        names: Arc<dyn Names>,
+        proxies: Proxies,
+        certs: Certs,
+    ) -> Self {
+        // Another part of the process may have chosen a provider already; that one is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Clients {
+            user_agent,
+            deadlines,
+            names,
+            seen: Arc::default(),
+            proxies,
+            certs,
+            clients: Mutex::default(),
+            dirs: Mutex::default(),
+            http2: Mutex::default(),
+        }
+    }
+
+    /// What kind of place the host of `url` is, as far as it is known: public if a proxy looks it up.
+    pub(super) fn class(&self, url: &Url) -> Class {
+        endpoint::literal(url).unwrap_or_else(|| self.seen.class(url.host_str().unwrap_or_default()))
+    }
+
+    /// The client for `url`; `own` if the user named its host, else a server of class `from` sent us there.
+    ///
+    /// # Errors
+    /// `url` has an inner address that such a server may not send us to; a variable or a file that says how to
+    /// connect is wrong.
+    pub(super) fn choose(&self, url: &Url, own: bool, from: Class, check: bool) -> Result<Chosen<'_>> {
+        if !own
+            && let Some(to) = endpoint::literal(url)
+            && !address::may_lead(from, to)
+        {
+            let host = url.host_str().unwrap_or_default().to_owned();
+            let address = endpoint::address(url).unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+            return Err(Error::new(Kind::Refused, "connect", Inward { host, address }));
+        }
+        let proxy = self.proxies.find(url);
+        let plain = url.scheme() == "http";
+        let key = Key {
+            plain,
+            // Whatever may be wrong with a certificate: http has none.
+            check: check || plain,
+            http1: plain || self.fails_http2(url),
+            // A proxy looks names up itself; only its own name is looked up here, and the user gave that.
+            reach: if own || proxy.is_some() { Reach::Own } else { Reach::From(from) },
+            proxy: proxy.map(|p| p.url().map(Url::to_string)).transpose()?,
+            certs: if plain { None } else { self.dir(url) },
+        };
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = match clients.get(&key) {
+            Some(client) => client.clone(),
+            None => {
+                let client = self.build(&key)?;
+                clients.insert(key, client.clone());
+                client
+            }
+        };
+        Ok(Chosen { client, proxy })
+    }
+
+    fn build(&self, key: &Key) -> Result<Client> {
+        let fail = |e: reqwest::Error| Error::new(Kind::Internal, "make an HTTP client", e);
+        let own = key.certs.as_deref().map(|dir| self.certs.of_host(dir)).transpose()?;
+        let builder = || -> Result<reqwest::ClientBuilder> {
+            let seen = if key.proxy.is_some() { Arc::default() } else { Arc::clone(&self.seen) };
+            let mut builder = Client::builder()
+                .user_agent(&self.user_agent)
+                .connect_timeout(self.deadlines.connect)
+                .dns_resolver(Resolver { names: Arc::clone(&self.names), seen, reach: key.reach })
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                // Not those of the process: the environment is what gimg was given.
+                .no_proxy();
+            if let Some(url) = &key.proxy {
+                builder = builder.proxy(reqwest::Proxy::all(url).map_err(fail)?);
+            }
+            if key.http1 {
+                builder = builder.http1_only();
+            }
+            if !key.check {
+                builder = builder.tls_danger_accept_invalid_certs(true);
+            }
+            if let Some(identity) = own.as_ref().and_then(|own| own.identity.clone()) {
+                builder = builder.identity(identity);
+            }
+            Ok(builder)
+        };
+        // An https proxy for plain http has a certificate too.
+        let tls_proxy = key.proxy.as_ref().is_some_and(|url| url.starts_with("https:"));
+        if (key.plain && !tls_proxy) || !key.check {
+            let built = builder()?.tls_certs_only([]).build();
+            return built.map_err(|e| self.explain(e, own.as_ref().map(|own| &own.dir)));
+        }
+        let extra = own.as_ref().map(|own| own.roots.clone()).unwrap_or_default();
+        let built = match self.certs.roots()? {
+            Roots::Only(roots) => builder()?.tls_certs_only(roots.into_iter().chain(extra)).build(),
+            Roots::AndSystem(roots) => {
+                let all: Vec<_> = roots.into_iter().chain(extra).collect();
+                let merged = builder()?.tls_certs_merge(all.clone()).build();
+                let only = || builder()?.tls_certs_only(Certs::built_in().into_iter().chain(all)).build().map_err(fail);
+                return merged.or_else(|_| only());
+            }
+        };
+        built.map_err(|e| self.explain(e, own.as_ref().map(|own| &own.dir)))
+    }
+
+    /// A client that can't be made: if a client certificate is part of it, that is why.
+    fn explain(&self, error: reqwest::Error, dir: Option<&PathBuf>) -> Error {
+        match dir {
+            Some(dir) => {
+                let why = "the client certificate and its key don't belong together";
+                Error::new(Kind::Input, "read certificates", why).at(dir.display())
+            }
+            None => Error::new(Kind::Internal, "make an HTTP client", error),
+        }
+    }
+
+    fn dir(&self, url: &Url) -> Option<PathBuf> {
+        let mut dirs = self.dirs.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = origin(url);
+        if let Some(known) = dirs.get(&host) {
+            return known.clone();
+        }
+        let found = self.certs.dir(url);
+        if dirs.len() < MAX_HOSTS {
+            dirs.insert(host, found.clone());
+        }
+        found
+    }
+
+    /// Whether `url` is spoken to in HTTP/1.1 although it offers HTTP/2.
+    fn fails_http2(&self, url: &Url) -> bool {
+        let failures = self.http2.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(&origin(url)).is_some_and(|count| *count >= HTTP2_FAILURES)
+    }
+
+    /// Notes that HTTP/2 itself failed at `url`: after two such failures it is HTTP/1.1 for that origin, on
+    /// connections of its own.
+    pub(super) fn http2_failed(&self, url: &Url) {
+        self.count(url, 1);
+    }
+
+    /// From now on HTTP/1.1 for the origin of `url`, on new connections.
+    pub(super) fn force_http1(&self, url: &Url) {
+        self.count(url, HTTP2_FAILURES);
+    }
+
+    fn count(&self, url: &Url, failures: u32) {
+        let mut counts = self.http2.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() < MAX_HOSTS || counts.contains_key(&origin(url)) {
+            *counts.entry(origin(url)).or_default() += failures;
+        }
+    }
+}
+
+/// `scheme://host:port`.
+fn origin(url: &Url) -> String {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}://{}:{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
