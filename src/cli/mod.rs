@@ -26,7 +26,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
 use crate::ops::Context;
-use crate::registry::{Insecure, Keychain, Options, Registry};
+use crate::registry::{Insecure, Keychain, Options, Registry, TokenServers};
 use crate::settings::cache;
 use crate::settings::env::{self, Env};
 use crate::store::{Scratch, Store};
@@ -186,6 +186,7 @@ fn context_with(
     let options = Options {
         insecure: if insecure { Insecure::All } else { Insecure::Loopback },
         keychain,
+        token_servers: TokenServers::parse(env.first(&[env::GIMG_TOKEN_SERVERS]).unwrap_or_default())?,
         observer: Arc::clone(&observer),
         ca,
         ..Options::default()

@@ -2,6 +2,7 @@
 //! [`RegistryTarget`] a [`Target`](crate::content::Target). Sockets are opened here and nowhere else.
 
 mod address;
+mod ambient;
 mod auth;
 mod broken;
 mod certs;
@@ -18,6 +19,7 @@ mod proxy;
 mod pull;
 pub mod retry;
 mod saved;
+mod secret;
 mod target;
 mod tls;
 mod token;
@@ -31,11 +33,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 
-pub use keychain::{Credential, Keychain, Secret};
+pub use auth::TokenServers;
+pub use keychain::{Credential, Keychain};
 pub use login::Verified;
 pub use names::{Names, System, Unresolved};
 pub use proxy::Proxies;
 pub use saved::CredentialFile;
+pub use secret::Secret;
 pub use target::RegistryTarget;
 pub use transport::Deadlines;
 
@@ -47,6 +51,7 @@ use clients::Clients;
 use endpoint::Base;
 use failure::{Again, Failure, Refusal};
 use retry::Policy;
+use secret::{Discreet, Known};
 use token::Authorizer;
 use transport::{Answer, Body, Outgoing, Transport};
 
@@ -69,6 +74,8 @@ pub struct Options {
     pub insecure: Insecure,
     /// Where credentials come from.
     pub keychain: Keychain,
+    /// Token servers elsewhere that may be given the credentials of a registry.
+    pub token_servers: TokenServers,
     /// Who hears of progress, retries and warnings.
     pub observer: Arc<dyn Observer>,
     /// The `User-Agent` of every request.
@@ -95,6 +102,7 @@ impl Default for Options {
         Options {
             insecure: Insecure::default(),
             keychain: Keychain::empty(),
+            token_servers: TokenServers::default(),
             observer: Arc::new(Silent),
             user_agent: format!("gimg/{}", env!("CARGO_PKG_VERSION")),
             ca: None,
@@ -115,6 +123,9 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     transport: Arc<Transport>,
     keychain: Keychain,
+    token_servers: TokenServers,
+    /// What must not be shown of what servers say.
+    known: Arc<Known>,
     observer: Arc<dyn Observer>,
     policy: Policy,
     insecure: Insecure,
@@ -166,6 +177,15 @@ impl<'a> Call<'a> {
             mount: None,
         }
     }
+
+    /// How many bytes it sends.
+    fn size(&self) -> u64 {
+        match &self.body {
+            Body::Empty => 0,
+            Body::Bytes(bytes) | Body::Private(bytes) => bytes.len() as u64,
+            Body::Upload(upload) => upload.size(),
+        }
+    }
 }
 
 impl Registry {
@@ -176,14 +196,22 @@ impl Registry {
             Certs::new(options.ca, options.ca_dirs, options.certs_d, Arc::clone(&options.observer));
         let clients =
             Clients::new(options.user_agent, options.deadlines, options.names, options.proxies, certs);
+        let known = Arc::<Known>::default();
         Registry(Arc::new(Inner {
-            transport: Arc::new(Transport::new(clients, options.deadlines)),
+            transport: Arc::new(Transport::new(clients, options.deadlines, Arc::clone(&known))),
             keychain: options.keychain,
-            observer: options.observer,
+            token_servers: options.token_servers,
+            observer: Arc::new(Discreet { known: Arc::clone(&known), observer: options.observer }),
+            known,
             policy: options.retry,
             insecure: options.insecure,
             hosts: Mutex::default(),
         }))
+    }
+
+    /// `error` without the secrets that a server may have written into it: what leaves this module went through here.
+    fn clean(&self, error: Error) -> Error {
+        self.0.known.clean(error)
     }
 
     /// Sends a request, as often as the policy says.
@@ -232,7 +260,7 @@ impl Registry {
         let mut again = own;
         loop {
             let (authorization, used) = if own {
-                host.authorizer.header(inner, &base, call.repository, &scopes).await?
+                host.authorizer.header(inner, &base, call.repository, &scopes, call.size()).await?
             } else {
                 (None, token::Used::Nothing)
             };
@@ -244,6 +272,7 @@ impl Registry {
                 what: &call.what,
             };
             let answer = inner.transport.exchange(out, authorization, &base).await?;
+            host.authorizer.heard(registry, &used, answer.status());
             if answer.status() == 401 && again && host.authorizer.refused(&answer, &used).await {
                 again = false;
                 if let Some(asked) = host.authorizer.asked_scope() {

@@ -64,7 +64,7 @@ fn media_type(header: Option<&str>, body: &[u8]) -> Result<MediaType, (Kind, Str
 
 impl Source for Registry {
     fn resolve<'a>(&'a self, reference: &'a Reference) -> BoxFuture<'a, Result<(Descriptor, Bytes)>> {
-        Box::pin(self.manifest(reference))
+        Box::pin(async { self.manifest(reference).await.map_err(|e| self.clean(e)) })
     }
 
     fn fetch<'a>(
@@ -76,10 +76,12 @@ impl Source for Registry {
             if descriptor.media_type.is_manifest_or_index() {
                 let reference =
                     Reference { repository: repository.clone(), tag: None, digest: Some(descriptor.digest) };
-                let (_, bytes) = self.manifest(&reference).await?;
+                let (_, bytes) = self.manifest(&reference).await.map_err(|e| self.clean(e))?;
                 return Ok(verified(bytes_stream(bytes), descriptor));
             }
-            self.blob(repository, descriptor).await
+            let stream = self.blob(repository, descriptor).await.map_err(|e| self.clean(e))?;
+            let registry = self.clone();
+            Ok(Box::pin(stream.map(move |piece| piece.map_err(|e| registry.clean(e)))) as ByteStream)
         })
     }
 }

@@ -225,7 +225,7 @@ impl Target for RegistryTarget {
     }
 
     fn put<'a>(&'a self, name: &'a ImageName, blob: &'a Blob) -> BoxFuture<'a, Result<Put>> {
-        Box::pin(async move {
+        let put = async move {
             let to = repository(name)?;
             if !blob.descriptor.media_type.is_manifest_or_index() {
                 return self.blob(to, blob).await;
@@ -238,11 +238,12 @@ impl Target for RegistryTarget {
             }
             self.put_manifest(to, blob, &digest.to_string(), &what).await?;
             Ok(Put::Sent)
-        })
+        };
+        Box::pin(async { put.await.map_err(|e| self.registry.clean(e)) })
     }
 
     fn tag<'a>(&'a self, name: &'a ImageName, root: &'a Blob, tag: &'a Tag) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
+        let tag = async move {
             let to = repository(name)?;
             let what = format!("tag {to}:{tag}");
             // A tag that can't be moved refuses even the same image: leave it alone if it is right.
@@ -252,7 +253,8 @@ impl Target for RegistryTarget {
             }
             self.registry.0.observer.on(Event::Tagged { name: format!("{to}:{tag}") });
             Ok(())
-        })
+        };
+        Box::pin(async { tag.await.map_err(|e| self.registry.clean(e)) })
     }
 
     fn finish<'a>(&'a self, _graphs: &'a [Graph]) -> BoxFuture<'a, Result<()>> {

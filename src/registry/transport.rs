@@ -20,6 +20,7 @@ use crate::registry::broken::{broken, unauthorized};
 use crate::registry::clients::{Chosen, Clients};
 use crate::registry::endpoint::{self, Base};
 use crate::registry::failure::{Failure, shown};
+use crate::registry::secret::Known;
 
 /// How long gimg waits. There is no limit for a whole transfer as long as it moves. The clock is the monotonic
 /// one: a step of the wall clock changes nothing.
@@ -99,6 +100,8 @@ pub(super) enum Body {
     Empty,
     /// In memory.
     Bytes(Bytes),
+    /// In memory, with secrets in it: it never follows a redirect to another origin.
+    Private(Bytes),
     /// A stream.
     Upload(Upload),
 }
@@ -119,6 +122,7 @@ pub(super) struct Answer {
     class: Class,
     stall: Duration,
     clients: Arc<Clients>,
+    known: Arc<Known>,
 }
 
 impl Answer {
@@ -200,9 +204,11 @@ impl Answer {
         Ok(all.freeze())
     }
 
-    /// At most the first `limit` bytes of the body; what can't be read is left out.
+    /// At most the first `limit` bytes of the body, to be shown: what can't be read is left out, and so are secrets
+    /// that the server repeats.
     pub(super) async fn start(self, limit: usize) -> Bytes {
         let mut all = BytesMut::new();
+        let known = Arc::clone(&self.known);
         let mut stream = self.stream(String::new());
         while let Some(Ok(bytes)) = stream.next().await {
             all.extend_from_slice(&bytes);
@@ -211,7 +217,8 @@ impl Answer {
                 break;
             }
         }
-        all.freeze()
+        let text = String::from_utf8_lossy(&all);
+        Bytes::from(known.hide(&text).into_owned())
     }
 }
 
@@ -260,11 +267,13 @@ impl Reading {
 pub(super) struct Transport {
     clients: Arc<Clients>,
     deadlines: Deadlines,
+    /// What answers must not show.
+    known: Arc<Known>,
 }
 
 impl Transport {
-    pub(super) fn new(clients: Clients, deadlines: Deadlines) -> Self {
-        Transport { clients: Arc::new(clients), deadlines }
+    pub(super) fn new(clients: Clients, deadlines: Deadlines, known: Arc<Known>) -> Self {
+        Transport { clients: Arc::new(clients), deadlines, known }
     }
 
     /// Sends a request on behalf of the registry at `base` and follows redirects; `authorization` goes to the
@@ -297,6 +306,10 @@ impl Transport {
                 return Ok(answer);
             };
             let next = answer.follow(location).map_err(|e| e.within(out.what))?;
+            if matches!(out.body, Body::Private(_)) && !endpoint::same_origin(&next, &out.url) {
+                let why = format!("credentials don't follow a redirect to {}", shown(&next));
+                return Err(Error::new(Kind::Auth, out.what, why).at(shown(&out.url)).into());
+            }
             been.push(std::mem::replace(&mut url, next));
             if been.contains(&url) {
                 let why = format!("too many redirects: they lead in a circle to {}", shown(&url));
@@ -331,7 +344,8 @@ impl Transport {
                 _ => {
                     let class = self.clients.class(&base.url);
                     let (stall, clients) = (self.deadlines.stall, Arc::clone(&self.clients));
-                    return Ok(Answer { response, class, stall, clients });
+                    let known = Arc::clone(&self.known);
+                    return Ok(Answer { response, class, stall, clients, known });
                 }
             }
         }
@@ -351,6 +365,7 @@ impl Transport {
         let (request, size) = match out.body {
             Body::Empty if matches!(out.method, Method::GET | Method::HEAD) => (request, 0),
             Body::Empty => (request.header(CONTENT_LENGTH, 0), 0),
+            Body::Private(bytes) => (request.body(bytes.clone()), 0),
             Body::Bytes(bytes) if bytes.len() <= PIECE => (request.body(bytes.clone()), 0),
             Body::Bytes(bytes) => {
                 let size = bytes.len() as u64;
@@ -368,6 +383,7 @@ impl Transport {
             Body::Upload(_) => true,
             Body::Empty => out.method == Method::PUT,
             Body::Bytes(_) => out.method == Method::PATCH,
+            Body::Private(_) => false,
         };
         let mut answer = std::pin::pin!(request.send());
         let mut seen = 0;

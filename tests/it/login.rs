@@ -294,7 +294,7 @@ fn a_helper_keeps_what_it_is_there_for() {
         assert!(ran.stderr.contains("not logged in to"), "{}", ran.stderr);
     }
     for (name, why) in
-        [("gone", "docker-credential-gone is not installed"), ("../box", "not a helper's name")]
+        [("gone", "docker-credential-gone is not installed"), ("../box", "invalid helper name")]
     {
         let sandbox = with_helper(&json!({"credsStore": name}).to_string());
         login(&sandbox, &host, "secret").fails(6, &[why]);
