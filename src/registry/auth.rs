@@ -93,13 +93,12 @@ pub(super) enum Realm {
 
 /// Domains that the public suffix list doesn't know as ones below which every name belongs to someone else, though
 /// it is so for registries: siblings there are strangers.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 11] = [
     "aliyuncs.com",
     "azurecr.cn",
     "azurecr.io",
     "azurecr.us",
     "gcr.io",
-    "googleapis.com",
     "jfrog.io",
     "ocir.io",
     "on.aws",

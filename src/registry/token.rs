@@ -404,20 +404,20 @@ impl Ask<'_> {
         let place = shown(answer.url());
         let wrong = |kind, why: &str| Denied::from(Failure::from(Error::new(kind, what, why).at(&place)));
         let body = answer.read(what, MAX_TOKEN).await.map_err(|failure| match failure.error.kind() {
-            Kind::Integrity => wrong(Kind::Integrity, "token response too large: more than 64 KiB"),
+            Kind::Integrity => wrong(Kind::Integrity, "token response too large: larger than 64 KiB"),
             _ => failure.into(),
         })?;
         let unreadable = |why: &str| wrong(Kind::Auth, why);
         // serde's message could quote the token.
         let granted: Granted = serde_json::from_slice(&body).map_err(|e| {
-            unreadable(if e.is_data() { "token response without a token" } else { "token response is not JSON" })
+            unreadable(if e.is_data() { "token response has no token" } else { "token response is not JSON" })
         })?;
         let life = granted.life();
         let token = granted.token.filter(|t| !t.expose().is_empty()).or(granted.access_token);
         let token = token.filter(|t| !t.expose().is_empty());
-        let token = token.ok_or_else(|| unreadable("token response without a token"))?;
+        let token = token.ok_or_else(|| unreadable("token response has no token"))?;
         let value = self.cx.known.authorization("Bearer", &token);
-        let value = value.ok_or_else(|| unreadable("token response with a token that isn't text"))?;
+        let value = value.ok_or_else(|| unreadable("token response has a token that isn't text"))?;
         Ok(Token { value, ends: Instant::now() + life, life })
     }
 }
