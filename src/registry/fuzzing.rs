@@ -1,4 +1,4 @@
-//! The client's readers of headers and of docker's file, for the fuzz targets ([`crate::fuzzing`]).
+//! The client's readers of headers and of docker's file, for the fuzz targets in `fuzz/`.
 
 use reqwest::Url;
 
