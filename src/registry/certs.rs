@@ -135,7 +135,8 @@ impl Certs {
     /// # Errors
     /// A certificate without its key or the other way round; a file that isn't what its name says.
     pub(super) fn of_host(&self, dir: &Path) -> Result<ForHost> {
-        let fail = |path: &Path, why: String| Error::new(Kind::Input, "read certificates", why).at(path.display());
+        let fail =
+            |path: &Path, why: String| Error::new(Kind::Input, "read certificates", why).at(path.display());
         let of_kind = |kind: &'static str| {
             let found = files(dir, |path| path.extension().is_some_and(|e| e == kind));
             found.map_err(|e| Error::io("read certificates", dir, &e))
@@ -152,16 +153,18 @@ impl Certs {
         }
         for key in of_kind("key")? {
             if !key.with_extension("cert").exists() {
-                return Err(fail(&key, "its certificate is missing".to_owned())
-                    .hint("a client certificate is NAME.cert with NAME.key; a CA's certificate is NAME.crt"));
+                return Err(fail(&key, "its certificate is missing".to_owned()).hint(
+                    "a client certificate is NAME.cert with NAME.key; a CA's certificate is NAME.crt",
+                ));
             }
         }
         let mut identity = None;
         for cert in of_kind("cert")? {
             let key = cert.with_extension("key");
             if !key.exists() {
-                return Err(fail(&cert, "its key is missing".to_owned())
-                    .hint("a client certificate is NAME.cert with NAME.key; a CA's certificate is NAME.crt"));
+                return Err(fail(&cert, "its key is missing".to_owned()).hint(
+                    "a client certificate is NAME.cert with NAME.key; a CA's certificate is NAME.crt",
+                ));
             }
             if identity.is_some() {
                 let text = format!("{} is not used: a host has one client certificate", cert.display());

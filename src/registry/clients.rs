@@ -163,7 +163,9 @@ impl Clients {
             Roots::AndSystem(roots) => {
                 let all: Vec<_> = roots.into_iter().chain(extra).collect();
                 let merged = builder()?.tls_certs_merge(all.clone()).build();
-                let only = || builder()?.tls_certs_only(Certs::built_in().into_iter().chain(all)).build().map_err(fail);
+                let only = || {
+                    builder()?.tls_certs_only(Certs::built_in().into_iter().chain(all)).build().map_err(fail)
+                };
                 return merged.or_else(|_| only());
             }
         };

@@ -192,8 +192,7 @@ impl Registry {
     /// A client; nothing is connected yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let certs =
-            Certs::new(options.ca, options.ca_dirs, options.certs_d, Arc::clone(&options.observer));
+        let certs = Certs::new(options.ca, options.ca_dirs, options.certs_d, Arc::clone(&options.observer));
         let clients =
             Clients::new(options.user_agent, options.deadlines, options.names, options.proxies, certs);
         let known = Arc::<Known>::default();

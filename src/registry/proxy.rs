@@ -121,7 +121,9 @@ impl Rule {
 
 /// Whether the first `bits` of both addresses are the same.
 fn in_net(ip: IpAddr, net: IpAddr, bits: u8) -> bool {
-    let differ = |a: u128, b: u128, width: u8| a.checked_shr(u32::from(width - bits)) != b.checked_shr(u32::from(width - bits));
+    let differ = |a: u128, b: u128, width: u8| {
+        a.checked_shr(u32::from(width - bits)) != b.checked_shr(u32::from(width - bits))
+    };
     match (ip, net) {
         _ if bits == 0 => ip.is_ipv4() == net.is_ipv4(),
         (IpAddr::V4(a), IpAddr::V4(b)) => !differ(u32::from(a).into(), u32::from(b).into(), 32),
@@ -228,7 +230,9 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_never_quoted() {
-        for value in ["http://me:hunter2@", "socks5://me:hunter2@p:1", "ftp://me:hunter2@p", "http://me:hunter2@p:x"] {
+        for value in
+            ["http://me:hunter2@", "socks5://me:hunter2@p:1", "ftp://me:hunter2@p", "http://me:hunter2@p:x"]
+        {
             let all = proxies(&[("HTTPS_PROXY", value)]);
             let proxy = all.find(&Url::parse("https://r.io/").unwrap()).unwrap();
             let error = proxy.url().unwrap_err();

@@ -14,8 +14,13 @@ pub(super) struct Explained {
 /// connection: that is worth another try.
 pub(super) fn explain(error: &Tls, host: &str) -> Option<Explained> {
     let explained = |why: String, hint: String| Some(Explained { why, hint: Some(hint) });
-    let unknown = || format!("set SSL_CERT_FILE to a file with the certificate of its CA, or put it into ~/.config/containers/certs.d/{host}/ca.crt");
-    let client = || format!("put it into ~/.config/containers/certs.d/{host}/ as client.cert with client.key");
+    let unknown = || {
+        format!(
+            "set SSL_CERT_FILE to a file with the certificate of its CA, or put it into ~/.config/containers/certs.d/{host}/ca.crt"
+        )
+    };
+    let client =
+        || format!("put it into ~/.config/containers/certs.d/{host}/ as client.cert with client.key");
     let clock = "if the clock of this machine is right, the server needs a new certificate".to_owned();
     match error {
         Tls::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => explained(
@@ -42,11 +47,14 @@ pub(super) fn explain(error: &Tls, host: &str) -> Option<Explained> {
                 "use a name that the certificate has".to_owned(),
             )
         }
-        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            explained("its certificate comes from a CA that isn't trusted here (unknown issuer)".to_owned(), unknown())
-        }
+        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => explained(
+            "its certificate comes from a CA that isn't trusted here (unknown issuer)".to_owned(),
+            unknown(),
+        ),
         // webpki's word for a certificate that vouches for itself.
-        Tls::InvalidCertificate(CertificateError::Other(other)) if other.to_string().contains("CaUsedAsEndEntity") => {
+        Tls::InvalidCertificate(CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
             explained("its certificate is self-signed".to_owned(), unknown())
         }
         Tls::InvalidCertificate(other) => {
@@ -55,15 +63,23 @@ pub(super) fn explain(error: &Tls, host: &str) -> Option<Explained> {
         Tls::AlertReceived(AlertDescription::CertificateRequired) => {
             explained("it wants a client certificate".to_owned(), client())
         }
-        Tls::AlertReceived(alert @ (AlertDescription::BadCertificate | AlertDescription::UnknownCA | AlertDescription::AccessDenied | AlertDescription::CertificateUnknown | AlertDescription::CertificateExpired | AlertDescription::CertificateRevoked | AlertDescription::UnsupportedCertificate)) => {
-            explained(format!("it wants another client certificate, or one at all ({alert:?})"), client())
-        }
-        Tls::AlertReceived(AlertDescription::HandshakeFailure) => {
-            explained("it refused the handshake: it may want a client certificate, or only old ciphers".to_owned(), client())
-        }
+        Tls::AlertReceived(
+            alert @ (AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::UnsupportedCertificate),
+        ) => explained(format!("it wants another client certificate, or one at all ({alert:?})"), client()),
+        Tls::AlertReceived(AlertDescription::HandshakeFailure) => explained(
+            "it refused the handshake: it may want a client certificate, or only old ciphers".to_owned(),
+            client(),
+        ),
         Tls::AlertReceived(AlertDescription::ProtocolVersion)
         | Tls::PeerIncompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => Some(Explained { why: "it speaks only versions of TLS before 1.2".to_owned(), hint: None }),
         Tls::InvalidMessage(_) => explained(
             "it doesn't speak TLS".to_owned(),
@@ -124,11 +140,13 @@ mod tests {
     #[test]
     fn certificate_errors_name_what_is_wrong() {
         let certificate = |e| explain(&Tls::InvalidCertificate(e), "r.io:5000").unwrap();
-        let expired = certificate(CertificateError::ExpiredContext { time: at(951_827_696), not_after: at(0) });
+        let expired =
+            certificate(CertificateError::ExpiredContext { time: at(951_827_696), not_after: at(0) });
         assert!(expired.why.contains("until 1970-01-01T00:00:00Z"), "{expired:?}");
         assert!(expired.why.contains("the clock here says 2000-02-29T12:34:56Z"), "{expired:?}");
         assert!(expired.hint.unwrap().contains("clock"));
-        let early = certificate(CertificateError::NotValidYetContext { time: at(0), not_before: at(951_827_696) });
+        let early =
+            certificate(CertificateError::NotValidYetContext { time: at(0), not_before: at(951_827_696) });
         assert!(early.why.contains("isn't valid yet"), "{early:?}");
         let name = certificate(CertificateError::NotValidForNameContext {
             expected: ServerName::try_from("r.io").unwrap(),

@@ -379,13 +379,14 @@ impl Ask<'_> {
         let what = out.what;
         let anonymous = authorization.is_none() && out.method == Method::GET;
         debug_assert!(!out.headers.contains_key(AUTHORIZATION));
-        let answer = self.cx.transport.exchange(out, authorization, self.base).await.map_err(|mut failure| {
-            // Refused here, not by the server: a realm or a redirect of it that leads inside.
-            if failure.error.kind() == Kind::Refused {
-                failure.error = failure.error.as_kind(Kind::Auth);
-            }
-            failure
-        })?;
+        let answer =
+            self.cx.transport.exchange(out, authorization, self.base).await.map_err(|mut failure| {
+                // Refused here, not by the server: a realm or a redirect of it that leads inside.
+                if failure.error.kind() == Kind::Refused {
+                    failure.error = failure.error.as_kind(Kind::Auth);
+                }
+                failure
+            })?;
         if !answer.is_success() {
             let refusal = Refusal::read(answer).await;
             let status = Some(refusal.status);

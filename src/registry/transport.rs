@@ -321,7 +321,13 @@ impl Transport {
     }
 
     /// One request to `url`, without redirects.
-    async fn one(&self, out: &Outgoing<'_>, url: &Url, headers: HeaderMap, base: &Base) -> Result<Answer, Failure> {
+    async fn one(
+        &self,
+        out: &Outgoing<'_>,
+        url: &Url,
+        headers: HeaderMap,
+        base: &Base,
+    ) -> Result<Answer, Failure> {
         let own = url.host() == base.url.host();
         let mut misdirected = false;
         loop {

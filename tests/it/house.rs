@@ -255,7 +255,7 @@ fn section(text: &mut String, title: &str, schema: &serde_json::Value) {
 }
 
 /// The file must say `text`; `GIMG_BLESS=1` makes it so.
-fn fresh(name: &str, text: &str) {
+pub(crate) fn fresh(name: &str, text: &str) {
     let path = root().join(name);
     if std::env::var_os("GIMG_BLESS").is_some() {
         std::fs::write(&path, text).unwrap();

@@ -24,6 +24,7 @@ mod debug;
 mod dry_run;
 mod engines;
 mod errors;
+mod faults;
 mod git;
 mod house;
 mod interop;

@@ -46,6 +46,11 @@ impl Heard {
         sent.sum()
     }
 
+    /// Everything that was said, for those who look for what must not be.
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().iter().map(|event| format!("{event:?}\n")).collect()
+    }
+
     pub(crate) fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
         self.0.lock().unwrap().iter().filter(|e| is(e)).count()
     }

@@ -44,6 +44,10 @@ impl State {
 
     /// The answer to a request that may not do `action` in `repo`.
     pub(super) fn forbidden(&mut self, request: &Request, repo: &str, action: &str) -> Option<Reply> {
+        if self.config.signed && request.header("host") != Some(&self.host) {
+            let twice = Reply::error(400, "UNSUPPORTED", "only one authentication mechanism is allowed");
+            return request.header("authorization").is_some().then_some(twice);
+        }
         let challenge = match self.config.auth.clone() {
             Auth::Open => return None,
             Auth::Basic(user, password) => {

@@ -11,9 +11,10 @@
 //! | body never read; answer late, never, or byte by byte | `Unread`, `Delay`, `Hang`, `SlowHead`, `SlowBody` |
 //! | any status with any headers, n times or until a moment | `Status`, `Early`, with [`When`] |
 //! | answers cut, changed or compressed | `Truncate`, `EndEarly`, `Flip`, `Gzip` |
-//! | done, but said otherwise (201 on PATCH, 200 on PUT) | `As`, `Header` |
+//! | done, but said otherwise (201 on PATCH, 200 on PUT) | `Instead`, `As`, `Header` |
 //! | every way to write `Location` | `Location` with a [`Form`] |
 //! | tokens that end after some uses, in a body, or at once | [`Config::token_uses`], `Expired`, [`Handle::revoke`] |
+//! | signed URLs at another host name | [`Config::signed`], with a redirect to `localhost` |
 //! | tokens without a life, or under the other name | [`Config::token_life`], [`Config::token_field`] |
 //! | limits of bodies, manifests and chunks (GHCR's 416 too) | `Config::{max_body, max_manifest, max_chunk, min_chunk}` |
 //! | no mounts, no chunks, ECR's 201 on PATCH, fixed tags | `Config::{mounts, patches, patch_stores, mutable_tags}` |
@@ -168,6 +169,20 @@ impl Handle {
     /// Lets `hook` see every request as soon as its head has come; its fault goes before planned ones.
     pub(crate) fn hook(&self, hook: impl FnMut(&Asked<'_>, &Handle) -> Option<Fault> + Send + 'static) {
         locked(&self.0.hooks).push(Box::new(hook));
+    }
+
+    /// Lets request `at` and the next ones of its sort fail, `times` together: what is tried again fails again.
+    pub(crate) fn fail_from(&self, at: usize, times: usize, fault: Fault) {
+        let mut hit = None;
+        let mut left = times;
+        self.hook(move |asked, _| {
+            if asked.number == at {
+                hit = Some(asked.sort());
+            }
+            let hits = left > 0 && hit.as_ref() == Some(&asked.sort());
+            left -= usize::from(hits);
+            hits.then(|| fault.clone())
+        });
     }
 
     /// From now on there is nothing planned any more.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use hyper::HeaderMap;
 
 use super::Handle;
+use super::message::Reply;
 
 /// What happens instead of, or to, an answer.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub(crate) enum Fault {
     Flip(usize),
     /// The answer's body is compressed with gzip and says so, though nobody asked.
     Gzip,
+    /// The request is carried out, but this is the answer.
+    Instead(u16, Vec<(&'static str, String)>, String),
     /// The request is carried out, the answer has this status.
     As(u16),
     /// The request is carried out, the answer has this header with this value, or hasn't got it.
@@ -49,6 +52,32 @@ pub(crate) enum Fault {
     Location(Form),
     /// Every token is worthless when the request's body has come.
     Expired,
+}
+
+impl Fault {
+    /// This status alone.
+    pub(crate) fn status(status: u16) -> Self {
+        Fault::Status(status, Vec::new(), String::new())
+    }
+
+    /// This status with an error as the specification writes it.
+    pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
+        let reply = Reply::error(status, code, message);
+        Fault::Status(status, reply.headers, String::from_utf8_lossy(&reply.body).into_owned())
+    }
+
+    /// 429 with this `Retry-After`.
+    pub(crate) fn busy(retry_after: &str) -> Self {
+        Fault::Status(429, vec![("retry-after", retry_after.to_owned())], String::new())
+    }
+
+    /// The same answer, but the request is carried out.
+    pub(crate) fn done(self) -> Self {
+        match self {
+            Fault::Status(status, headers, body) => Fault::Instead(status, headers, body),
+            other => other,
+        }
+    }
 }
 
 /// How a `Location` is written.
@@ -91,6 +120,20 @@ pub(crate) struct Asked<'a> {
     /// Path and query.
     pub(crate) target: &'a str,
     pub(crate) headers: &'a HeaderMap,
+}
+
+impl Asked<'_> {
+    /// A header that is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+
+    /// What sort of request it is: the method, and the path, in which an upload has no name.
+    pub(crate) fn sort(&self) -> String {
+        let path = self.target.split('?').next().unwrap_or_default();
+        let path = path.find("/uploads/").map_or(path, |at| &path[..at]);
+        format!("{} {path}", self.method)
+    }
 }
 
 /// Looks at the method and the target of a request.

@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
@@ -143,6 +144,9 @@ impl Call {
             }
             _ => locked(&shared.state).handle(&request),
         };
+        if let Some(Fault::Instead(status, headers, body)) = &fault {
+            reply = Reply { status: *status, headers: headers.clone(), body: body.clone().into() };
+        }
         match &fault {
             Some(Fault::Lost) => return self.cut(entry),
             Some(Fault::Delay(delay)) => tokio::time::sleep(*delay).await,
@@ -220,7 +224,8 @@ fn change(reply: &mut Reply, fault: &Fault, host: &str) {
 fn response(reply: Reply, fault: Option<Fault>, head: bool) -> hyper::Response<ReplyBody> {
     let mut response = hyper::Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
-        response = response.header(*name, value);
+        // Not only ASCII: servers send what they like.
+        response = response.header(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     let announced = reply.header("content-length").is_some() || matches!(fault, Some(Fault::EndEarly(_)));
     if !announced && reply.status != 204 {

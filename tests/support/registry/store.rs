@@ -23,6 +23,9 @@ pub(crate) struct Config {
     pub(crate) token_field: &'static str,
     /// The token endpoint that challenges name, if not the registry's own.
     pub(crate) realm: Option<String>,
+    /// Whether requests under another name of this host are like those with a signed URL: they need no
+    /// authorization, and may not have one (as at S3).
+    pub(crate) signed: bool,
     /// Whether there is a referrers API.
     pub(crate) referrers: bool,
     /// Whether blobs can be mounted.
@@ -66,6 +69,7 @@ impl Default for Config {
             token_life: Some(300),
             token_field: "token",
             realm: None,
+            signed: false,
             referrers: true,
             mounts: true,
             digest_header: true,

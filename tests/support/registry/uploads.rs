@@ -136,7 +136,8 @@ impl State {
         let size = session.bytes.len();
         if method == "PATCH" && self.config.patch_stores {
             let bytes = session.bytes.clone();
-            let stored = self.store(repo, &sha256(&bytes), bytes);
+            let mut stored = self.store(repo, &sha256(&bytes), bytes);
+            stored.set("location", Some(self.location(id)));
             return stored.with("range", range(size));
         }
         if method == "PATCH" {
