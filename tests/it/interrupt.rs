@@ -38,11 +38,7 @@ fn send(child: &Child, signal: Signal) {
 
 fn wait(child: Child) -> Ran {
     let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ran::of("gimg", output)
 }
 
 #[track_caller]

@@ -19,6 +19,7 @@ mod ca;
 mod caps;
 mod config;
 mod conformance;
+mod credentials;
 mod daemon;
 mod debug;
 mod dry_run;

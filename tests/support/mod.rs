@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod bases;
+pub(crate) mod canary;
 pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod facts;

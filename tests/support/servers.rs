@@ -21,7 +21,7 @@ impl Server {
         Self::olareg_with(|_, _| Vec::new())
     }
 
-    /// olareg that wants a token of `user`, `secret`.
+    /// olareg that wants a token of `user` with the tests' secret.
     pub(crate) fn olareg_with_tokens() -> Self {
         Self::olareg_with(|dir, port| {
             let path = acl(dir);
@@ -30,7 +30,7 @@ impl Server {
         })
     }
 
-    /// olareg that wants Basic of `user`, `secret`.
+    /// olareg that wants Basic of `user` with the tests' secret.
     pub(crate) fn olareg_with_basic() -> Self {
         Self::olareg_with(|dir, _| vec!["--auth-basic".into(), acl(dir)])
     }
@@ -148,11 +148,11 @@ pub(crate) fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// olareg's access file: `user` with password `secret` may do everything.
+/// olareg's access file: `user` with the tests' secret may do everything.
 fn acl(dir: &Path) -> String {
     let path = dir.join("acl.yaml");
     let text = r#"
-users: {user: {cred: "$2a$04$eoQ3a07MmiG.QUQ7OWtvRuuXA8jn9fVO/30bY9e0pb/XbSRFMz32W"}}
+users: {user: {cred: "$2a$04$eoQ3a07MmiG.QUQ7OWtvRuhWBvpBHAChxAw1eDP5ELpdTJEggg.Mq"}}
 acls:
   - {repo: "", members: ["user"], access: ["read"]}
   - {repo: "*", members: ["user"], access: ["read", "write", "delete"]}
