@@ -27,10 +27,14 @@ pub enum Kind {
     LocalIo,
     /// The registry refused the request.
     Refused,
+    /// A signature, or something else that is said about an image, can't be made or attached.
+    Attestation,
     /// Stopped by SIGINT (Ctrl-C).
     Interrupted,
     /// Stopped by SIGTERM.
     Terminated,
+    /// Stopped by SIGHUP: the terminal was closed.
+    HungUp,
 }
 
 impl Kind {
@@ -48,6 +52,8 @@ impl Kind {
             Kind::Integrity => 8,
             Kind::LocalIo => 9,
             Kind::Refused => 10,
+            Kind::HungUp => 129,
+            Kind::Attestation => 11,
             Kind::Interrupted => 130,
             Kind::Terminated => 143,
         }
@@ -100,6 +106,26 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds something to the reason: `<what>: <why>, <more>`.
+    #[must_use]
+    pub fn and(mut self, more: impl fmt::Display) -> Self {
+        self.0.why = if self.0.why.is_empty() { more.to_string() } else { format!("{}, {more}", self.0.why) };
+        self
+    }
+
+    /// The reason alone, without what failed and where.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.0.why
+    }
+
+    /// The same error without its hint, for a caller who knows that it doesn't help.
+    #[must_use]
+    pub fn without_hint(mut self) -> Self {
+        self.0.hint = None;
         self
     }
 

@@ -61,6 +61,16 @@ pub enum Event {
         /// The destination, for people.
         destination: String,
     },
+    /// From now on until [`Event::Published`] a name may or may not mean this run's image.
+    Publishing {
+        /// A tag (`repository:tag`), or a layout or archive as a whole.
+        name: String,
+    },
+    /// A name means this run's image.
+    Published {
+        /// As in [`Event::Publishing`].
+        name: String,
+    },
     /// A tag now names an image.
     Tagged {
         /// `repository:tag` or a layout's name.

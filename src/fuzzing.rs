@@ -24,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config_file", config_file),
     ("docker_config", registry::fuzzing::docker_config),
     ("document", document),
+    ("link", registry::fuzzing::link),
     ("location", registry::fuzzing::location),
     ("lock_file", lock_file),
     ("reference", reference),

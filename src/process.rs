@@ -1,6 +1,8 @@
 //! Edge: running a child to its end, with its output captured and its whole process group stopped if the
-//! caller loses interest (Ctrl-C drops the future; `go` must not leave compilers behind).
+//! caller loses interest (Ctrl-C drops the future; `go` must not leave compilers behind), or is gone (see [`Guardian`]).
 #![expect(clippy::disallowed_methods, reason = "edge: child processes")]
+
+mod guardian;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,6 +10,8 @@ use std::process::Stdio;
 
 use futures_util::{Stream, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
+
+pub use guardian::{Guardian, serve_if_asked};
 
 use crate::error::{Error, Kind, Result};
 
@@ -24,6 +28,8 @@ pub struct Child {
     pub set: Vec<(String, String)>,
     /// Variables to take away.
     pub remove: Vec<String>,
+    /// Who ends it and everything it started when this process is killed; nobody if there is none.
+    pub guardian: Option<Guardian>,
 }
 
 /// What a child left behind.
@@ -113,8 +119,8 @@ impl Child {
         }
         // PWD may name another spelling of the directory (a symlink); Go prints paths relative to it.
         command.env("PWD", &self.dir);
-        #[cfg(unix)]
-        command.process_group(0);
+        let mut started = Group::new(self.guardian.as_ref());
+        started.join(&mut command);
         let other = |e: std::io::Error| {
             StartError::Other(Error::new(Kind::LocalIo, format!("run {}", self.program.display()), e))
         };
@@ -122,18 +128,22 @@ impl Child {
             std::io::ErrorKind::NotFound => StartError::NotFound,
             _ => other(e),
         })?;
-        // Dropped after the guard, which stops the child: it must not take a failed input for one that ended.
+        started.has(&child);
+        // Closed only once the child is stopped: it must not take a failed input for one that ended.
         let mut stdin = child.stdin.take();
-        let guard = GroupGuard::new(child.id());
+        let mut group = started;
         let feeding = async {
             match input {
                 Some(input) => feed(input, &mut stdin).await.map_err(StartError::Other),
                 None => Ok(()),
             }
         };
-        let waiting = async { child.wait_with_output().await.map_err(other) };
+        let waiting = async {
+            let output = child.wait_with_output().await.map_err(other)?;
+            group.ended();
+            Ok(output)
+        };
         let ((), output) = tokio::try_join!(feeding, waiting)?;
-        guard.disarm();
         Ok(Output {
             success: output.status.success(),
             status: output.status.to_string(),
@@ -205,45 +215,69 @@ pub fn replace(program: &Path, args: &[OsString], stdin: Option<std::fs::File>) 
     Error::new(Kind::LocalIo, format!("run {}", program.display()), error)
 }
 
-/// Stops a process group when dropped.
-struct GroupGuard {
-    #[cfg(unix)]
-    leader: Option<rustix::process::Pid>,
+/// The process group of a child, with its guardian as leader if it has one. Dropped before the child has ended, it stops
+/// all of the group.
+#[cfg(unix)]
+struct Group {
+    guard: Option<guardian::Guard>,
+    /// The child; none before its start and after its end.
+    child: Option<rustix::process::Pid>,
 }
 
-impl GroupGuard {
-    #[cfg(unix)]
-    fn new(id: Option<u32>) -> Self {
-        let leader = id.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
-        GroupGuard { leader }
+#[cfg(unix)]
+impl Group {
+    fn new(guardian: Option<&Guardian>) -> Self {
+        Group { guard: guardian.and_then(guardian::Guard::start), child: None }
     }
 
-    #[cfg(not(unix))]
-    fn new(_id: Option<u32>) -> Self {
-        GroupGuard {}
+    /// Lets a child that isn't started yet be in it; without a guardian the child leads.
+    fn join(&self, command: &mut tokio::process::Command) {
+        let leader = self.guard.as_ref().map_or(0, |guard| guard.group().as_raw_nonzero().get());
+        command.process_group(leader);
     }
 
-    #[cfg_attr(not(unix), expect(unused_mut, clippy::unused_self))]
-    fn disarm(mut self) {
-        #[cfg(unix)]
-        {
-            self.leader = None;
-        }
+    fn has(&mut self, child: &tokio::process::Child) {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        self.child = id.and_then(rustix::process::Pid::from_raw);
+    }
+
+    /// The child has ended by itself, and was waited for: its number may be another's now.
+    fn ended(&mut self) {
+        self.child = None;
+        self.guard = None;
     }
 }
 
 #[cfg(unix)]
-impl Drop for GroupGuard {
+impl Drop for Group {
     fn drop(&mut self) {
         use rustix::process::{Signal, WaitOptions, kill_process_group, waitpid};
-        let Some(leader) = self.leader else { return };
+        let Some(child) = self.child else { return };
+        let leader = self.guard.as_ref().map_or(child, guardian::Guard::group);
         let _ = kill_process_group(leader, Signal::KILL);
         // Its files may only be removed when it is gone: wait, but not for ever.
         for _ in 0..200 {
-            match waitpid(Some(leader), WaitOptions::NOHANG) {
+            match waitpid(Some(child), WaitOptions::NOHANG) {
                 Ok(None) => std::thread::sleep(std::time::Duration::from_millis(5)),
                 Ok(Some(_)) | Err(_) => break,
             }
         }
     }
+}
+
+/// There are no groups here: the child alone is stopped, by its own drop.
+#[cfg(not(unix))]
+struct Group;
+
+#[cfg(not(unix))]
+impl Group {
+    fn new(_guardian: Option<&Guardian>) -> Self {
+        Group
+    }
+
+    fn join(&self, _command: &mut tokio::process::Command) {}
+
+    fn has(&mut self, _child: &tokio::process::Child) {}
+
+    fn ended(&mut self) {}
 }

@@ -1,5 +1,6 @@
 //! What a run made: data for people and machines.
 
+mod cache;
 mod dry_run;
 mod lock;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 use crate::oci::{Descriptor, Digest, MediaType};
 
+pub use cache::{CacheAmount, CacheInfo, CachePruned, CacheVerified, CacheWrong};
 pub use dry_run::{
     DryRun, LayerKind, PlannedBase, PlannedCompile, PlannedConfig, PlannedImage, PlannedLayer,
     PlannedPlatform,

@@ -30,7 +30,7 @@ pub(super) struct ApplyArgs {
 pub(super) fn run(verb: &str, args: ApplyArgs, env: Env, voice: Voice) -> Result<()> {
     let (settings, cx) = prepare(args.flags, Vec::new(), env, voice)?;
     let files = args.files.into();
-    let kubectl = interruptible(ops::kubectl::feed(&cx, &settings, &files, verb, args.kubectl))?;
+    let kubectl = interruptible(&cx, ops::kubectl::feed(&cx, &settings, &files, verb, args.kubectl))?;
     // Its private directory goes before kubectl takes over.
     drop(cx);
     Err(kubectl.take_over())

@@ -49,8 +49,8 @@ pub(super) fn run(mut args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
     args.flags.all = args.all;
     let (settings, cx) = prepare(args.flags, args.packages, env, voice)?;
     if args.dry_run {
-        return voice.dry_run(&interruptible(ops::dry_run::build(&cx, &settings))?);
+        return voice.dry_run(&interruptible(&cx, ops::dry_run::build(&cx, &settings))?);
     }
-    let report = interruptible(ops::build::build(&cx, &settings))?;
+    let report = interruptible(&cx, ops::build::build(&cx, &settings))?;
     voice.report(&report)
 }

@@ -43,6 +43,6 @@ pub(super) fn run(args: LockArgs, env: Env, voice: Voice) -> Result<()> {
     for warning in warnings {
         cx.observer.on(Event::Warning(warning));
     }
-    let locked = interruptible(ops::lock::lock(&cx, &cwd, &todo))?;
+    let locked = interruptible(&cx, ops::lock::lock(&cx, &cwd, &todo))?;
     voice.locked(&locked)
 }

@@ -77,13 +77,13 @@ pub(super) fn login(args: LoginArgs, env: Env, voice: Voice) -> Result<()> {
     // What is saved already is not asked for; if it is broken, this may be the way to mend it.
     let cx = context_with(env, voice, args.insecure_registry, true, Keychain::empty())?;
     let login = ops::login::Login { registry, username: args.username, password, exposed };
-    interruptible(ops::login::login(&cx, &login))
+    interruptible(&cx, ops::login::login(&cx, &login))
 }
 
 pub(super) fn logout(args: LogoutArgs, env: Env, voice: Voice) -> Result<()> {
     let registry = server(&args.server)?;
     let cx = context(env, voice, false, false)?;
-    interruptible(ops::login::logout(&cx, &registry))
+    interruptible(&cx, ops::login::logout(&cx, &registry))
 }
 
 /// The registry of an argument, which may be written as a URL.

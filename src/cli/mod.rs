@@ -4,16 +4,19 @@
 mod apply;
 mod args;
 mod build;
+mod cache;
 mod config;
 mod delete;
 mod documents;
 mod init;
 mod lock;
 mod login;
+mod network;
 mod pack;
 mod push;
 mod resolve;
 mod run;
+mod signals;
 mod version;
 
 use std::collections::BTreeMap;
@@ -23,16 +26,19 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::content::Stop;
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::ops::Context;
-use crate::registry::{Insecure, Keychain, Options, Registry, TokenServers};
-use crate::settings::cache;
-use crate::settings::env::{self, Env};
+use crate::ops::{Context, Names};
+use crate::process::{self, Guardian};
+use crate::registry::{Keychain, Options, Registry};
+use crate::settings::cache as cached;
+use crate::settings::env::Env;
 use crate::store::{Scratch, Store};
 use crate::ui::{self, Voice};
 
 use args::{Common, plain_voice};
+use signals::interruptible;
 
 /// Put a Go program into a container image. No daemon, the same digest everywhere.
 #[derive(Debug, Parser)]
@@ -71,6 +77,8 @@ enum Command {
     Login(login::LoginArgs),
     /// Forget the user name and password for a registry
     Logout(login::LogoutArgs),
+    /// Show, check or shrink what is kept of registries' content
+    Cache(cache::CacheArgs),
     /// Print a completion script for a shell
     Completion(documents::CompletionArgs),
     /// Write the manual pages
@@ -96,6 +104,7 @@ impl Command {
             Command::Schema(args) => Some(&args.common),
             Command::Login(args) => Some(&args.common),
             Command::Logout(args) => Some(&args.common),
+            Command::Cache(args) => Some(args.common()),
             Command::Completion(args) => Some(&args.common),
             Command::Man(args) => Some(&args.common),
             Command::Pack(args) => Some(&args.common),
@@ -104,7 +113,10 @@ impl Command {
 }
 
 /// Runs the command line `argv` and gives the exit code.
-pub fn run(argv: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
+    if process::serve_if_asked(argv.clone()) {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::command().try_get_matches_from(argv).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -141,6 +153,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Schema(_) => init::schema(voice),
         Command::Login(args) => login::login(args, env, voice),
         Command::Logout(args) => login::logout(args, env, voice),
+        Command::Cache(args) => cache::run(args, &env, voice),
         Command::Completion(args) => documents::completion(&args, voice),
         Command::Man(args) => documents::man(&args),
         Command::Version(_) => version::run(voice),
@@ -175,41 +188,34 @@ fn context_with(
     registry: bool,
     keychain: Keychain,
 ) -> Result<Context> {
-    let observer = voice.observer();
-    let ca = match env.first(&[env::SSL_CERT_FILE]) {
-        Some(path) if registry => {
-            let path = std::path::Path::new(path);
-            Some(std::fs::read(path).map_err(|e| Error::io("read SSL_CERT_FILE", path, &e))?)
-        }
-        _ => None,
-    };
-    let options = Options {
-        insecure: if insecure { Insecure::All } else { Insecure::Loopback },
-        keychain,
-        token_servers: TokenServers::parse(env.first(&[env::GIMG_TOKEN_SERVERS]).unwrap_or_default())?,
-        observer: Arc::clone(&observer),
-        ca,
-        ..Options::default()
-    };
+    let names = Arc::new(Names::before(voice.observer()));
+    let observer = Arc::clone(&names) as Arc<dyn Observer>;
     let store = store(&env, &observer)?;
+    let options = Options {
+        locks: Some(Arc::new(store.clone())),
+        ..network::options(&env, &observer, insecure, registry, keychain)?
+    };
     Ok(Context {
         env,
         registry: Registry::new(options),
         scratch: Arc::new(Scratch::new()?),
+        guardian: Guardian::this_program(),
         store,
         now: now(),
         observer,
+        names,
+        stop: Stop::default(),
     })
 }
 
 /// The user's cache.
 fn store(env: &Env, observer: &Arc<dyn Observer>) -> Result<Store> {
-    let cache::Cache { place, .. } = cache::resolve(env)?;
+    let cached::Cache { place, max } = cached::resolve(env)?;
     let observer = Arc::clone(observer);
     Ok(match place {
-        cache::Place::Off => Store::off(observer),
-        cache::Place::Unknown => Store::unknown(observer),
-        cache::Place::At(dir) => Store::at(dir, observer),
+        cached::Place::Off => Store::off(observer),
+        cached::Place::Unknown => Store::unknown(observer),
+        cached::Place::At(dir) => Store::at(dir, max, observer),
     })
 }
 
@@ -217,45 +223,4 @@ fn store(env: &Env, observer: &Arc<dyn Observer>) -> Result<Store> {
 fn now() -> u64 {
     let now = std::time::SystemTime::now();
     now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
-/// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which stops its children.
-fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Error::new(Kind::Internal, "start", e))?;
-    let result = runtime.block_on(async {
-        tokio::select! {
-            biased;
-            kind = signal() => Err(Error::new(kind, "stopped", "interrupted, nothing was tagged")),
-            result = work => result,
-        }
-    });
-    // Writers on blocking threads end by themselves; nobody waits for what nobody wants any more.
-    runtime.shutdown_background();
-    result
-}
-
-#[cfg(unix)]
-async fn signal() -> Kind {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => Kind::Interrupted,
-        _ = terminate.recv() => Kind::Terminated,
-    }
-}
-
-#[cfg(not(unix))]
-async fn signal() -> Kind {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => Kind::Interrupted,
-        Err(_) => std::future::pending().await,
-    }
 }

@@ -48,8 +48,8 @@ pub(super) fn run(args: PackArgs, env: Env, voice: Voice) -> Result<()> {
     pack.settings.lock = config::lock(&pack.settings.cwd)?;
     let cx = context(env, voice, insecure, pack.settings.needs_registry())?;
     if args.dry_run {
-        return voice.dry_run(&interruptible(ops::dry_run::pack(&cx, &pack))?);
+        return voice.dry_run(&interruptible(&cx, ops::dry_run::pack(&cx, &pack))?);
     }
-    let report = interruptible(ops::pack::pack(&cx, &pack))?;
+    let report = interruptible(&cx, ops::pack::pack(&cx, &pack))?;
     voice.report(&report)
 }

@@ -43,6 +43,6 @@ pub(super) fn run(args: PushArgs, env: Env, voice: Voice) -> Result<()> {
     let jobs = if args.jobs == 0 { cores() } else { args.jobs };
     let cx = context(env, voice, args.insecure_registry, true)?;
     let pushing = ops::push::push(&cx, &dir, name.as_deref(), &repository, tags, jobs);
-    let report = interruptible(pushing)?;
+    let report = interruptible(&cx, pushing)?;
     voice.report(&report)
 }

@@ -27,6 +27,6 @@ pub(super) fn run(args: ResolveArgs, env: Env, voice: Voice) -> Result<()> {
         return Err(Error::new(Kind::Usage, "read --format json", "resolve writes YAML, as it was written"));
     }
     let (settings, cx) = prepare(args.flags, Vec::new(), env, voice)?;
-    let yaml = interruptible(ops::resolve::resolve(&cx, &settings, &args.files.into()))?;
-    voice.bytes(&yaml)
+    let yaml = interruptible(&cx, ops::resolve::resolve(&cx, &settings, &args.files.into()))?;
+    voice.resolved(&yaml)
 }

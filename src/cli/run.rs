@@ -31,7 +31,7 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: RunArgs, env: Env, voice: Voice) -> Result<()> {
     let (settings, cx) = prepare(args.flags, vec![args.package], env, voice)?;
-    let kubectl = interruptible(ops::kubectl::run(&cx, &settings, args.kubectl))?;
+    let kubectl = interruptible(&cx, ops::kubectl::run(&cx, &settings, args.kubectl))?;
     // Its private directory goes before kubectl takes over.
     drop(cx);
     Err(kubectl.take_over())

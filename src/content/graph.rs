@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::content::{Blob, Content};
+use crate::content::{Blob, Content, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::oci::{Digest, ImageIndex, ImageManifest, Platform, Repository, Tag, json};
 
@@ -34,6 +34,8 @@ pub struct Graph {
     pub children: Vec<Blob>,
     /// The image manifest or index.
     pub root: Blob,
+    /// What refers to the root, to a child, or to another of these.
+    pub referrers: Vec<Referrer>,
     /// The tags that will name the root.
     pub tags: Vec<Tag>,
 }
@@ -59,7 +61,40 @@ impl Graph {
         };
         let blobs = once(blobs.into_iter().filter(|b| !b.descriptor.media_type.is_foreign()).collect());
         let children = once(children);
-        Graph { name, blobs, children, root, tags }
+        Graph { name, blobs, children, root, referrers: Vec::new(), tags }
+    }
+
+    /// The same with `referrers`, each digest once.
+    #[must_use]
+    pub fn with_referrers(mut self, referrers: Vec<Referrer>) -> Self {
+        let mut seen = BTreeSet::new();
+        self.referrers = referrers;
+        self.referrers.retain(|r| seen.insert(r.manifest.descriptor.digest));
+        self
+    }
+
+    /// Everything of [`Graph::post_order`], then the referrers, each after what it needs. A digest may come twice.
+    pub fn everything(&self) -> impl Iterator<Item = &Blob> {
+        let referrers = self.referrers.iter();
+        self.post_order().chain(referrers.flat_map(|r| r.blobs.iter().chain(std::iter::once(&r.manifest))))
+    }
+
+    /// What refers to `digest`, and what refers to that.
+    fn referrers_of(&self, digest: Digest) -> Vec<Referrer> {
+        let mut known = BTreeSet::from([digest]);
+        let mut found = Vec::new();
+        loop {
+            let before = found.len();
+            for referrer in &self.referrers {
+                let own = referrer.manifest.descriptor.digest;
+                if known.contains(&referrer.subject.digest) && known.insert(own) {
+                    found.push(referrer.clone());
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
     }
 
     /// Every blob, leaves first, the root last.
@@ -109,6 +144,7 @@ impl Graph {
         let child = self.children.iter().find(|c| Some(c.descriptor.digest) == digest);
         let root = child.ok_or_else(|| internal("the index names a child that isn't there"))?.clone();
         let mut image = Graph { blobs: Vec::new(), children: Vec::new(), root, ..self.clone() };
+        image.referrers = self.referrers_of(image.root.descriptor.digest);
         let manifest = image.image_manifest()?;
         let needed: BTreeSet<Digest> =
             manifest.layers.iter().chain([&manifest.config]).map(|d| d.digest).collect();

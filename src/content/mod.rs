@@ -3,6 +3,8 @@
 mod blob;
 pub mod copy;
 mod graph;
+mod referrer;
+mod stop;
 mod verify;
 
 use std::future::Future;
@@ -13,6 +15,8 @@ use futures_util::Stream;
 
 pub use blob::{Blob, Content};
 pub use graph::{Graph, ImageName};
+pub use referrer::Referrer;
+pub use stop::Stop;
 pub use verify::{bytes_stream, verified};
 
 use crate::error::Result;
@@ -38,18 +42,64 @@ pub trait Source: Send + Sync {
     ) -> BoxFuture<'a, Result<ByteStream>>;
 }
 
+/// When the names of a destination begin to mean an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// Each by [`Target::tag`].
+    ByTag,
+    /// All at once, by [`Target::finish`].
+    AtEnd,
+    /// Never: nothing is kept.
+    Never,
+}
+
+/// Locks that the processes of this machine share.
+pub trait Locks: Send + Sync {
+    /// Waits until nobody else holds the lock of `key`, and takes it until what is given is dropped. None where there is
+    /// no lock to be had: the caller goes on without.
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Box<dyn Send>>>;
+}
+
 /// Where images go: a registry, a layout, an archive. Every destination is fed by [`copy`].
 pub trait Target: Send + Sync {
     /// The destination in words, for progress and errors.
     fn describe(&self, name: &ImageName) -> String;
 
+    /// Whether everything of `graph` but its tags is surely there already: then nothing of it is put. Asked before
+    /// anything of the graph is put.
+    fn has<'a>(&'a self, _graph: &'a Graph) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// Names the place in which `blob` needs to be sent only once, whatever the image: the first image that has it
+    /// goes ahead alone, and the others follow when it is there. None where each image needs its own.
+    fn moves_once(&self, _name: &ImageName, _blob: &Blob) -> Option<String> {
+        None
+    }
+
     /// Makes sure that `blob` is there. Everything that a manifest names is put before the manifest.
     fn put<'a>(&'a self, name: &'a ImageName, blob: &'a Blob) -> BoxFuture<'a, Result<Put>>;
+
+    /// Whether it keeps referrers. One that doesn't isn't given any.
+    fn keeps_referrers(&self) -> bool {
+        false
+    }
+
+    /// Makes sure that `referrer` is there and found by its subject. Its blobs and its subject, a manifest of `graph`
+    /// or another of its referrers, were put before.
+    fn attach<'a>(&'a self, graph: &'a Graph, referrer: &'a Referrer) -> BoxFuture<'a, Result<Put>> {
+        self.put(&graph.name, &referrer.manifest)
+    }
 
     /// Told once everything of `graph` was put, before any tag moves: a destination that takes whole images takes
     /// this one now.
     fn complete<'a>(&'a self, _graph: &'a Graph) -> BoxFuture<'a, Result<()>> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// When its names move.
+    fn naming(&self) -> Naming {
+        Naming::ByTag
     }
 
     /// Lets `tag` name `root`, which was put before.

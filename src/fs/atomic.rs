@@ -1,7 +1,7 @@
 //! Whole files: written beside their final name, synced, then renamed, so that nobody sees half of one.
 #![expect(clippy::disallowed_methods, reason = "edge: disk")]
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -68,15 +68,8 @@ impl Atomic {
             _ => Path::new("."),
         };
         std::fs::create_dir_all(dir).map_err(|e| Error::io("make the directory", dir, &e))?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(TEMPORARY_PREFIX);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            // The usual mode of a new file; the umask applies.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let temporary = builder.tempfile_in(dir).map_err(|e| Error::io("write in", dir, &e))?;
+        sweep(dir);
+        let temporary = claimed(dir).map_err(|e| Error::io("write in", dir, &e))?;
         Ok(Atomic { temporary, path: path.to_owned() })
     }
 
@@ -99,3 +92,73 @@ impl Atomic {
 
 /// How names of files begin that a killed process may have left behind.
 pub const TEMPORARY_PREFIX: &str = ".gimg-";
+/// How the names of ours end: nobody else's do.
+const SUFFIX: &str = ".partial";
+
+/// A new temporary file in `dir`, locked: while it is, [`sweep`] of other processes leaves it alone.
+fn claimed(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX).suffix(SUFFIX);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // The usual mode of a new file; the umask applies.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    // Another process may take it for left behind before it is locked.
+    for _ in 0..8 {
+        let file = builder.tempfile_in(dir)?;
+        // Where files can't be locked nobody can take the lock either.
+        let is_taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+        if !is_taken && file.path().exists() {
+            return Ok(file);
+        }
+    }
+    Err(std::io::Error::other("other processes remove the temporary file as soon as it is made"))
+}
+
+/// Removes the temporary files in `dir` that killed processes left. What can't be removed does no harm.
+fn sweep(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        let is_named = name.starts_with(TEMPORARY_PREFIX.as_bytes()) && name.ends_with(SUFFIX.as_bytes());
+        if !is_named || !entry.file_type().is_ok_and(|t| t.is_file()) {
+            continue;
+        }
+        let path = entry.path();
+        // The lock goes with its process. Others' files can't be opened for writing, and stay.
+        let file = File::options().write(true).open(&path);
+        if file.is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_killed_processes_left_beside_a_file_goes_and_what_others_write_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".gimg-Ab12Cd.partial", ".gimg-config", "x.partial", ".gimg-lock"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let mut other = Atomic::create(&dir.path().join("other")).unwrap();
+        assert!(!dir.path().join(".gimg-Ab12Cd.partial").exists());
+        write_atomically(&dir.path().join("file"), b"whole").unwrap();
+        other.file().write_all(b"too").unwrap();
+        other.commit().unwrap();
+        assert_eq!(names(dir.path()), [".gimg-config", ".gimg-lock", "file", "other", "x.partial"]);
+        assert_eq!(std::fs::read(dir.path().join("other")).unwrap(), b"too");
+    }
+}

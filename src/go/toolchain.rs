@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::Toolchain;
-use crate::process::{Child, Output, StartError};
+use crate::process::{Child, Guardian, Output, StartError};
 
 /// A Go toolchain, ready to run.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Go {
     program: PathBuf,
     /// Where its children keep their temporary files: one that is killed leaves them.
     temporary: PathBuf,
+    /// Who ends its children when gimg is killed.
+    guardian: Option<Guardian>,
     /// What is known about it.
     pub toolchain: Toolchain,
 }
@@ -29,7 +31,7 @@ const GOTMPDIR: &str = "GOTMPDIR";
 const UNLISTED: &[&str] = &["GODEBUG", "GO_EXTLINK_ENABLED"];
 
 /// Finds `program` and asks it, in `dir`, for its version and settings. `env` is the caller's environment; `temporary`
-/// is for the temporary files of this and all later children.
+/// is for the temporary files of this and all later children, `guardian` ends them when gimg is killed.
 ///
 /// # Errors
 /// No `go` on PATH, one that fails, or one that prints what isn't `go env` output.
@@ -38,8 +40,10 @@ pub async fn find(
     dir: &Path,
     env: &BTreeMap<String, String>,
     temporary: PathBuf,
+    guardian: Option<Guardian>,
 ) -> Result<Go> {
     let mut child = Child::new(program, dir).args(["env", "-json"]);
+    child.guardian.clone_from(&guardian);
     child = child.env(GOTMPDIR, &temporary.to_string_lossy());
     child.remove = crate::plan::command::TARGET_VARIABLES.iter().map(|k| (*k).to_owned()).collect();
     let output = start(&child).await?;
@@ -65,7 +69,7 @@ pub async fn find(
     // Ours was only lent to it.
     known.insert(GOTMPDIR.to_owned(), settings.get(GOTMPDIR).cloned().unwrap_or_default());
     let toolchain = Toolchain { version, settings, env: known };
-    Ok(Go { program: program.to_owned(), temporary, toolchain })
+    Ok(Go { program: program.to_owned(), temporary, guardian, toolchain })
 }
 
 /// Reads Go's env file: `KEY=value` lines and `#` comments (cmd/go, "go env -w").
@@ -92,6 +96,7 @@ impl Go {
     #[must_use]
     pub fn child(&self, dir: &Path) -> Child {
         let mut child = Child::new(&self.program, dir);
+        child.guardian.clone_from(&self.guardian);
         child.remove = crate::plan::command::TARGET_VARIABLES.iter().map(|k| (*k).to_owned()).collect();
         child.set = self.toolchain.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         child.env("GOENV", "off").env(GOTMPDIR, &self.temporary.to_string_lossy())

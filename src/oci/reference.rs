@@ -206,6 +206,13 @@ impl fmt::Display for Repository {
 }
 
 impl Tag {
+    /// The tag of the list of what refers to `subject`, where a registry keeps none itself (distribution-spec,
+    /// "Referrers Tag Schema").
+    #[must_use]
+    pub fn of_referrers(subject: &Digest) -> Self {
+        Tag(format!("sha256-{}", subject.hex()))
+    }
+
     /// The tag that is meant when none is given.
     #[must_use]
     pub fn latest() -> Self {

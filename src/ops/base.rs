@@ -20,8 +20,8 @@ use crate::oci::{
 use crate::ops::{Context, base_engine, blocking};
 use crate::plan::platforms::{self, Requested};
 use crate::settings::{Base, Settings, Stand, lock};
-use crate::target::layout::Reader;
 use crate::target::oci_archive::OciArchive;
+use crate::target::reader::Reader;
 
 /// What each platform's image stands on.
 pub(super) struct Bases {
@@ -256,12 +256,13 @@ impl Place {
     }
 
     /// A layer, left where it is.
-    fn layer(&self, descriptor: &Descriptor) -> Blob {
+    fn layer(&self, descriptor: &Descriptor) -> Result<Blob> {
         match self {
             Place::Layout(reader) => reader.blob(descriptor),
-            Place::Archive(archive) => archive.blob(descriptor),
+            Place::Archive(archive) => Ok(archive.blob(descriptor)),
             Place::Registry(_, repository) => {
-                Blob { descriptor: descriptor.clone(), content: Content::Remote(repository.clone()) }
+                let content = Content::Remote(repository.clone());
+                Ok(Blob { descriptor: descriptor.clone(), content })
             }
         }
     }
@@ -326,7 +327,12 @@ async fn inherit(
             platform.os_version.clone_from(&config.os_version);
         }
         let inherited = Inherited {
-            layers: manifest.layers.iter().map(|l| place.layer(l)).collect(),
+            layers: manifest
+                .layers
+                .iter()
+                .map(|l| place.layer(l))
+                .collect::<Result<_>>()
+                .map_err(|e| base_error(e, name))?,
             annotations: manifest.annotations,
             origin: place.is_registry().then(|| (name.to_owned(), descriptor.digest)),
             config,

@@ -30,6 +30,7 @@ const PRIVATE: &str = "TMP";
 /// # Errors
 /// Whatever a stage up to the plan says; a destination that can't be one.
 pub async fn build(cx: &Context, settings: &Settings) -> Result<DryRun> {
+    cx.store.freeze();
     for warning in &settings.warnings {
         cx.observer.on(Event::Warning(warning.clone()));
     }
@@ -52,6 +53,7 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<DryRun> {
 /// # Errors
 /// As [`build`]; programs that can't be packed.
 pub async fn pack(cx: &Context, pack: &Pack) -> Result<DryRun> {
+    cx.store.freeze();
     let settings = &pack.settings;
     let pack::Ready { image, bases, engines, .. } = pack::ready(cx, pack).await?;
     let copiers = targets::copiers(cx, settings, &engines)?;

@@ -44,7 +44,8 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     let rules = rules(settings)?;
     let early = settings.base.of_all(&settings.rules);
     let programs = async {
-        let find = go::find(&settings.go, &settings.cwd, cx.env.all(), cx.scratch.directory()?);
+        let (temporary, guardian) = (cx.scratch.directory()?, cx.guardian.clone());
+        let find = go::find(&settings.go, &settings.cwd, cx.env.all(), temporary, guardian);
         let (go, git, source) = tokio::try_join!(find, git_state(settings), source(settings))?;
         let templates = TemplateFacts {
             env: cx.env.all().clone(),

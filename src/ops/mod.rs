@@ -3,6 +3,7 @@
 mod base;
 mod base_engine;
 pub mod build;
+pub mod cache;
 mod compile;
 mod debug;
 pub mod dry_run;
@@ -14,6 +15,7 @@ pub mod login;
 mod lookup;
 pub mod man;
 mod manifests;
+mod names;
 pub mod pack;
 mod publish;
 pub mod push;
@@ -24,9 +26,12 @@ mod trust;
 
 use std::sync::Arc;
 
-use crate::content::Source;
+pub use names::Names;
+
+use crate::content::{Source, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
+use crate::process::Guardian;
 use crate::registry::Registry;
 use crate::settings::env::Env;
 use crate::store::{Scratch, Store};
@@ -39,17 +44,24 @@ pub struct Context {
     pub registry: Registry,
     /// The run's private directory.
     pub scratch: Arc<Scratch>,
+    /// Who ends long-running children when gimg is killed.
+    pub guardian: Option<Guardian>,
     /// The user's cache.
     pub store: Store,
     /// Seconds since 1970 when the run began; only what asks for the time gets it.
     pub now: u64,
     /// Who hears about progress.
     pub observer: Arc<dyn Observer>,
+    /// The names that moved, as `observer` heard.
+    pub names: Arc<Names>,
+    /// The wish that nothing more is begun.
+    pub stop: Stop,
 }
 
 impl Context {
+    /// What is in registries, taken from the cache where its digest is known.
     fn origin(&self) -> Arc<dyn Source> {
-        Arc::new(self.registry.clone())
+        self.store.before(Arc::new(self.registry.clone()))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::oci::{Repository, Tag};
 use crate::ops::Context;
 use crate::registry::RegistryTarget;
 use crate::report::{Published, Report};
-use crate::target::layout::Reader;
+use crate::target::reader::Reader;
 
 /// Pushes the image called `name` in the layout at `dir`, or the only one there, to `repository`. It gets
 /// `tags`, or if there are none the tags that it has in the layout.
@@ -39,7 +39,7 @@ pub async fn push(
     let image = ImageName { program, repository: Some(repository.clone()) };
     let graph = reader.graph(&root, image, tags)?;
     let target = Arc::new(RegistryTarget::new(cx.registry.clone(), cx.origin()));
-    let copier = Copier::new(target, Arc::clone(&cx.observer), jobs);
+    let copier = Copier::new(target, Arc::clone(&cx.observer), jobs).until(cx.stop.clone());
     let failed = |e: Error| e.within(format!("push {}", dir.display()));
     copier.content(&graph).await.map_err(failed)?;
     let graphs = [graph];

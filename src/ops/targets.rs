@@ -55,7 +55,7 @@ pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> R
             Destination::Nowhere => Ok(Arc::new(Nowhere) as _),
             Destination::Engine(_) => engine(destination),
         }?;
-        copiers.push(Copier::new(target, Arc::clone(&cx.observer), settings.jobs));
+        copiers.push(Copier::new(target, Arc::clone(&cx.observer), settings.jobs).until(cx.stop.clone()));
     }
     Ok(copiers)
 }

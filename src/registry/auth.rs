@@ -129,12 +129,14 @@ impl TokenServers {
     pub fn parse(text: &str) -> Result<Self> {
         let mut all = BTreeSet::new();
         for entry in text.split([' ', ',', '\t', '\n']).filter(|e| !e.is_empty()) {
-            let wrong = |why: &str| Error::new(Kind::Usage, format!("read the token server \"{entry}\""), why);
+            let wrong =
+                |why: &str| Error::new(Kind::Usage, format!("read the token server \"{entry}\""), why);
             let (registry, host) = entry.split_once('=').ok_or_else(|| wrong("it isn't REGISTRY=HOST"))?;
             let registry = registry.parse::<oci::Registry>().map_err(|e| wrong(&e.to_string()))?;
             let url = Url::parse(&format!("https://{host}/")).ok();
             let host = url.filter(|u| u.path() == "/" && u.port().is_none() && u.username().is_empty());
-            let host = host.as_ref().and_then(Url::host_str).ok_or_else(|| wrong("its host isn't a host's name"))?;
+            let host =
+                host.as_ref().and_then(Url::host_str).ok_or_else(|| wrong("its host isn't a host's name"))?;
             all.insert((registry, host.to_owned()));
         }
         Ok(TokenServers(all))
@@ -317,7 +319,10 @@ mod tests {
             ("1.dkr.ecr.us-east-1.amazonaws.com", "https://evil.execute-api.us-east-1.amazonaws.com/t"),
             ("1.dkr.ecr.cn-north-1.amazonaws.com.cn", "https://2.dkr.ecr.cn-north-1.amazonaws.com.cn/t"),
             ("registry.cn-hangzhou.aliyuncs.com", "https://evil.oss-cn-hangzhou.aliyuncs.com/auth"),
-            ("registry.cn-hangzhou.aliyuncs.com", "https://dockerauth.evil.oss-cn-hangzhou.aliyuncs.com/auth"),
+            (
+                "registry.cn-hangzhou.aliyuncs.com",
+                "https://dockerauth.evil.oss-cn-hangzhou.aliyuncs.com/auth",
+            ),
             ("rg.fr-par.scw.cloud", "https://evil.scw.cloud/t"),
             ("r.scw.cloud.evil.com", "https://api.scaleway.com/t"),
             ("me.github.io", "https://evil.github.io/token"),
@@ -355,7 +360,8 @@ mod tests {
             assert_eq!(found == Realm::Trusted, expected, "{registry} {realm}: {found:?}");
         }
         // Trust doesn't make plain text of it.
-        let (base, realm) = (Url::parse("https://r.io").unwrap(), Url::parse("http://auth.vendor.net").unwrap());
+        let (base, realm) =
+            (Url::parse("https://r.io").unwrap(), Url::parse("http://auth.vendor.net").unwrap());
         assert!(matches!(judge(&"r.io".parse().unwrap(), &base, &realm, &trusted), Realm::Refused(_)));
         for bad in ["r.io", "=h", "r.io=", "r.io=a/b", "r.io=a:1", "r.io=u@a", "r.io=https://a", "a b=c"] {
             assert_eq!(TokenServers::parse(bad).unwrap_err().kind(), Kind::Usage, "{bad}");

@@ -20,8 +20,15 @@ pub(super) struct Broken {
     pub(super) http2: bool,
 }
 
-/// What stands in the way of `what` at `url`, which went through `proxy` if there is one.
-pub(super) fn broken(what: &str, url: &Url, proxy: Option<&Proxy>, error: reqwest::Error) -> Broken {
+/// What stands in the way of `what` at `url`, which went through `proxy` if there is one; `wanted` if servers
+/// asked this client for a certificate that it hasn't got.
+pub(super) fn broken(
+    what: &str,
+    url: &Url,
+    proxy: Option<&Proxy>,
+    wanted: bool,
+    error: reqwest::Error,
+) -> Broken {
     let (connect, builder, timeout) = (error.is_connect(), error.is_builder(), error.is_timeout());
     // The URL of the message could carry a signed query.
     let error = error.without_url();
@@ -60,6 +67,12 @@ pub(super) fn broken(what: &str, url: &Url, proxy: Option<&Proxy>, error: reqwes
         (true, false) => make(&format!("can't connect: {last}")),
         (false, _) => make(last),
     };
+    // Who doesn't get a certificate closes the connection; that can be all that is seen of it.
+    if wanted && !timeout && url.scheme() == "https" {
+        let error = make(&format!("it wants a client certificate ({last})"));
+        let error = error.hint(tls::client_hint(&authority(url)));
+        return Broken { failure: Failure::broken(error), http2 };
+    }
     let failure = if builder { Failure::from(error) } else { Failure::broken(error) };
     Broken { failure, http2 }
 }

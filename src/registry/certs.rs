@@ -1,16 +1,17 @@
 //! Certificates: which authorities are trusted, and what `certs.d` has for single hosts.
 #![expect(clippy::disallowed_methods, reason = "edge: certificate files")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use reqwest::{Certificate, Identity, Url};
-use rustls::pki_types::CertificateDer;
+use reqwest::Url;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer};
+use crate::registry::rules::user_config;
 
 /// Where Linux distributions and BSDs keep the authorities that they trust; the first that exists counts. None
 /// where the system has a store of its own, which the TLS library asks.
@@ -31,21 +32,46 @@ const BUNDLES: &[&str] = if cfg!(any(windows, target_vendor = "apple")) {
 /// No bundle is larger.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
+/// The directories called `certs.d`: the user's, and the two of the system that podman and docker read.
+#[must_use]
+pub fn certs_d(env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let own = user_config(env).map(|dir| dir.join("containers/certs.d"));
+    let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+    own.into_iter().chain(system).collect()
+}
+
+/// A certificate.
+pub(super) type Der = CertificateDer<'static>;
+
+/// A client certificate with the chain to its CA, and its key.
+pub(super) struct Identity {
+    pub(super) chain: Vec<Der>,
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// From the PEM of both files.
+    fn read(chain: &[u8], key: &[u8]) -> Option<Self> {
+        let chain: Vec<Der> = CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().ok()?;
+        let key = PrivateKeyDer::from_pem_slice(key).ok()?;
+        (!chain.is_empty()).then_some(Identity { chain, key })
+    }
+}
+
 /// The authorities that a client trusts.
 #[derive(Clone)]
 pub(super) enum Roots {
     /// These, and those of the system's own store.
-    AndSystem(Vec<Certificate>),
+    AndSystem(Vec<Der>),
     /// These.
-    Only(Vec<Certificate>),
+    Only(Vec<Der>),
 }
 
 /// What `certs.d` has for one host.
+#[derive(Default)]
 pub(super) struct ForHost {
-    /// Its directory.
-    pub(super) dir: PathBuf,
     /// The authorities of its `*.crt`.
-    pub(super) roots: Vec<Certificate>,
+    pub(super) roots: Vec<Der>,
     /// The client certificate of its `*.cert` and `*.key`.
     pub(super) identity: Option<Identity>,
 }
@@ -79,12 +105,14 @@ impl Certs {
         if let Some(roots) = self.system.get() {
             return Ok(roots.clone());
         }
-        let mut extra = Vec::new();
-        if let Some(pem) = &self.ca {
-            extra = Certificate::from_pem_bundle(pem)
-                .map_err(|e| Error::new(Kind::Input, "read the CA certificates of SSL_CERT_FILE", e))?;
-        }
         let mut usable = Usable::default();
+        if let Some(pem) = &self.ca {
+            let all: Vec<_> = CertificateDer::pem_slice_iter(pem).collect();
+            if let Some(Err(error)) = all.into_iter().find(Result::is_err) {
+                return Err(Error::new(Kind::Input, "read the CA certificates of SSL_CERT_FILE", error));
+            }
+            usable.add(pem);
+        }
         for dir in &self.ca_dirs {
             match files(dir, |_| true) {
                 // As everywhere, what isn't a certificate is passed over.
@@ -95,17 +123,16 @@ impl Certs {
         let system = BUNDLES.iter().find_map(|path| read(Path::new(path)).ok());
         let roots = if let Some(bundle) = system {
             usable.add(&bundle);
-            Roots::Only(usable.certificates.into_iter().chain(extra).collect())
+            Roots::Only(usable.certificates)
         } else {
-            Roots::AndSystem(usable.certificates.into_iter().chain(extra).collect())
+            Roots::AndSystem(usable.certificates)
         };
         Ok(self.system.get_or_init(|| roots).clone())
     }
 
     /// Mozilla's authorities: for a system that has none (a bare container).
-    pub(super) fn built_in() -> Vec<Certificate> {
-        let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-        roots.filter_map(|der| Certificate::from_der(der).ok()).collect()
+    pub(super) fn built_in() -> Vec<Der> {
+        webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec()
     }
 
     /// The directory of `certs.d` for the host of `url`: its name as in a reference, with the port unless that
@@ -136,7 +163,7 @@ impl Certs {
     /// A certificate without its key or the other way round; a file that isn't what its name says.
     pub(super) fn of_host(&self, dir: &Path) -> Result<ForHost> {
         let fail =
-            |path: &Path, why: String| Error::new(Kind::Input, "read certificates", why).at(path.display());
+            |path: &Path, why: String| Error::new(Kind::Usage, "read certificates", why).at(path.display());
         let of_kind = |kind: &'static str| {
             let found = files(dir, |path| path.extension().is_some_and(|e| e == kind));
             found.map_err(|e| Error::io("read certificates", dir, &e))
@@ -171,14 +198,13 @@ impl Certs {
                 self.warn(text);
                 continue;
             }
-            let mut pem = read(&cert).map_err(|e| Error::io("read a client certificate", &cert, &e))?;
-            pem.push(b'\n');
-            pem.extend(read(&key).map_err(|e| Error::io("read a client certificate's key", &key, &e))?);
+            let chain = read(&cert).map_err(|e| Error::io("read a client certificate", &cert, &e))?;
+            let pem = read(&key).map_err(|e| Error::io("read a client certificate's key", &key, &e))?;
             // The library's own text could quote the key.
-            let bad = |_| fail(&cert, "it and its key aren't a certificate and a key in PEM".to_owned());
-            identity = Some(Identity::from_pem(&pem).map_err(bad)?);
+            let bad = || fail(&cert, "it and its key aren't a certificate and a key in PEM".to_owned());
+            identity = Some(Identity::read(&chain, &pem).ok_or_else(bad)?);
         }
-        Ok(ForHost { dir: dir.to_owned(), roots, identity })
+        Ok(ForHost { roots, identity })
     }
 
     fn warn(&self, text: String) {
@@ -190,7 +216,7 @@ impl Certs {
 #[derive(Default)]
 struct Usable {
     seen: BTreeSet<Vec<u8>>,
-    certificates: Vec<Certificate>,
+    certificates: Vec<Der>,
 }
 
 impl Usable {
@@ -198,12 +224,9 @@ impl Usable {
     fn add(&mut self, pem: &[u8]) {
         for der in CertificateDer::pem_slice_iter(pem).flatten() {
             let fresh = !self.seen.contains(der.as_ref());
-            if fresh
-                && rustls::RootCertStore::empty().add(der.clone()).is_ok()
-                && let Ok(certificate) = Certificate::from_der(&der)
-            {
+            if fresh && rustls::RootCertStore::empty().add(der.clone()).is_ok() {
                 self.seen.insert(der.to_vec());
-                self.certificates.push(certificate);
+                self.certificates.push(der);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The HTTP clients: one for each way of connecting, made when first needed. A client's connections are only
 //! ever used for requests that may go the same way.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::{Client, Url};
@@ -12,6 +12,8 @@ use crate::registry::Deadlines;
 use crate::registry::address::{self, Class};
 use crate::registry::certs::{Certs, Roots};
 use crate::registry::endpoint;
+use crate::registry::failure::shown;
+use crate::registry::handshake::{self, Trust, Wanted};
 use crate::registry::names::{Inward, Names, Reach, Resolver, Seen};
 use crate::registry::proxy::{Proxies, Proxy};
 
@@ -34,6 +36,8 @@ struct Key {
     proxy: Option<String>,
     /// The directory of `certs.d` for this host: a client certificate goes to no other.
     certs: Option<PathBuf>,
+    /// The only origin that the client is for, if it must be known what that one wants.
+    alone: Option<String>,
 }
 
 /// A client for one request.
@@ -41,6 +45,10 @@ pub(super) struct Chosen<'a> {
     pub(super) client: Client,
     /// The proxy that the request goes through.
     pub(super) proxy: Option<&'a Proxy>,
+    /// Whether a server wanted a certificate of this client.
+    pub(super) wanted: Arc<Wanted>,
+    /// Whether the client is for this origin alone.
+    pub(super) alone: bool,
 }
 
 /// All clients.
@@ -51,11 +59,13 @@ pub(super) struct Clients {
     seen: Arc<Seen>,
     proxies: Proxies,
     certs: Certs,
-    clients: Mutex<BTreeMap<Key, Client>>,
+    clients: Mutex<BTreeMap<Key, (Client, Arc<Wanted>)>>,
     /// Which hosts have a directory in `certs.d`.
     dirs: Mutex<BTreeMap<String, Option<PathBuf>>>,
     /// How often HTTP/2 failed, by origin.
     http2: Mutex<BTreeMap<String, u32>>,
+    /// Origins that get clients of their own.
+    alone: Mutex<BTreeSet<String>>,
 }
 
 impl Clients {
@@ -78,6 +88,7 @@ impl Clients {
             clients: Mutex::default(),
             dirs: Mutex::default(),
             http2: Mutex::default(),
+            alone: Mutex::default(),
         }
     }
 
@@ -98,7 +109,8 @@ impl Clients {
         {
             let host = url.host_str().unwrap_or_default().to_owned();
             let address = endpoint::address(url).unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
-            return Err(Error::new(Kind::Refused, "connect", Inward { host, address }));
+            let error = Error::new(Kind::Refused, "connect", Inward { host, address });
+            return Err(error.at(shown(url)));
         }
         let proxy = self.proxies.find(url);
         let plain = url.scheme() == "http";
@@ -111,25 +123,28 @@ impl Clients {
             reach: if own || proxy.is_some() { Reach::Own } else { Reach::From(from) },
             proxy: proxy.map(|p| p.url().map(Url::to_string)).transpose()?,
             certs: if plain { None } else { self.dir(url) },
+            alone: Some(origin(url))
+                .filter(|origin| self.alone.lock().unwrap_or_else(PoisonError::into_inner).contains(origin)),
         };
+        let alone = key.alone.is_some();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = match clients.get(&key) {
-            Some(client) => client.clone(),
+        let (client, wanted) = match clients.get(&key) {
+            Some(built) => built.clone(),
             None => {
-                let client = self.build(&key)?;
-                clients.insert(key, client.clone());
-                client
+                let built = self.build(&key)?;
+                clients.insert(key, built.clone());
+                built
             }
         };
-        Ok(Chosen { client, proxy })
+        Ok(Chosen { client, proxy, wanted, alone })
     }
 
-    fn build(&self, key: &Key) -> Result<Client> {
+    fn build(&self, key: &Key) -> Result<(Client, Arc<Wanted>)> {
         let fail = |e: reqwest::Error| Error::new(Kind::Internal, "make an HTTP client", e);
-        let own = key.certs.as_deref().map(|dir| self.certs.of_host(dir)).transpose()?;
+        let own = key.certs.as_deref().map(|dir| self.certs.of_host(dir)).transpose()?.unwrap_or_default();
         let builder = || -> Result<reqwest::ClientBuilder> {
             let seen = if key.proxy.is_some() { Arc::default() } else { Arc::clone(&self.seen) };
-            let mut builder = Client::builder()
+            let builder = Client::builder()
                 .user_agent(&self.user_agent)
                 .connect_timeout(self.deadlines.connect)
                 .dns_resolver(Resolver { names: Arc::clone(&self.names), seen, reach: key.reach })
@@ -137,50 +152,43 @@ impl Clients {
                 .referer(false)
                 // Not those of the process: the environment is what gimg was given.
                 .no_proxy();
-            if let Some(url) = &key.proxy {
-                builder = builder.proxy(reqwest::Proxy::all(url).map_err(fail)?);
-            }
-            if key.http1 {
-                builder = builder.http1_only();
-            }
-            if !key.check {
-                builder = builder.tls_danger_accept_invalid_certs(true);
-            }
-            if let Some(identity) = own.as_ref().and_then(|own| own.identity.clone()) {
-                builder = builder.identity(identity);
-            }
-            Ok(builder)
+            let builder = if key.http1 { builder.http1_only() } else { builder };
+            Ok(match &key.proxy {
+                Some(url) => builder.proxy(reqwest::Proxy::all(url).map_err(fail)?),
+                None => builder,
+            })
         };
         // An https proxy for plain http has a certificate too.
         let tls_proxy = key.proxy.as_ref().is_some_and(|url| url.starts_with("https:"));
-        if (key.plain && !tls_proxy) || !key.check {
-            let built = builder()?.tls_certs_only([]).build();
-            return built.map_err(|e| self.explain(e, own.as_ref().map(|own| &own.dir)));
-        }
-        let extra = own.as_ref().map(|own| own.roots.clone()).unwrap_or_default();
-        let built = match self.certs.roots()? {
-            Roots::Only(roots) => builder()?.tls_certs_only(roots.into_iter().chain(extra)).build(),
-            Roots::AndSystem(roots) => {
-                let all: Vec<_> = roots.into_iter().chain(extra).collect();
-                let merged = builder()?.tls_certs_merge(all.clone()).build();
-                let only = || {
-                    builder()?.tls_certs_only(Certs::built_in().into_iter().chain(all)).build().map_err(fail)
-                };
-                return merged.or_else(|_| only());
+        let trust = if !key.check {
+            Trust::Anyone
+        } else if key.plain && !tls_proxy {
+            Trust::Roots(Vec::new())
+        } else {
+            match self.certs.roots()? {
+                Roots::Only(roots) => Trust::Roots(roots.into_iter().chain(own.roots).collect()),
+                Roots::AndSystem(roots) if own.identity.is_none() => {
+                    let all: Vec<_> = roots.into_iter().chain(own.roots).collect();
+                    let known = all.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok());
+                    if let Ok(client) = builder()?.tls_certs_merge(known).build() {
+                        return Ok((client, Arc::default()));
+                    }
+                    Trust::Roots(Certs::built_in().into_iter().chain(all).collect())
+                }
+                // Whoever has a client certificate for a host mostly has the host's CA too.
+                Roots::AndSystem(roots) => {
+                    let all = Certs::built_in().into_iter().chain(roots).chain(own.roots);
+                    Trust::Roots(all.collect())
+                }
             }
         };
-        built.map_err(|e| self.explain(e, own.as_ref().map(|own| &own.dir)))
-    }
-
-    /// A client that can't be made: if a client certificate is part of it, that is why.
-    fn explain(&self, error: reqwest::Error, dir: Option<&PathBuf>) -> Error {
-        match dir {
-            Some(dir) => {
-                let why = "the client certificate and its key don't belong together";
-                Error::new(Kind::Input, "read certificates", why).at(dir.display())
-            }
-            None => Error::new(Kind::Internal, "make an HTTP client", error),
-        }
+        let wanted = Arc::default();
+        let config = handshake::config(trust, own.identity, key.http1, &wanted).map_err(|_| {
+            let why = "the client certificate and its key don't belong together";
+            let dir = key.certs.as_deref().unwrap_or(Path::new(""));
+            Error::new(Kind::Usage, "read certificates", why).at(dir.display())
+        })?;
+        Ok((builder()?.tls_backend_preconfigured(config).build().map_err(fail)?, wanted))
     }
 
     fn dir(&self, url: &Url) -> Option<PathBuf> {
@@ -211,6 +219,14 @@ impl Clients {
     /// From now on HTTP/1.1 for the origin of `url`, on new connections.
     pub(super) fn force_http1(&self, url: &Url) {
         self.count(url, HTTP2_FAILURES);
+    }
+
+    /// From now on a client of its own for the origin of `url`.
+    pub(super) fn set_alone(&self, url: &Url) {
+        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        if alone.len() < MAX_HOSTS {
+            alone.insert(origin(url));
+        }
     }
 
     fn count(&self, url: &Url, failures: u32) {

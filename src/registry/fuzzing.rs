@@ -2,9 +2,10 @@
 
 use reqwest::Url;
 
-use crate::registry::endpoint::{follow, is_internal};
+use crate::registry::address::Class;
+use crate::registry::endpoint::{is_internal, lead};
 use crate::registry::keychain::Keychain;
-use crate::registry::{auth, retry};
+use crate::registry::{auth, link, retry};
 
 /// `WWW-Authenticate`: schemes have names, parameters are found by theirs.
 pub fn challenge(data: &[u8]) {
@@ -15,10 +16,18 @@ pub fn challenge(data: &[u8]) {
     }
 }
 
+/// `Link`, a line for each header: what is found stands there.
+pub fn link(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(next) = link::next(text.lines()) {
+        assert!(text.contains(&next), "{next}");
+    }
+}
+
 /// `Location`: never leads from https to http, nor inside.
 pub fn location(data: &[u8]) {
     let Ok(base) = Url::parse("https://r.io:5000/v2/a/blobs/uploads/") else { return };
-    if let Ok(next) = follow(&base, &String::from_utf8_lossy(data)) {
+    if let Ok(next) = lead(&base, &String::from_utf8_lossy(data), Class::Public) {
         assert_eq!(next.scheme(), "https");
         assert!(!is_internal(&next), "{next}");
     }

@@ -96,11 +96,10 @@ impl Helpers {
             return Err(fail(format!("it ended with {status}")));
         }
         // serde's own message could quote the secret.
-        let answer: Answer =
-            serde_json::from_slice(&output).map_err(|e| {
-                let why = if e.is_data() { "its answer has no Secret" } else { "its answer is not JSON" };
-                fail(why.to_owned())
-            })?;
+        let answer: Answer = serde_json::from_slice(&output).map_err(|e| {
+            let why = if e.is_data() { "its answer has no Secret" } else { "its answer is not JSON" };
+            fail(why.to_owned())
+        })?;
         Ok(match (answer.username, answer.secret) {
             (username, secret) if username.is_empty() && secret.expose().is_empty() => Outcome::NotFound,
             (username, token) if username == "<token>" => {

@@ -169,7 +169,11 @@ impl Keychain {
     }
 
     /// As [`Keychain::find`], with where the credential comes from if nobody named it.
-    pub(super) async fn look_up(&self, repository: &oci::Repository, observer: &dyn Observer) -> Result<Found> {
+    pub(super) async fn look_up(
+        &self,
+        repository: &oci::Repository,
+        observer: &dyn Observer,
+    ) -> Result<Found> {
         let configured = self.configured(repository, observer).await?;
         if configured != Credential::Anonymous {
             return Ok(configured.into());

@@ -1,6 +1,6 @@
 //! Whether a registry takes a user name and password: what `login` asks before it writes them down.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -10,11 +10,13 @@ use crate::oci;
 use crate::registry::auth::Realm;
 use crate::registry::failure::{Failure, Refusal, shown};
 use crate::registry::keychain::Keychain;
+use crate::registry::mirrors::Failed;
+use crate::registry::retry::Chance;
 use crate::registry::secret::Secret;
-use crate::registry::retry;
+use crate::registry::sessions::Sessions;
 use crate::registry::token::Used;
 use crate::registry::transport::{Body, Outgoing};
-use crate::registry::{Inner, Registry};
+use crate::registry::{Inner, Registry, referrers};
 
 /// What a registry made of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +47,21 @@ impl Registry {
             known: Arc::clone(&self.0.known),
             observer: Arc::clone(&self.0.observer),
             policy: self.0.policy,
+            chance: Chance::new(self.0.policy.seed),
             insecure: self.0.insecure.clone(),
+            rules: self.0.rules.clone(),
+            failed_mirrors: Failed::default(),
             hosts: Mutex::default(),
+            paces: Mutex::default(),
+            sessions: Sessions::default(),
+            lists: referrers::Turns::new(None),
         }));
         let what = format!("log in to {registry}");
-        let mut failed = 0;
+        let mut tries = client.manifest_tries(registry);
         loop {
             match client.try_verify(registry, &what).await {
                 Ok(verified) => return Ok(verified),
-                Err(failure) => client.pause(&mut failed, failure, &what).await.map_err(|error| {
+                Err(failure) => client.pause(&mut tries, failure, &what).await.map_err(|error| {
                     let error = client.0.known.clean(error);
                     if error.kind() == Kind::Auth && error.hint_text().is_some() {
                         return error.hint("check the user name and the password; nothing was saved");
@@ -66,10 +74,7 @@ impl Registry {
 
     async fn try_verify(&self, registry: &oci::Registry, what: &str) -> Result<Verified, Failure> {
         let inner = &*self.0;
-        let host = {
-            let mut hosts = inner.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(hosts.entry(registry.clone()).or_default())
-        };
+        let host = inner.host(registry, registry.as_str());
         let base = host.base(inner, registry).await?;
         // A token without credentials would prove nothing.
         if let Some((realm, Realm::Anonymous(why) | Realm::Refused(why))) =
@@ -87,14 +92,7 @@ impl Registry {
         match (answer.is_success(), used) {
             (true, Used::Nothing) => Ok(Verified::NotAsked),
             (true, _) => Ok(Verified::Accepted),
-            (false, _) => {
-                let temporary = retry::is_temporary(answer.status());
-                let refusal = Refusal::read(answer).await;
-                if temporary {
-                    return Err(refusal.failure(what, registry));
-                }
-                Err(refusal.error(what, registry).into())
-            }
+            (false, _) => Err(Refusal::read(answer).await.failure(what, registry)),
         }
     }
 }

@@ -6,20 +6,29 @@ mod ambient;
 mod auth;
 mod broken;
 mod certs;
+mod chunks;
 mod clients;
 mod endpoint;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod handshake;
 mod helper;
 mod keychain;
+pub mod link;
 mod login;
+mod manifests;
+mod mirrors;
 mod names;
+mod pace;
 mod proxy;
 mod pull;
+mod referrers;
 pub mod retry;
+mod rules;
 mod saved;
 mod secret;
+mod sessions;
 mod target;
 mod tls;
 mod token;
@@ -34,24 +43,29 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 
 pub use auth::TokenServers;
+pub use certs::certs_d;
 pub use keychain::{Credential, Keychain};
 pub use login::Verified;
 pub use names::{Names, System, Unresolved};
 pub use proxy::Proxies;
+pub use rules::Rules;
 pub use saved::CredentialFile;
 pub use secret::Secret;
 pub use target::RegistryTarget;
 pub use transport::Deadlines;
 
-use crate::error::{Error, Result};
+use crate::content::{BoxFuture, Locks};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Silent};
 use crate::oci;
 use certs::Certs;
 use clients::Clients;
 use endpoint::Base;
 use failure::{Again, Failure, Refusal};
-use retry::Policy;
+use pace::Pace;
+use retry::{Chance, Next, Policy, Tries};
 use secret::{Discreet, Known};
+use sessions::Sessions;
 use token::Authorizer;
 use transport::{Answer, Body, Outgoing, Transport};
 
@@ -92,8 +106,12 @@ pub struct Options {
     pub deadlines: Deadlines,
     /// Which proxies to use.
     pub proxies: Proxies,
+    /// Mirrors, and registries that are insecure or blocked.
+    pub rules: Rules,
     /// Who looks host names up.
     pub names: Arc<dyn Names>,
+    /// Keeps other processes of this machine from writing the same list of referrers at the same time.
+    pub locks: Option<Arc<dyn Locks>>,
 }
 
 impl Default for Options {
@@ -111,7 +129,9 @@ impl Default for Options {
             retry: Policy::default(),
             deadlines: Deadlines::default(),
             proxies: Proxies::default(),
+            rules: Rules::default(),
             names: Arc::new(System),
+            locks: None,
         }
     }
 }
@@ -128,16 +148,28 @@ struct Inner {
     known: Arc<Known>,
     observer: Arc<dyn Observer>,
     policy: Policy,
+    chance: Chance,
     insecure: Insecure,
-    hosts: Mutex<BTreeMap<oci::Registry, Arc<Host>>>,
+    rules: Rules,
+    failed_mirrors: mirrors::Failed,
+    /// By name, and by whether it may be insecure: a rule can be for a part of a registry.
+    hosts: Mutex<BTreeMap<(oci::Registry, bool), Arc<Host>>>,
+    /// How fast each registry is asked.
+    paces: Mutex<BTreeMap<oci::Registry, Arc<Pace>>>,
+    sessions: Sessions,
+    /// Who writes which list of referrers.
+    lists: referrers::Turns,
 }
 
 /// What is known of one registry.
 #[derive(Default)]
 struct Host {
+    /// Whether it may be reached without a checked certificate or by http.
+    insecure: bool,
     /// How it is reached. Held while that is found out: others wait for it instead of asking too.
     base: tokio::sync::Mutex<Option<Base>>,
     authorizer: Authorizer,
+    pace: Arc<Pace>,
 }
 
 /// Where a request goes.
@@ -203,14 +235,33 @@ impl Registry {
             observer: Arc::new(Discreet { known: Arc::clone(&known), observer: options.observer }),
             known,
             policy: options.retry,
+            chance: Chance::new(options.retry.seed),
             insecure: options.insecure,
+            rules: options.rules,
+            failed_mirrors: mirrors::Failed::default(),
             hosts: Mutex::default(),
+            paces: Mutex::default(),
+            sessions: Sessions::default(),
+            lists: referrers::Turns::new(options.locks),
         }))
     }
 
-    /// `error` without the secrets that a server may have written into it: what leaves this module went through here.
-    fn clean(&self, error: Error) -> Error {
-        self.0.known.clean(error)
+    /// `work`, whose error leaves this module without the secrets that a server may have written into it.
+    fn guarded<'a, T>(
+        &'a self,
+        work: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move { work.await.map_err(|error| self.0.known.clean(error)) })
+    }
+
+    /// The tries of putting or getting a blob at `registry`.
+    fn blob_tries(&self, registry: &oci::Registry) -> Tries {
+        Tries::new(registry, self.0.policy.blob_budget)
+    }
+
+    /// The tries of putting or getting a manifest at `registry`.
+    fn manifest_tries(&self, registry: &oci::Registry) -> Tries {
+        Tries::new(registry, self.0.policy.manifest_budget)
     }
 
     /// Sends a request, as often as the policy says.
@@ -218,24 +269,42 @@ impl Registry {
     /// # Errors
     /// No answer, or one that is temporary even at the last try. Every other status is an answer.
     async fn send(&self, call: &Call<'_>) -> Result<Answer> {
-        let mut failed = 0;
+        let mut tries = self.manifest_tries(call.repository.registry());
         loop {
             match self.try_once(call).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => self.pause(&mut failed, failure, &call.what).await?,
+                Err(failure) => self.pause(&mut tries, failure, &call.what).await?,
             }
         }
     }
 
     /// Waits before the next try, or gives up with the error of the last one.
-    async fn pause(&self, failed: &mut u32, failure: Failure, what: &str) -> Result<()> {
-        *failed += 1;
-        let pause = match failure.again {
-            Again::No => None,
-            Again::Yes(asked) => self.0.policy.pause(*failed, asked),
+    async fn pause(&self, tries: &mut Tries, failure: Failure, what: &str) -> Result<()> {
+        let inner = &*self.0;
+        let Failure { error, again, busy, .. } = failure;
+        let Again::Yes(asked) = again else { return Err(error) };
+        let delay = match tries.fail(&inner.policy, asked, busy, inner.chance.next()) {
+            Next::Wait(delay) => delay,
+            Next::GiveUp if tries.failed > 1 => {
+                return Err(error.and(format!("{} times in a row", tries.failed)));
+            }
+            Next::GiveUp => return Err(error),
+            Next::TooLong(asked) => {
+                let most = inner.policy.retry_after_cap;
+                return Err(
+                    error.and(format!("and asks for a pause of {asked:?}; gimg waits for {most:?} at most"))
+                );
+            }
         };
-        let Some(delay) = pause else { return Err(failure.error) };
-        self.0.observer.on(Event::Retry { what: what.to_owned(), why: failure.error.to_string(), delay });
+        let registry = &tries.registry;
+        if !busy {
+            inner.observer.on(Event::Retry { what: what.to_owned(), why: error.to_string(), delay });
+        } else if inner.pace(registry).hold(delay) {
+            let what = format!("all requests to {registry}");
+            inner.observer.on(Event::Retry { what, why: error.to_string(), delay });
+        } else {
+            inner.observer.on(Event::Detail(format!("waits too: {error}")));
+        }
         tokio::time::sleep(delay).await;
         Ok(())
     }
@@ -244,10 +313,12 @@ impl Registry {
     async fn try_once(&self, call: &Call<'_>) -> Result<Answer, Failure> {
         let inner = &*self.0;
         let registry = call.repository.registry();
-        let host = {
-            let mut hosts = inner.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(hosts.entry(registry.clone()).or_default())
-        };
+        let name = call.repository.to_string();
+        if let Some(file) = inner.rules.blocked(&name) {
+            let why = format!("{name} is blocked");
+            return Err(Error::new(Kind::Input, &call.what, why).at(file.display()).into());
+        }
+        let host = inner.host(registry, &name);
         let base = host.base(inner, registry).await?;
         let url = match &call.to {
             To::Path(path) => base.at(&format!("/v2/{}/{path}", call.repository.path()))?,
@@ -257,6 +328,8 @@ impl Registry {
         let own = endpoint::same_origin(&url, &base.url);
         let mut scopes = auth::scopes(call.repository, call.push, call.mount);
         let mut again = own;
+        // A body may be what an upload to the same registry waits for.
+        let queues = call.push || call.method != Method::GET;
         loop {
             let (authorization, used) = if own {
                 host.authorizer.header(inner, &base, call.repository, &scopes, call.size()).await?
@@ -270,20 +343,59 @@ impl Registry {
                 body: &call.body,
                 what: &call.what,
             };
-            let answer = inner.transport.exchange(out, authorization, &base).await?;
+            let turn = host.pace.enter(queues).await;
+            let mut answer = inner.transport.exchange(out, authorization, &base).await?;
             host.authorizer.heard(registry, &used, answer.status());
             if answer.status() == 401 && again && host.authorizer.refused(&answer, &used).await {
                 again = false;
                 if let Some(asked) = host.authorizer.asked_scope() {
                     scopes = auth::merge(scopes, &asked);
                 }
+                // What was sent with an upload is gone, and perhaps its session: whoever sent it begins again.
+                if let Body::Upload(_) = call.body {
+                    return Ok(answer);
+                }
                 continue;
             }
-            if retry::is_temporary(answer.status()) {
-                return Err(Refusal::read(answer).await.failure(&call.what, registry));
+            if answer.status() < 400 {
+                host.pace.answered();
+                return Ok(answer);
             }
-            return Ok(answer);
+            answer.keep_start(failure::MAX_ERROR_BODY).await;
+            let refusal = Refusal::of(&answer);
+            if !refusal.temporary() {
+                host.pace.answered();
+                return Ok(answer);
+            }
+            let failure = refusal.failure(&call.what, registry);
+            if failure.busy {
+                host.pace.refused(turn.start);
+            }
+            return Err(failure);
         }
+    }
+}
+
+impl Inner {
+    /// The pace of a registry.
+    fn pace(&self, registry: &oci::Registry) -> Arc<Pace> {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(paces.entry(registry.clone()).or_default())
+    }
+
+    /// What is known of `registry`, for `name` of it: itself, or a repository.
+    fn host(&self, registry: &oci::Registry, name: &str) -> Arc<Host> {
+        let insecure = match &self.insecure {
+            Insecure::Loopback => false,
+            Insecure::Listed(listed) => listed.contains(registry),
+            Insecure::All => true,
+        };
+        let insecure = insecure || self.rules.insecure(name);
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = hosts.entry((registry.clone(), insecure));
+        Arc::clone(
+            host.or_insert_with(|| Arc::new(Host { insecure, pace: self.pace(registry), ..Host::default() })),
+        )
     }
 }
 
@@ -294,12 +406,7 @@ impl Host {
         if let Some(base) = &*known {
             return Ok(base.clone());
         }
-        let insecure = match &inner.insecure {
-            Insecure::Loopback => false,
-            Insecure::Listed(listed) => listed.contains(registry),
-            Insecure::All => true,
-        };
-        let (base, answer) = endpoint::probe(&inner.transport, registry, insecure).await?;
+        let (base, answer) = endpoint::probe(&inner.transport, registry, self.insecure).await?;
         if answer.status() == 401 {
             self.authorizer.learn(&answer);
         }

@@ -1,16 +1,23 @@
 //! Reading: manifests by tag or digest, and blobs as verified streams that resume when they break.
 
-use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE,
+};
 use serde::Deserialize;
 
 use crate::content::{BoxFuture, ByteStream, Source, bytes_stream, verified};
 use crate::error::{Error, Kind, Result};
+use crate::event::Event;
 use crate::oci::json::MAX_DOCUMENT;
 use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository};
-use crate::registry::failure::Failure;
+use crate::registry::failure::{Failure, one_line, shown};
+use crate::registry::retry::Tries;
 use crate::registry::transport::Answer;
 use crate::registry::{Call, Registry, refusal};
 
@@ -64,7 +71,7 @@ fn media_type(header: Option<&str>, body: &[u8]) -> Result<MediaType, (Kind, Str
 
 impl Source for Registry {
     fn resolve<'a>(&'a self, reference: &'a Reference) -> BoxFuture<'a, Result<(Descriptor, Bytes)>> {
-        Box::pin(async { self.manifest(reference).await.map_err(|e| self.clean(e)) })
+        self.guarded(self.manifest_somewhere(reference))
     }
 
     fn fetch<'a>(
@@ -72,22 +79,23 @@ impl Source for Registry {
         repository: &'a Repository,
         descriptor: &'a Descriptor,
     ) -> BoxFuture<'a, Result<ByteStream>> {
-        Box::pin(async move {
+        self.guarded(async move {
             if descriptor.media_type.is_manifest_or_index() {
                 let reference =
                     Reference { repository: repository.clone(), tag: None, digest: Some(descriptor.digest) };
-                let (_, bytes) = self.manifest(&reference).await.map_err(|e| self.clean(e))?;
+                let (_, bytes) = self.manifest_somewhere(&reference).await?;
                 return Ok(verified(bytes_stream(bytes), descriptor));
             }
-            let stream = self.blob(repository, descriptor).await.map_err(|e| self.clean(e))?;
-            let registry = self.clone();
-            Ok(Box::pin(stream.map(move |piece| piece.map_err(|e| registry.clean(e)))) as ByteStream)
+            let stream = self.blob_somewhere(repository, descriptor).await?;
+            let known = Arc::clone(&self.0.known);
+            Ok(Box::pin(stream.map(move |piece| piece.map_err(|error| known.clean(error)))) as ByteStream)
         })
     }
 }
 
 impl Registry {
-    async fn manifest(&self, reference: &Reference) -> Result<(Descriptor, Bytes)> {
+    /// A manifest of this very repository; `patient` if it is asked for again when that may help.
+    pub(super) async fn manifest(&self, reference: &Reference, patient: bool) -> Result<(Descriptor, Bytes)> {
         let name = match (&reference.digest, &reference.tag) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.to_string(),
@@ -97,50 +105,113 @@ impl Registry {
         let mut call =
             Call::new(Method::GET, &reference.repository, format!("manifests/{name}"), what.clone());
         call.headers = accept();
-        let mut failed = 0;
-        let (header, claimed, bytes) = loop {
-            match self.document(&call).await {
+        call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut tries = self.manifest_tries(reference.repository.registry());
+        let mut damaged = false;
+        let (header, digest, bytes) = loop {
+            let failure = match self.document(&call, reference.digest).await {
                 Ok(found) => break found,
-                Err(failure) => self.pause(&mut failed, failure, &what).await?,
-            }
+                Err(failure) if !patient => return Err(failure.error),
+                Err(failure) => failure,
+            };
+            self.pause(&mut tries, once(failure, &mut damaged), &what).await?;
         };
-        let digest = Digest::of(&bytes);
-        let mismatch = |why: String| Err(Error::new(Kind::Integrity, &what, why));
-        if let Some(asked) = reference.digest.filter(|asked| *asked != digest) {
-            return mismatch(format!("asked for {asked}, the content is {digest}"));
-        }
-        if let Some(claimed) = claimed.filter(|claimed| *claimed != digest) {
-            return mismatch(format!("the registry says {claimed}, the content is {digest}"));
-        }
         let media_type =
             media_type(header.as_deref(), &bytes).map_err(|(kind, why)| Error::new(kind, &what, why))?;
         Ok((Descriptor::new(media_type, digest, bytes.len() as u64), bytes))
     }
 
-    /// Type, digest (both as the registry says) and bytes of a manifest.
-    async fn document(&self, call: &Call<'_>) -> Result<(Option<String>, Option<Digest>, Bytes), Failure> {
+    /// Type (as the registry says), digest and bytes of a manifest, which must have the digest that was `asked` for and
+    /// the one that the registry says.
+    async fn document(
+        &self,
+        call: &Call<'_>,
+        asked: Option<Digest>,
+    ) -> Result<(Option<String>, Digest, Bytes), Failure> {
         let answer = self.try_once(call).await?;
         if answer.status() != 200 {
             return Err(refusal(call, answer).await.into());
         }
+        encoded(&answer, &call.what)?;
         let header = answer.header(CONTENT_TYPE.as_str()).map(str::to_owned);
         let claimed = answer.digest();
-        Ok((header, claimed, answer.read(&call.what, MAX_DOCUMENT).await?))
+        let bytes = answer.read(&call.what, MAX_DOCUMENT).await?;
+        let digest = Digest::of(&bytes);
+        let mismatch = |why: String| Err(Error::new(Kind::Integrity, &call.what, why).into());
+        if let Some(asked) = asked.filter(|asked| *asked != digest) {
+            return mismatch(format!("asked for {asked}, the content is {digest}"));
+        }
+        if let Some(claimed) = claimed.filter(|claimed| *claimed != digest) {
+            return mismatch(format!("the registry says {claimed}, the content is {digest}"));
+        }
+        Ok((header, digest, bytes))
     }
 
-    async fn blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
+    /// A blob of this very repository, as it comes, from a single request.
+    pub(super) async fn blob_once(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<ByteStream> {
         let call = blob_call(repository, descriptor);
-        let answer = self.send(&call).await?;
-        if answer.status() != 200 {
-            return Err(refusal(&call, answer).await);
+        let answer = self.try_once(&call).await.map_err(|failure| failure.error)?;
+        match answer.status() {
+            200 => Ok(answer.stream(call.what)),
+            _ => Err(refusal(&call, answer).await),
         }
+    }
+
+    /// A blob of this very repository as a verified stream, which is resumed when it breaks. A small one is read first:
+    /// if it is wrong, it is read once more.
+    pub(super) async fn blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
+        if descriptor.size > MAX_DOCUMENT {
+            return self.open_blob(repository, descriptor).await;
+        }
+        let mut first = true;
+        loop {
+            let mut stream = self.open_blob(repository, descriptor).await?;
+            let mut all = BytesMut::new();
+            let end = loop {
+                match stream.next().await {
+                    Some(Ok(bytes)) => all.extend_from_slice(&bytes),
+                    Some(Err(error)) => break Err(error),
+                    None => break Ok(()),
+                }
+            };
+            match end {
+                Ok(()) => return Ok(bytes_stream(all.freeze())),
+                Err(error) if error.kind() == Kind::Integrity && std::mem::take(&mut first) => {
+                    let what = format!("get blob {} of {repository}", descriptor.digest);
+                    let delay = Duration::ZERO;
+                    self.0.observer.on(Event::Retry { what, why: error.to_string(), delay });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn open_blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<ByteStream> {
+        let call = blob_call(repository, descriptor);
+        let mut tries = self.blob_tries(repository.registry());
+        let answer = loop {
+            let failure = match self.try_once(&call).await {
+                Ok(answer) if answer.status() != 200 => return Err(refusal(&call, answer).await),
+                Ok(answer) => match encoded(&answer, &call.what) {
+                    Ok(()) => break answer,
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            self.pause(&mut tries, failure, &call.what).await?;
+        };
         let reading = Reading {
             registry: self.clone(),
             repository: repository.clone(),
             descriptor: descriptor.clone(),
             current: answer.stream(call.what.clone()),
             have: 0,
-            failed: 0,
+            ranges: true,
+            tries,
         };
         let resumed = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
@@ -157,7 +228,28 @@ impl Registry {
 fn blob_call<'a>(repository: &'a Repository, descriptor: &Descriptor) -> Call<'a> {
     let digest = descriptor.digest;
     let what = format!("get blob {digest} of {repository}");
-    Call::new(Method::GET, repository, format!("blobs/{digest}"), what)
+    let mut call = Call::new(Method::GET, repository, format!("blobs/{digest}"), what);
+    call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    call
+}
+
+/// A failure by which content is damaged is worth a second try from scratch, and only one.
+fn once(failure: Failure, damaged: &mut bool) -> Failure {
+    if failure.error.kind() == Kind::Integrity && !std::mem::replace(damaged, true) {
+        return failure.again();
+    }
+    failure
+}
+
+/// A body in an encoding that nobody asked for, as some proxies send it, has other bytes than those of the digest.
+fn encoded(answer: &Answer, what: &str) -> Result<(), Failure> {
+    match answer.header(CONTENT_ENCODING.as_str()) {
+        None | Some("" | "identity") => Ok(()),
+        Some(encoding) => {
+            let why = format!("the answer is encoded ({}), though nobody asked", one_line(encoding));
+            Err(Failure::broken(Error::new(Kind::Unavailable, what, why).at(shown(answer.url()))))
+        }
+    }
 }
 
 /// A blob being read: where it stands, to go on there when the connection breaks.
@@ -167,8 +259,10 @@ struct Reading {
     descriptor: Descriptor,
     current: ByteStream,
     have: u64,
-    /// Failures since the last byte.
-    failed: u32,
+    /// Whether the registry may be asked for a part.
+    ranges: bool,
+    /// Every byte is progress.
+    tries: Tries,
 }
 
 impl Reading {
@@ -177,7 +271,7 @@ impl Reading {
             let error = match self.current.next().await {
                 Some(Ok(bytes)) => {
                     self.have += bytes.len() as u64;
-                    self.failed = 0;
+                    self.tries.progress();
                     return Some(Ok(bytes));
                 }
                 None if self.have >= self.descriptor.size => return None,
@@ -188,7 +282,7 @@ impl Reading {
             let mut failure = Failure::broken(error);
             // Errors while reopening count too; progress starts the count again.
             loop {
-                if let Err(error) = self.registry.clone().pause(&mut self.failed, failure, &what).await {
+                if let Err(error) = self.registry.pause(&mut self.tries, failure, &what).await {
                     return Some(Err(error));
                 }
                 match self.reopen().await {
@@ -203,6 +297,7 @@ impl Reading {
     async fn reopen(&mut self) -> Result<(), Failure> {
         let mut call = blob_call(&self.repository, &self.descriptor);
         if self.have > 0
+            && self.ranges
             && let Ok(value) = HeaderValue::from_str(&format!("bytes={}-", self.have))
         {
             call.headers.insert(RANGE, value);
@@ -211,8 +306,13 @@ impl Reading {
         let skip = match answer.status() {
             206 if starts_at(&answer, self.have) => 0,
             200 => self.have,
+            // Another part than was asked for, or none: the whole, then.
+            206 | 416 if std::mem::take(&mut self.ranges) => {
+                return Err(Failure::broken(refusal(&call, answer).await));
+            }
             _ => return Err(refusal(&call, answer).await.into()),
         };
+        encoded(&answer, &call.what)?;
         self.current = skipped(answer.stream(call.what), skip);
         Ok(())
     }

@@ -4,22 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use futures_util::future::try_join_all;
 use tokio_util::io::ReaderStream;
 
-use crate::content::{Blob, BoxFuture, Content, Graph, ImageName, Source, Target, bytes_stream, verified};
+use crate::content::{
+    Blob, BoxFuture, Content, Graph, ImageName, Referrer, Source, Target, bytes_stream, verified,
+};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Put};
-use crate::oci::json::MAX_DOCUMENT;
-use crate::oci::{self, Digest, Repository, Tag};
-use crate::registry::failure::{Failure, Refusal};
-use crate::registry::pull::accept;
-use crate::registry::transport::{Body, Opener, Upload};
+use crate::oci::{self, Descriptor, Digest, Repository, Tag};
+use crate::registry::Registry;
+use crate::registry::manifests::Found;
+use crate::registry::referrers::List;
+use crate::registry::transport::{Opener, Upload};
 use crate::registry::upload::Job;
-use crate::registry::{Again, Call, Registry, refusal};
 
 /// How many bytes of a file are read at a time.
 const PIECE: usize = 256 * 1024;
@@ -28,31 +27,74 @@ const MAX_MOUNTS: usize = 2;
 
 /// Puts images into the repositories of their names.
 pub struct RegistryTarget {
-    registry: Registry,
+    pub(super) registry: Registry,
     /// Where content that lies in a repository is read from, if it can't be mounted.
     origin: Arc<dyn Source>,
     /// Which repositories got a blob in this run: others can mount it from there.
     placed: Mutex<BTreeMap<(oci::Registry, Digest), BTreeSet<Repository>>>,
+    /// Everything that is put: what a registry turns out to have lost is sent again.
+    known: Mutex<BTreeMap<(Repository, Digest), Blob>>,
+    /// What tags and digests were found to stand for, until it is used.
+    pub(super) seen: Mutex<BTreeMap<(Repository, String), Found>>,
+    /// The tags that were moved, each with what it should stand for.
+    pub(super) moved: Mutex<Vec<(Repository, Tag, Digest)>>,
+    /// What was added to lists of referrers in this run, by their subjects.
+    added: Mutex<BTreeMap<(Repository, Digest), Vec<Descriptor>>>,
 }
 
 impl RegistryTarget {
     /// A target that pushes with `registry`; `origin` reads [`Content::Remote`].
     #[must_use]
     pub fn new(registry: Registry, origin: Arc<dyn Source>) -> Self {
-        RegistryTarget { registry, origin, placed: Mutex::default() }
+        RegistryTarget {
+            registry,
+            origin,
+            placed: Mutex::default(),
+            known: Mutex::default(),
+            seen: Mutex::default(),
+            moved: Mutex::default(),
+            added: Mutex::default(),
+        }
     }
 
-    async fn blob(&self, to: &Repository, blob: &Blob) -> Result<Put> {
+    /// The list of what refers to `subject`, a manifest of `graph`, where the registry keeps none itself.
+    fn list<'a>(&'a self, graph: &Graph, to: &'a Repository, subject: Digest) -> List<'a> {
+        let children = graph.children.iter().map(|c| c.descriptor.digest);
+        let children =
+            if subject == graph.root.descriptor.digest { children.collect() } else { BTreeSet::new() };
+        List { registry: &self.registry, repository: to, subject, children }
+    }
+
+    /// Remembers what is put.
+    fn remember(&self, to: &Repository, blob: &Blob) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry((to.clone(), blob.descriptor.digest)).or_insert_with(|| blob.clone());
+    }
+
+    /// What was put, or shall be, under a digest.
+    pub(super) fn known(&self, to: &Repository, digest: Digest) -> Option<Blob> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(to.clone(), digest)).cloned()
+    }
+
+    /// Makes sure that a blob is there. `force` sends it even if the registry says that it has it.
+    pub(super) async fn blob(&self, to: &Repository, blob: &Blob, force: bool) -> Result<Put> {
         let digest = blob.descriptor.digest;
         let mounts = self.mounts(to, blob);
         let opener = self.opener(blob);
         let observer = Arc::clone(&self.registry.0.observer);
-        let upload = Upload::new(digest, blob.descriptor.size, opener, observer);
-        let job = Job { registry: &self.registry, to, digest, upload, mounts: &mounts };
+        let local = !matches!(blob.content, Content::Remote(_));
+        let upload = Upload::new(digest, blob.descriptor.size, opener, observer).local(local);
+        let job = Job { registry: &self.registry, to, digest, upload, mounts: &mounts, force };
         let how = job.run().await?;
+        self.place(to, digest);
+        Ok(how)
+    }
+
+    /// Notes that a repository has a blob.
+    fn place(&self, to: &Repository, digest: Digest) {
         let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
         placed.entry((to.registry().clone(), digest)).or_default().insert(to.clone());
-        Ok(how)
     }
 
     /// Repositories of the same registry that should have the blob, the likeliest first.
@@ -79,7 +121,7 @@ impl RegistryTarget {
     }
 
     /// What opens the blob's content from its start.
-    fn opener(&self, blob: &Blob) -> Opener {
+    pub(super) fn opener(&self, blob: &Blob) -> Opener {
         let descriptor = blob.descriptor.clone();
         match blob.content.clone() {
             Content::Bytes(bytes) => Arc::new(move || {
@@ -105,111 +147,6 @@ impl RegistryTarget {
             }
         }
     }
-
-    /// The whole content of a manifest, checked: it is small, and named by its digest.
-    async fn document(&self, blob: &Blob) -> Result<Bytes> {
-        let what = || format!("read manifest {}", blob.descriptor.digest);
-        let bytes = if let Content::Bytes(bytes) = &blob.content {
-            bytes.clone()
-        } else {
-            let mut all = BytesMut::new();
-            let mut stream = (self.opener(blob))().await?;
-            while let Some(bytes) = stream.next().await {
-                all.extend_from_slice(&bytes?);
-                if all.len() as u64 > MAX_DOCUMENT {
-                    return Err(Error::new(Kind::Integrity, what(), "larger than 4 MiB"));
-                }
-            }
-            all.freeze()
-        };
-        match Digest::of(&bytes) {
-            found if found == blob.descriptor.digest => Ok(bytes),
-            found => Err(Error::new(Kind::Integrity, what(), format!("the content is {found}"))),
-        }
-    }
-
-    /// The digest that a tag or digest has in the registry now, if HEAD tells.
-    async fn head(&self, to: &Repository, name: &str, what: String) -> Result<Option<Head>> {
-        let mut call = Call::new(Method::HEAD, to, format!("manifests/{name}"), what);
-        call.push = true;
-        call.headers = accept();
-        match self.registry.try_once(&call).await {
-            Ok(answer) if answer.status() == 200 => Ok(Some(Head { digest: answer.digest() })),
-            Ok(_) => Ok(None),
-            Err(failure) if failure.answered => Ok(None),
-            // Without an answer the request that follows will say more.
-            Err(Failure { again: Again::Yes(_), .. }) => Ok(None),
-            Err(failure) => Err(failure.error),
-        }
-    }
-
-    /// Puts a manifest under a digest or tag, and makes sure that it is there.
-    async fn put_manifest(&self, to: &Repository, blob: &Blob, name: &str, what: &str) -> Result<()> {
-        let digest = blob.descriptor.digest;
-        let mut call = Call::new(Method::PUT, to, format!("manifests/{name}"), what.to_owned());
-        call.push = true;
-        let media_type = HeaderValue::from_str(blob.descriptor.media_type.as_str())
-            .map_err(|e| Error::new(Kind::Internal, what, e))?;
-        call.headers.insert(CONTENT_TYPE, media_type);
-        call.body = Body::Bytes(self.document(blob).await?);
-        let mut failed = 0;
-        let answer = loop {
-            let failure = match self.registry.try_once(&call).await {
-                Ok(answer) if answer.is_success() => break answer,
-                Ok(answer) => {
-                    let refusal = Refusal::read(answer).await;
-                    // Storage behind a registry can be late: what was put a moment ago isn't seen yet.
-                    let late = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
-                    let late = late.iter().any(|code| refusal.has_code(code));
-                    let mut failure = refusal.failure(what, to.registry());
-                    if late && failed < 3 {
-                        failure.again = Again::Yes(None);
-                    }
-                    failure
-                }
-                Err(failure) => failure,
-            };
-            self.registry.pause(&mut failed, failure, what).await?;
-        };
-        let stored = match answer.digest() {
-            Some(stored) => Some(stored),
-            None => self.stored(to, name, what).await?,
-        };
-        match stored {
-            Some(stored) if stored == digest => Ok(()),
-            Some(stored) => {
-                Err(Error::new(Kind::Integrity, what, format!("the registry stored {stored}, not {digest}")))
-            }
-            None => {
-                let why = format!("the registry answered {} but doesn't have it", answer.status());
-                Err(Error::new(Kind::Refused, what, why))
-            }
-        }
-    }
-
-    /// The digest of what a registry has stored that didn't say so: read back.
-    async fn stored(&self, to: &Repository, name: &str, what: &str) -> Result<Option<Digest>> {
-        if let Some(Head { digest: Some(digest) }) = self.head(to, name, what.to_owned()).await? {
-            return Ok(Some(digest));
-        }
-        let mut call = Call::new(Method::GET, to, format!("manifests/{name}"), what.to_owned());
-        call.push = true;
-        call.headers = accept();
-        let answer = self.registry.send(&call).await?;
-        match answer.status() {
-            200 => {
-                let bytes = answer.read(what, MAX_DOCUMENT).await.map_err(|f| f.error)?;
-                Ok(Some(Digest::of(&bytes)))
-            }
-            404 => Ok(None),
-            _ => Err(refusal(&call, answer).await),
-        }
-    }
-}
-
-/// What HEAD says of a manifest that exists.
-struct Head {
-    digest: Option<Digest>,
 }
 
 /// The repository of an image that goes to a registry.
@@ -224,41 +161,94 @@ impl Target for RegistryTarget {
         name.shown()
     }
 
+    fn has<'a>(&'a self, graph: &'a Graph) -> BoxFuture<'a, Result<bool>> {
+        self.registry.guarded(async move {
+            let to = repository(&graph.name)?;
+            for blob in graph.post_order() {
+                self.remember(to, blob);
+            }
+            let there = self.whole(to, graph.root.descriptor.digest, graph.tags.first()).await?;
+            if there {
+                graph.blobs.iter().for_each(|blob| self.place(to, blob.descriptor.digest));
+            }
+            Ok(there)
+        })
+    }
+
+    fn moves_once(&self, name: &ImageName, blob: &Blob) -> Option<String> {
+        let registry = name.repository.as_ref()?.registry();
+        match &blob.content {
+            // It is mounted from there.
+            Content::Remote(from) if from.registry() == registry => None,
+            _ if blob.descriptor.media_type.is_manifest_or_index() => None,
+            _ => Some(registry.to_string()),
+        }
+    }
+
     fn put<'a>(&'a self, name: &'a ImageName, blob: &'a Blob) -> BoxFuture<'a, Result<Put>> {
-        let put = async move {
+        self.registry.guarded(async move {
             let to = repository(name)?;
-            if !blob.descriptor.media_type.is_manifest_or_index() {
-                return self.blob(to, blob).await;
+            self.remember(to, blob);
+            if blob.descriptor.media_type.is_manifest_or_index() {
+                return self.manifest(to, blob).await;
             }
-            let digest = blob.descriptor.digest;
-            let what = format!("push manifest {digest} to {to}");
-            let head = self.head(to, &digest.to_string(), what.clone()).await?;
-            if head.is_some_and(|head| head.digest.is_none_or(|found| found == digest)) {
-                return Ok(Put::Present);
+            self.blob(to, blob, false).await
+        })
+    }
+
+    fn keeps_referrers(&self) -> bool {
+        true
+    }
+
+    fn attach<'a>(&'a self, graph: &'a Graph, referrer: &'a Referrer) -> BoxFuture<'a, Result<Put>> {
+        self.registry.guarded(async move {
+            let to = repository(&graph.name)?;
+            let (digest, subject) = (referrer.manifest.descriptor.digest, referrer.subject.digest);
+            let what = format!("attach {digest} to {to}@{subject}");
+            // Also if it is there: only the answer says whether the registry lists it.
+            let listed = self.put_manifest(to, &referrer.manifest, &digest.to_string(), &what).await?;
+            if listed == Some(subject) {
+                return Ok(Put::Sent);
             }
-            self.put_manifest(to, blob, &digest.to_string(), &what).await?;
-            Ok(Put::Sent)
-        };
-        Box::pin(async { put.await.map_err(|e| self.registry.clean(e)) })
+            let list = self.list(graph, to, subject);
+            let how = list.add(std::slice::from_ref(&referrer.manifest.descriptor)).await?;
+            if how == Put::Sent {
+                let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+                added.entry((to.clone(), subject)).or_default().push(referrer.manifest.descriptor.clone());
+            }
+            Ok(how)
+        })
+    }
+
+    /// Looks once more at the lists of referrers that were written: somebody on another machine, who read one before we
+    /// wrote it, may have written it since.
+    fn complete<'a>(&'a self, graph: &'a Graph) -> BoxFuture<'a, Result<()>> {
+        self.registry.guarded(async move {
+            let to = repository(&graph.name)?;
+            let subjects: BTreeSet<Digest> = graph.referrers.iter().map(|r| r.subject.digest).collect();
+            try_join_all(subjects.into_iter().map(|subject| async move {
+                let added = {
+                    let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+                    added.remove(&(to.clone(), subject)).unwrap_or_default()
+                };
+                if added.is_empty() { Ok(()) } else { self.list(graph, to, subject).keep(&added).await }
+            }))
+            .await?;
+            Ok(())
+        })
     }
 
     fn tag<'a>(&'a self, name: &'a ImageName, root: &'a Blob, tag: &'a Tag) -> BoxFuture<'a, Result<()>> {
-        let tag = async move {
+        self.registry.guarded(async move {
             let to = repository(name)?;
-            let what = format!("tag {to}:{tag}");
-            // A tag that can't be moved refuses even the same image: leave it alone if it is right.
-            let head = self.head(to, tag.as_str(), what.clone()).await?;
-            if head.and_then(|head| head.digest) != Some(root.descriptor.digest) {
-                self.put_manifest(to, root, tag.as_str(), &what).await?;
-            }
+            self.move_tag(to, root, tag).await?;
             self.registry.0.observer.on(Event::Tagged { name: format!("{to}:{tag}") });
             Ok(())
-        };
-        Box::pin(async { tag.await.map_err(|e| self.registry.clean(e)) })
+        })
     }
 
     fn finish<'a>(&'a self, _graphs: &'a [Graph]) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async { Ok(()) })
+        self.registry.guarded(self.check_tags())
     }
 
     fn reference(&self, graph: &Graph) -> String {

@@ -19,8 +19,7 @@ pub(super) fn explain(error: &Tls, host: &str) -> Option<Explained> {
             "set SSL_CERT_FILE to a file with the certificate of its CA, or put it into ~/.config/containers/certs.d/{host}/ca.crt"
         )
     };
-    let client =
-        || format!("put it into ~/.config/containers/certs.d/{host}/ as client.cert with client.key");
+    let client = || client_hint(host);
     let clock = "if the clock of this machine is right, the server needs a new certificate".to_owned();
     match error {
         Tls::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => explained(
@@ -87,6 +86,11 @@ pub(super) fn explain(error: &Tls, host: &str) -> Option<Explained> {
         ),
         _ => None,
     }
+}
+
+/// Where a client certificate for `host` goes.
+pub(super) fn client_hint(host: &str) -> String {
+    format!("put it into ~/.config/containers/certs.d/{host}/ as client.cert with client.key")
 }
 
 /// A name of a certificate: the library gives `DnsName("r.io")` and `IpAddress(10.0.0.1)`.

@@ -392,7 +392,7 @@ impl Ask<'_> {
             let status = Some(refusal.status);
             let mut failure = refusal.failure(what, self.registry);
             // The registry itself has said nothing to the request that this is for.
-            failure.answered = false;
+            failure.status = None;
             if failure.error.kind() == Kind::Refused {
                 failure.error =
                     failure.error.as_kind(Kind::Auth).hint(format!("gimg login {}", self.registry));

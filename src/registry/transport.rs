@@ -65,12 +65,15 @@ pub(super) struct Upload {
     observer: Arc<dyn Observer>,
     /// The most bytes that any try has sent: only what is beyond is reported.
     reported: Arc<AtomicU64>,
+    /// When bytes moved last.
+    moved: Arc<Mutex<Option<Instant>>>,
+    local: bool,
 }
 
 impl Upload {
     /// A body of `size` bytes that `open` opens; its progress goes to `observer`.
     pub(super) fn new(digest: Digest, size: u64, open: Opener, observer: Arc<dyn Observer>) -> Self {
-        Upload { digest, size, open, observer, reported: Arc::default() }
+        Upload { digest, size, open, observer, reported: Arc::default(), moved: Arc::default(), local: true }
     }
 
     /// How many bytes there are.
@@ -78,13 +81,30 @@ impl Upload {
         self.size
     }
 
+    /// The same; `local` says whether its content is on this machine.
+    pub(super) fn local(mut self, local: bool) -> Self {
+        self.local = local;
+        self
+    }
+
+    /// Whether its content is on this machine, and doesn't come from elsewhere while it is sent.
+    pub(super) fn is_local(&self) -> bool {
+        self.local
+    }
+
     /// The content from its start.
     pub(super) async fn stream(&self) -> Result<ByteStream> {
         (self.open)().await
     }
 
+    /// When bytes of it moved last, if any did.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reports that the first `sent` bytes are on their way.
     pub(super) fn report(&self, sent: u64) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let before = self.reported.fetch_max(sent, Ordering::Relaxed);
         if sent > before {
             let (digest, total) = (self.digest, self.size);
@@ -118,6 +138,8 @@ pub(super) struct Outgoing<'a> {
 /// An answer: its head, and the body still to be read.
 pub(super) struct Answer {
     response: reqwest::Response,
+    /// What was read of the body to see what it is about.
+    kept: Bytes,
     /// What kind of place the registry is on whose behalf was asked.
     class: Class,
     stall: Duration,
@@ -204,21 +226,29 @@ impl Answer {
         Ok(all.freeze())
     }
 
-    /// At most the first `limit` bytes of the body, to be shown: what can't be read is left out, and so are secrets
-    /// that the server repeats.
-    pub(super) async fn start(self, limit: usize) -> Bytes {
-        let mut all = BytesMut::new();
-        let known = Arc::clone(&self.known);
-        let mut stream = self.stream(String::new());
-        while let Some(Ok(bytes)) = stream.next().await {
+    /// Reads at most the first `limit` bytes of the body and keeps them; what can't be read is left out, and so are secrets
+    /// that the server repeats. Only the body of an answer that nobody reads otherwise is for this.
+    pub(super) async fn keep_start(&mut self, limit: usize) {
+        let mut all = BytesMut::from(&*self.kept);
+        while all.len() < limit
+            && let Ok(Ok(Some(bytes))) = tokio::time::timeout(self.stall, self.response.chunk()).await
+        {
             all.extend_from_slice(&bytes);
-            if all.len() >= limit {
-                all.truncate(limit);
-                break;
-            }
         }
+        all.truncate(limit);
         let text = String::from_utf8_lossy(&all);
-        Bytes::from(known.hide(&text).into_owned())
+        self.kept = Bytes::from(self.known.hide(&text).into_owned());
+    }
+
+    /// What [`Answer::keep_start`] kept.
+    pub(super) fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// At most the first `limit` bytes of the body; what can't be read is left out.
+    pub(super) async fn start(mut self, limit: usize) -> Bytes {
+        self.keep_start(limit).await;
+        self.kept
     }
 }
 
@@ -249,7 +279,7 @@ impl Reading {
                 Some(Ok(bytes))
             }
             Ok(Some(Err(error))) => {
-                let broken = broken(&self.what, &self.url, None, error);
+                let broken = broken(&self.what, &self.url, None, false, error);
                 if broken.http2 {
                     self.clients.http2_failed(&self.url);
                 }
@@ -334,7 +364,7 @@ impl Transport {
             // Known when the registry has been reached once, so before it can send us anywhere.
             let class = self.clients.class(&base.url);
             let chosen = self.clients.choose(url, own, class, base.checks(url));
-            let chosen = chosen.map_err(|e| e.within(out.what).at(shown(url)))?;
+            let chosen = chosen.map_err(|e| e.within(out.what))?;
             let response = self.hop(&chosen, out, url, headers.clone()).await?;
             match (response.status().as_u16(), chosen.proxy) {
                 // A connection that was made for another host of the same server (RFC 9110, 15.5.20).
@@ -351,7 +381,7 @@ impl Transport {
                     let class = self.clients.class(&base.url);
                     let (stall, clients) = (self.deadlines.stall, Arc::clone(&self.clients));
                     let known = Arc::clone(&self.known);
-                    return Ok(Answer { response, class, stall, clients, known });
+                    return Ok(Answer { response, kept: Bytes::new(), class, stall, clients, known });
                 }
             }
         }
@@ -402,7 +432,12 @@ impl Transport {
             match tokio::time::timeout(patience, &mut answer).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => {
-                    let broken = broken(out.what, url, chosen.proxy, error);
+                    // Which of the client's servers wanted its certificate shows when it has one server only.
+                    let wanted = chosen.wanted.was();
+                    if wanted && !chosen.alone {
+                        self.clients.set_alone(url);
+                    }
+                    let broken = broken(out.what, url, chosen.proxy, wanted && chosen.alone, error);
                     if broken.http2 {
                         self.clients.http2_failed(url);
                     }
@@ -426,6 +461,20 @@ impl Transport {
     }
 }
 
+/// The pieces of `inner`, cut up: one counts as moved when the connection asks for it, however large it is.
+fn small(
+    inner: impl Stream<Item = Result<Bytes>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    inner.flat_map(|piece| {
+        let mut rest = piece.map_err(Some);
+        stream::iter(std::iter::from_fn(move || match &mut rest {
+            Ok(bytes) if bytes.is_empty() => None,
+            Ok(bytes) => Some(Ok(bytes.split_to(PIECE.min(bytes.len())))),
+            Err(error) => error.take().map(Err),
+        }))
+    })
+}
+
 /// `bytes` as a stream whose progress is counted in `moved`.
 fn pieces(
     bytes: Bytes,
@@ -445,7 +494,7 @@ fn counted(
     moved: Arc<AtomicU64>,
     failed: Arc<Mutex<Option<Error>>>,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    held_back(stream).map(move |piece| match piece {
+    small(held_back(stream)).map(move |piece| match piece {
         Ok(bytes) => {
             let sent = moved.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
             upload.report(sent.min(upload.size));

@@ -36,6 +36,8 @@ pub const KIND_CLUSTER_NAME: &str = "KIND_CLUSTER_NAME";
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// Token servers elsewhere that may be given a registry's credentials: `REGISTRY=HOST`, separated by blanks or commas.
 pub const GIMG_TOKEN_SERVERS: &str = "GIMG_TOKEN_SERVERS";
+/// Directories of CA certificates to trust besides the system's, separated by `:`.
+pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 /// Where gimg keeps what it took from registries; `off`: nowhere. See `gimg cache`.
 pub const GIMG_CACHE: &str = "GIMG_CACHE";
 /// How large that may become, such as 500M. The default is 10GiB.

@@ -1,9 +1,8 @@
 //! Edge: directories of the cache, held open. Every file is reached from the open directory, by one name, and no link
 //! is followed: a directory that is swapped later, or a link that is planted, leads nowhere.
-#![cfg_attr(not(unix), expect(clippy::disallowed_methods, reason = "edge: disk"))]
-#![allow(dead_code, unused_imports, reason = "locks need a part of it")]
+#![expect(clippy::disallowed_methods, reason = "edge: disk")]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,14 +28,13 @@ pub(super) struct Entry {
 
 #[cfg(unix)]
 mod imp {
-    use std::ffi::OsStr;
     use std::os::fd::OwnedFd;
     use std::os::unix::ffi::OsStringExt as _;
 
     use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
     use rustix::io::Errno;
 
-    use super::{Entry, File, Identity, OsString, Path, PathBuf, io};
+    use super::{Entry, File, Identity, OsStr, OsString, Path, PathBuf, io};
 
     /// No link is followed, no terminal becomes ours, no pipe makes us wait.
     const FLAGS: OFlags =
@@ -198,9 +196,7 @@ mod imp {
 /// Where nothing opens relative to a directory, names are joined to its path; the user's profile is private there.
 #[cfg(not(unix))]
 mod imp {
-    use std::ffi::OsStr;
-
-    use super::{Entry, File, Identity, OsString, Path, PathBuf, io};
+    use super::{Entry, File, Identity, OsStr, OsString, Path, PathBuf, io};
 
     /// A directory.
     #[derive(Debug)]
@@ -306,6 +302,14 @@ mod imp {
     /// Whether opening failed because of what stands under the name.
     pub(in crate::store) fn is_wrong_entry(error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
+/// Removes `name`, and if it is a directory everything below it.
+pub(super) fn discard_tree(dir: &Dir, name: &OsStr) -> io::Result<()> {
+    match dir.remove(name) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => std::fs::remove_dir_all(dir.path().join(name)),
+        other => other,
     }
 }
 

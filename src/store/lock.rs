@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::content::{BoxFuture, Locks};
 use crate::error::{Error, Kind, Result};
 use crate::oci::Digest;
 use crate::store::dir::{Dir, of_file};
@@ -44,6 +45,12 @@ impl Store {
                 None
             }
         }
+    }
+}
+
+impl Locks for Store {
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Box<dyn Send>>> {
+        Box::pin(async move { self.lock(key).await.map(|lock| Box::new(lock) as Box<dyn Send>) })
     }
 }
 
@@ -115,7 +122,7 @@ mod tests {
 
     fn store(dir: &Path) -> (Store, Arc<Warnings>) {
         let warnings = Arc::<Warnings>::default();
-        (Store::at(dir.to_owned(), Arc::clone(&warnings) as _), warnings)
+        (Store::at(dir.to_owned(), u64::MAX, Arc::clone(&warnings) as _), warnings)
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

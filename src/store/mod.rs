@@ -13,16 +13,26 @@
 //! and one that finds a file gone does what it would have done without a cache. That is also what happens after any
 //! failure to read or write here: one warning, then the run goes on without.
 
+mod blobs;
 mod dir;
 mod lock;
+mod own;
 mod scratch;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tidy;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
 
 pub use lock::Lock;
 pub use scratch::Scratch;
+pub use tidy::{Amount, Pruned, Verified};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer};
@@ -30,7 +40,8 @@ use dir::Dir;
 
 /// The cache of a user, or that there is none.
 ///
-/// Nothing is touched before it is used for the first time.
+/// Nothing is touched before it is used for the first time. Cheap to clone.
+#[derive(Clone)]
 pub struct Store(Arc<Shared>);
 
 /// Where the cache is.
@@ -47,57 +58,84 @@ enum Place {
 /// What all users of a cache in this process share.
 struct Shared {
     place: Place,
+    /// How many bytes there may be at the end of a run.
+    max: u64,
     observer: Arc<dyn Observer>,
     root: OnceLock<Dir>,
+    blobs: OnceLock<Dir>,
+    tmp: OnceLock<Dir>,
     locks: OnceLock<Dir>,
     /// Whether the one warning was given.
     warned: AtomicBool,
-    /// Writing failed once; it isn't tried again.
+    /// Nothing is written, or removed, any more: it failed once, or isn't wanted.
     unwritable: AtomicBool,
+    /// Whether something was stored.
+    wrote: AtomicBool,
+    /// Files being written.
+    writers: AtomicUsize,
+    /// What the end of the run waits for.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Store {
-    /// The cache in `dir`, which needn't be there; what goes wrong with it is told to `observer`.
+    /// The cache in `dir`, which needn't be there, with at most `max` bytes at the end of a run; what goes wrong with it
+    /// is told to `observer`.
     #[must_use]
-    pub fn at(dir: PathBuf, observer: Arc<dyn Observer>) -> Self {
-        Self::new(Place::At(dir), observer)
+    pub fn at(dir: PathBuf, max: u64, observer: Arc<dyn Observer>) -> Self {
+        Self::new(Place::At(dir), max, observer)
     }
 
     /// No cache, as the user wishes.
     #[must_use]
     pub fn off(observer: Arc<dyn Observer>) -> Self {
-        Self::new(Place::Off, observer)
+        Self::new(Place::Off, 0, observer)
     }
 
     /// No cache, because no variable says where it would be.
     #[must_use]
     pub fn unknown(observer: Arc<dyn Observer>) -> Self {
-        Self::new(Place::Unknown, observer)
+        Self::new(Place::Unknown, 0, observer)
     }
 
-    fn new(place: Place, observer: Arc<dyn Observer>) -> Self {
+    /// From now on this process only reads.
+    pub fn freeze(&self) {
+        self.0.unwritable.store(true, Ordering::Relaxed);
+    }
+
+    fn new(place: Place, max: u64, observer: Arc<dyn Observer>) -> Self {
         Store(Arc::new(Shared {
             place,
+            max,
             observer,
             root: OnceLock::new(),
+            blobs: OnceLock::new(),
+            tmp: OnceLock::new(),
             locks: OnceLock::new(),
             warned: AtomicBool::new(false),
             unwritable: AtomicBool::new(false),
+            wrote: AtomicBool::new(false),
+            writers: AtomicUsize::new(0),
+            tasks: Mutex::default(),
         }))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // After an interruption a last writer may still be removing its file: give it a moment.
+        for _ in 0..50 {
+            if self.0.writers.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
 impl Shared {
     /// The directory `v1`; none if there is no cache, or `make` is false and it isn't there.
     fn root(&self, make: bool) -> Result<Option<&Dir>> {
-        let place = match &self.place {
-            Place::Off => return Ok(None),
-            Place::Unknown => {
-                let why = "neither GIMG_CACHE nor XDG_CACHE_HOME nor HOME is set";
-                return Err(Error::new(Kind::LocalIo, "find the cache", why));
-            }
-            Place::At(place) => place,
-        };
+        let Some(place) = self.dir()? else { return Ok(None) };
         once(&self.root, &place.join(VERSION), || {
             let Some(outer) = Dir::root(place, make)? else { return Ok(None) };
             let Some(root) = outer.sub(VERSION, make)? else { return Ok(None) };
@@ -108,7 +146,22 @@ impl Shared {
         })
     }
 
-    /// The directory of locks.
+    /// The directory of blobs; none if there is no cache, or `make` is false and it isn't there.
+    fn blobs(&self, make: bool) -> Result<Option<&Dir>> {
+        let Some(root) = self.root(make)? else { return Ok(None) };
+        once(&self.blobs, &root.path().join("blobs"), || match root.sub("blobs", make)? {
+            Some(outer) => outer.sub("sha256", make),
+            None => Ok(None),
+        })
+    }
+
+    /// The directory of what is being written; none if there is no cache.
+    fn tmp(&self) -> Result<Option<&Dir>> {
+        let Some(root) = self.root(true)? else { return Ok(None) };
+        once(&self.tmp, &root.path().join("tmp"), || root.sub("tmp", true))
+    }
+
+    /// The directory of locks; none if there is no cache.
     fn locks(&self) -> Result<Option<&Dir>> {
         let Some(root) = self.root(true)? else { return Ok(None) };
         once(&self.locks, &root.path().join("lock"), || root.sub("lock", true))
@@ -128,6 +181,12 @@ impl Shared {
         self.unwritable.store(true, Ordering::Relaxed);
         self.warn(error);
     }
+}
+
+/// There should be a cache, but nothing says where.
+fn unknown() -> Error {
+    let why = "neither GIMG_CACHE nor XDG_CACHE_HOME nor HOME says where it is";
+    Error::new(Kind::LocalIo, "find the cache", why)
 }
 
 /// The version of the layout.

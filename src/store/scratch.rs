@@ -1,5 +1,5 @@
 //! Edge: one private temporary directory a run, for compiled programs and finished layers. It is removed on
-//! every way out, and nothing in it outlives the run.
+//! every way out, after SIGKILL by the next run.
 #![expect(clippy::disallowed_methods, reason = "edge: disk")]
 
 use std::fs::File;
@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::content::{Blob, Content};
 use crate::error::{Error, Kind, Result};
 use crate::oci::Descriptor;
+use crate::store::own::Own;
 
 /// The run's private directory.
 #[derive(Debug)]
 pub struct Scratch {
-    dir: tempfile::TempDir,
+    dir: Own,
     next: AtomicU64,
 }
 
@@ -24,7 +25,7 @@ impl Scratch {
     /// # Errors
     /// No room or no permission in the system's temporary directory.
     pub fn new() -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("gimg-").tempdir().map_err(|e| {
+        let dir = Own::new().map_err(|e| {
             Error::new(Kind::LocalIo, "make a temporary directory", e).hint("TMPDIR names another place")
         })?;
         Ok(Scratch { dir, next: AtomicU64::new(0) })
@@ -102,20 +103,6 @@ impl Scratch {
 
     fn name(&self, kind: &str) -> PathBuf {
         self.dir.path().join(format!("{kind}{}", self.next.fetch_add(1, Ordering::Relaxed)))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // After an interruption a last writer may still be creating a file: try again for a moment.
-        for _ in 0..50 {
-            match std::fs::remove_dir_all(self.dir.path()) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
-                }
-                _ => return,
-            }
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::content::{Blob, BoxFuture, Graph, ImageName, Source, Target};
+use crate::content::{Blob, BoxFuture, Graph, ImageName, Naming, Source, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::Put;
 use crate::fs::Atomic;
@@ -88,6 +88,14 @@ impl Target for Archive {
             self.kept.keep(blob).await?;
             Ok(Put::Sent)
         })
+    }
+
+    fn naming(&self) -> Naming {
+        Naming::AtEnd
+    }
+
+    fn keeps_referrers(&self) -> bool {
+        self.format == Format::Oci
     }
 
     fn tag<'a>(&'a self, _name: &'a ImageName, _root: &'a Blob, _tag: &'a Tag) -> BoxFuture<'a, Result<()>> {

@@ -1,4 +1,4 @@
-//! OCI image layouts (image-spec, image-layout.md): a directory as destination and as source.
+//! OCI image layouts (image-spec, image-layout.md): a directory as destination.
 //!
 //! A layout holds exactly what the last run put there: `index.json` is replaced as a whole once everything it
 //! names is complete, then blobs that nothing names are removed. Two runs into one directory wait for each other.
@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::content::{Blob, BoxFuture, Content, Graph, ImageName, Source, Target};
+use crate::content::{Blob, BoxFuture, Graph, ImageName, Naming, Source, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::Put;
 use crate::fs::{TEMPORARY_PREFIX, write_atomically};
-use crate::oci::{Descriptor, Digest, Hasher, ImageIndex, ImageManifest, Tag, annotation, json};
+use crate::oci::{Digest, Hasher, ImageIndex, Tag, annotation, json};
 use crate::target::save;
 
 /// What every layout's `oci-layout` file says.
@@ -121,6 +121,14 @@ impl Target for Layout {
         })
     }
 
+    fn naming(&self) -> Naming {
+        Naming::AtEnd
+    }
+
+    fn keeps_referrers(&self) -> bool {
+        true
+    }
+
     fn tag<'a>(&'a self, _name: &'a ImageName, _root: &'a Blob, _tag: &'a Tag) -> BoxFuture<'a, Result<()>> {
         // Names live in index.json, which is written once, at the end.
         Box::pin(async { Ok(()) })
@@ -136,7 +144,7 @@ impl Target for Layout {
                 self.ready(dir).await?;
                 write_atomically(&dir.join("index.json"), &index_json(graphs)?)?;
                 let keep: BTreeSet<String> =
-                    graphs.iter().flat_map(|g| g.post_order()).map(|b| b.descriptor.digest.hex()).collect();
+                    graphs.iter().flat_map(|g| g.everything()).map(|b| b.descriptor.digest.hex()).collect();
                 sweep(dir, &keep);
             }
             self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -150,7 +158,7 @@ impl Target for Layout {
 }
 
 /// The `index.json` of a layout of `graphs`: an entry for each tag. Of one image the entry's name is the tag;
-/// of several it is `program:tag`.
+/// of several it is `program:tag`. What refers to them has entries without a name, which is where others look for it.
 pub(super) fn index_json(graphs: &[&Graph]) -> Result<Bytes> {
     let mut entries = Vec::new();
     for graph in graphs {
@@ -162,15 +170,28 @@ pub(super) fn index_json(graphs: &[&Graph]) -> Result<Bytes> {
             entries.push(entry);
         }
     }
+    let mut seen = BTreeSet::new();
+    for referrer in graphs.iter().flat_map(|g| &g.referrers) {
+        let mut entry = referrer.manifest.descriptor.clone();
+        // Its manifest's annotations are none of this layout's names.
+        entry.annotations.remove(annotation::REF_NAME);
+        if seen.insert(entry.digest) {
+            entries.push(entry);
+        }
+    }
     json::to_bytes(&ImageIndex::new(entries, BTreeMap::new()))
 }
 
-fn blob_path(dir: &Path, digest: &Digest) -> PathBuf {
+pub(super) fn blob_path(dir: &Path, digest: &Digest) -> PathBuf {
     dir.join("blobs").join("sha256").join(digest.hex())
 }
 
 /// Whether the file holds just the bytes of this digest.
 fn holds(path: &Path, digest: &Digest) -> bool {
+    // A pipe would make us wait for its writer.
+    if !path.is_file() {
+        return false;
+    }
     let Ok(mut file) = std::fs::File::open(path) else { return false };
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; 128 * 1024];
@@ -241,14 +262,15 @@ fn check_place(dir: &Path) -> Result<()> {
     }
 }
 
-fn check_marker(dir: &Path) -> Result<()> {
+pub(super) fn check_marker(dir: &Path) -> Result<()> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Marker {
         image_layout_version: String,
     }
     let path = dir.join("oci-layout");
-    let text = std::fs::read(&path).map_err(|e| Error::io("read the layout", &path, &e))?;
+    let text = crate::fs::read_small(&path, json::MAX_DOCUMENT);
+    let text = text.map_err(|e| Error::io("read the layout", &path, &e))?;
     let bad = |why: String| Error::new(Kind::Input, "read the layout", why).at(path.display());
     let marker: Marker = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
     if marker.image_layout_version.starts_with("1.") {
@@ -269,125 +291,4 @@ fn sweep(dir: &Path, keep: &BTreeSet<String>) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
-}
-
-/// A layout to read from.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    dir: PathBuf,
-    entries: Vec<Descriptor>,
-}
-
-impl Reader {
-    /// Opens a layout.
-    ///
-    /// # Errors
-    /// A directory that isn't a layout of a version that gimg reads.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let index = dir.join("index.json");
-        if !dir.join("oci-layout").is_file() || !index.is_file() {
-            return Err(
-                Error::new(Kind::Input, "read the layout", "not an OCI image layout").at(dir.display())
-            );
-        }
-        check_marker(dir)?;
-        let bytes = capped(&index)?;
-        let index: ImageIndex = json::from_bytes(&bytes, "index.json").map_err(|e| e.at(dir.display()))?;
-        Ok(Reader { dir: dir.to_owned(), entries: index.manifests })
-    }
-
-    /// The entry called `name`, or the only one, with the tags that name it.
-    ///
-    /// # Errors
-    /// No such entry, or several when no name is given.
-    pub fn root(&self, name: Option<&str>) -> Result<(Descriptor, Vec<String>)> {
-        let label = |d: &Descriptor| d.annotations.get(annotation::REF_NAME).cloned();
-        let what = "read the layout";
-        let chosen: Vec<&Descriptor> = match name {
-            Some(name) => self.entries.iter().filter(|d| label(d).as_deref() == Some(name)).collect(),
-            None => self.entries.iter().collect(),
-        };
-        let names = || self.entries.iter().filter_map(label).collect::<Vec<_>>().join(", ");
-        let Some(first) = chosen.first() else {
-            let why =
-                name.map_or("it holds no image".to_owned(), |n| format!("it holds no image called {n}"));
-            return Err(Error::new(Kind::Input, what, why)
-                .at(self.dir.display())
-                .hint(format!("it holds: {}", names())));
-        };
-        if chosen.iter().any(|d| d.digest != first.digest) {
-            return Err(Error::new(Kind::Input, what, "it holds several images")
-                .at(self.dir.display())
-                .hint(format!("name one as DIR:NAME: {}", names())));
-        }
-        let mut root = Descriptor::new(first.media_type.clone(), first.digest, first.size);
-        root.platform.clone_from(&first.platform);
-        Ok((root, chosen.iter().filter_map(|d| label(d)).collect()))
-    }
-
-    /// The verified bytes of a manifest, index or config.
-    ///
-    /// # Errors
-    /// A blob that isn't there, is too large, or isn't what its descriptor says.
-    pub fn document(&self, descriptor: &Descriptor) -> Result<Bytes> {
-        let path = blob_path(&self.dir, &descriptor.digest);
-        let bytes = capped(&path)?;
-        if bytes.len() as u64 != descriptor.size || Digest::of(&bytes) != descriptor.digest {
-            let why = "its content isn't what the digest says";
-            return Err(Error::new(Kind::Integrity, "read the layout", why).at(path.display()));
-        }
-        Ok(bytes)
-    }
-
-    /// A blob of the layout, where it is.
-    #[must_use]
-    pub fn blob(&self, descriptor: &Descriptor) -> Blob {
-        let path = blob_path(&self.dir, &descriptor.digest);
-        Blob { descriptor: descriptor.clone(), content: Content::File(path.into()) }
-    }
-
-    /// Everything that `root` needs, as a graph called `name`.
-    ///
-    /// # Errors
-    /// A document that can't be read, or one that is neither manifest nor index.
-    pub fn graph(&self, root: &Descriptor, name: ImageName, tags: Vec<Tag>) -> Result<Graph> {
-        let bytes = self.document(root)?;
-        let (mut blobs, mut children) = (Vec::new(), Vec::new());
-        if root.media_type.is_index() {
-            let index: ImageIndex = json::from_bytes(&bytes, "the index")?;
-            for child in &index.manifests {
-                let bytes = self.document(child)?;
-                self.image(child, &bytes, &mut blobs)?;
-                children.push(Blob { descriptor: child.clone(), content: Content::Bytes(bytes) });
-            }
-        } else {
-            self.image(root, &bytes, &mut blobs)?;
-        }
-        let root = Blob { descriptor: root.clone(), content: Content::Bytes(bytes) };
-        Ok(Graph::new(name, blobs, children, root, tags))
-    }
-
-    fn image(&self, descriptor: &Descriptor, bytes: &[u8], blobs: &mut Vec<Blob>) -> Result<()> {
-        if !descriptor.media_type.is_manifest() {
-            let why = format!("{} is {}, not an image", descriptor.digest, descriptor.media_type);
-            return Err(Error::new(Kind::Input, "read the layout", why).at(self.dir.display()));
-        }
-        let manifest: ImageManifest = json::from_bytes(bytes, "the manifest")?;
-        blobs.push(self.blob(&manifest.config));
-        blobs.extend(manifest.layers.iter().map(|l| self.blob(l)));
-        Ok(())
-    }
-}
-
-/// A file of at most [`json::MAX_DOCUMENT`] bytes.
-fn capped(path: &Path) -> Result<Bytes> {
-    use std::io::Read as _;
-    let io = |e: &std::io::Error| Error::io("read the layout", path, e);
-    let file = std::fs::File::open(path).map_err(|e| io(&e))?;
-    let mut bytes = Vec::new();
-    file.take(json::MAX_DOCUMENT + 1).read_to_end(&mut bytes).map_err(|e| io(&e))?;
-    if bytes.len() as u64 > json::MAX_DOCUMENT {
-        return Err(Error::new(Kind::Integrity, "read the layout", "larger than 4 MiB").at(path.display()));
-    }
-    Ok(Bytes::from(bytes))
 }

@@ -8,6 +8,7 @@ pub mod nowhere;
 pub mod oci_archive;
 mod open;
 mod pack;
+pub mod reader;
 mod tarball;
 
 pub use open::{open, save};

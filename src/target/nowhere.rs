@@ -1,6 +1,6 @@
 //! Nowhere: what `--push=false` publishes to. Everything is made and named, nothing is kept.
 
-use crate::content::{Blob, BoxFuture, Graph, ImageName, Target};
+use crate::content::{Blob, BoxFuture, Graph, ImageName, Naming, Target};
 use crate::error::Result;
 use crate::event::Put;
 use crate::oci::Tag;
@@ -15,6 +15,10 @@ impl Target for Nowhere {
 
     fn put<'a>(&'a self, _name: &'a ImageName, _blob: &'a Blob) -> BoxFuture<'a, Result<Put>> {
         Box::pin(async { Ok(Put::Present) })
+    }
+
+    fn naming(&self) -> Naming {
+        Naming::Never
     }
 
     fn tag<'a>(&'a self, _name: &'a ImageName, _root: &'a Blob, _tag: &'a Tag) -> BoxFuture<'a, Result<()>> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::content::Blob;
 use crate::error::{Error, Kind, Result};
 use crate::oci::{Descriptor, Hasher, json};
-use crate::target::layout::Reader;
+use crate::target::reader::Reader;
 use crate::target::tarball::Tar;
 
 /// What is told about a failure.
@@ -42,7 +42,14 @@ impl OciArchive {
         let blobs = dir.join("blobs").join("sha256");
         std::fs::create_dir_all(&blobs).map_err(|e| Error::io("make a directory", &blobs, &e))?;
         let reader = Reader::open(&dir).map_err(at)?;
-        Ok(OciArchive { tar, path: path.to_owned(), dir, reader })
+        let archive = OciArchive { tar, path: path.to_owned(), dir, reader };
+        if archive.reader.entries().len() > 1 {
+            // What isn't there or isn't right is said when it is asked for: here it only tells images from what is
+            // about them.
+            let documents = archive.reader.entries().iter().filter(|e| e.size <= json::MAX_DOCUMENT);
+            documents.for_each(|e| drop(archive.unpack(std::slice::from_ref(e))));
+        }
+        Ok(archive)
     }
 
     /// The entry called `name`, or the only one, with the tags that name it.
@@ -68,7 +75,7 @@ impl OciArchive {
     /// A blob where [`OciArchive::unpack`] puts it.
     #[must_use]
     pub fn blob(&self, descriptor: &Descriptor) -> Blob {
-        self.reader.blob(descriptor)
+        self.reader.place(descriptor)
     }
 
     /// Unpacks blobs that aren't yet.

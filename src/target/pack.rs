@@ -143,7 +143,7 @@ pub(super) fn oci(graphs: &[Graph], index: Bytes, kept: &Kept) -> Result<Packed>
     packed.tree.add_dir("blobs", Meta::dir())?;
     packed.tree.add_dir("blobs/sha256", Meta::dir())?;
     let mut seen = BTreeSet::new();
-    for blob in graphs.iter().flat_map(Graph::post_order) {
+    for blob in graphs.iter().flat_map(Graph::everything) {
         if seen.insert(blob.descriptor.digest) {
             packed.add_blob(&format!("blobs/sha256/{}", blob.descriptor.digest.hex()), blob, kept)?;
         }

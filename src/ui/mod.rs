@@ -1,5 +1,6 @@
 //! Words out: the only module that writes to standard output or standard error.
 
+mod cache;
 mod dry_run;
 mod progress;
 
@@ -79,14 +80,29 @@ impl Voice {
     /// Prints the results of a run.
     ///
     /// # Errors
-    /// A standard output that can't be written.
+    /// A standard output that can't be written, also because its reader went away: whoever asked for the references
+    /// doesn't have them all. The images are published all the same, and the error says so.
     pub fn report(&self, report: &Report) -> Result<()> {
-        match self.format {
-            Format::Text => {
-                print(report.images.iter().map(|i| format!("{}\n", i.reference)).collect::<String>())
-            }
-            Format::Json => json(report),
-        }
+        let text = match self.format {
+            Format::Text => report.images.iter().map(|i| format!("{}\n", i.reference)).collect::<String>(),
+            Format::Json => pretty(report)?,
+        };
+        write(text).map_err(|e| {
+            let references: Vec<&str> = report.images.iter().map(|i| i.reference.as_str()).collect();
+            let done = format!("{e}, but the run is complete: {}", references.join(" "));
+            Error::new(Kind::LocalIo, "write to standard output", done)
+        })
+    }
+
+    /// Prints files whose references were replaced.
+    ///
+    /// # Errors
+    /// As [`Voice::report`].
+    pub fn resolved(&self, yaml: &[u8]) -> Result<()> {
+        write(yaml).map_err(|e| {
+            let done = format!("{e}, but the images are published");
+            Error::new(Kind::LocalIo, "write to standard output", done)
+        })
     }
 
     /// Prints one line of result.
@@ -185,19 +201,27 @@ fn say(line: &str) {
 }
 
 fn json(value: &impl serde::Serialize) -> Result<()> {
+    print(pretty(value)?)
+}
+
+fn pretty(value: &impl serde::Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(value);
-    print(text.map_err(|e| Error::new(Kind::Internal, "write JSON", e))? + "\n")
+    Ok(text.map_err(|e| Error::new(Kind::Internal, "write JSON", e))? + "\n")
 }
 
 /// Prints to standard output as it is; a reader that went away is not an error.
 fn print(bytes: impl AsRef<[u8]>) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes.as_ref()).and_then(|()| out.flush()) {
+    match write(bytes) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::new(Kind::LocalIo, "write to standard output", e))
         }
         _ => Ok(()),
     }
+}
+
+fn write(bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes.as_ref()).and_then(|()| out.flush())
 }
 
 /// Prints what clap has to say: help to standard output, usage errors to standard error.

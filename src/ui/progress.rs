@@ -141,6 +141,8 @@ impl Observer for Progress {
                 let bytes = size(descriptor.size);
                 self.line(least, &format!("{destination}: {verb} {} ({bytes})", descriptor.digest));
             }
+            // Only what stops a run wants to know.
+            Event::Publishing { .. } | Event::Published { .. } => {}
             Event::Tagged { name } => self.line(Volume::Normal, &format!("tagged {name}")),
             Event::Retry { what, why, delay } => {
                 self.line(Volume::Normal, &format!("retry: {what}: {why} (in {:.1} s)", delay.as_secs_f64()));

@@ -125,7 +125,7 @@ async fn certificates_are_checked_unless_that_was_waived() {
         let client = Client::of(Options { insecure, ..Options::default() });
         let error = client.resolve(&format!("{}/b:v1", server.host())).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable);
-        assert!(error.to_string().contains("invalid peer certificate: UnknownIssuer"), "{error}");
+        assert!(error.to_string().contains("unknown issuer"), "{error}");
         assert!(error.hint_text().unwrap().contains("SSL_CERT_FILE"));
         // Another try would not help.
         assert_eq!(client.heard.count(|e| matches!(e, Event::Retry { .. })), 0);

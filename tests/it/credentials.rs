@@ -12,7 +12,7 @@ use gimg::registry::{Keychain, Options, Secret};
 use crate::support::canary::{PAIR, SECRET};
 use crate::support::client::{Client, layer, multi, own, single};
 use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
-use crate::support::{Ran, Sandbox};
+use crate::support::{Ran, Sandbox, copy_tree};
 
 fn bearer() -> TestRegistry {
     TestRegistry::with(Config { auth: Auth::Bearer("user".into(), SECRET.into()), ..Config::default() })
@@ -104,7 +104,9 @@ async fn a_right_that_the_challenge_names_is_asked_for() {
     assert_eq!(error.kind(), Kind::Auth);
     client.resolve(&format!("{}:v1", own(&registry))).await.unwrap();
     let asked = scopes(&registry);
-    assert!(asked.iter().any(|s| s.ends_with("scope=repository:team/app:pull,push&scope=repository:more:pull")));
+    assert!(
+        asked.iter().any(|s| s.ends_with("scope=repository:team/app:pull,push&scope=repository:more:pull"))
+    );
     assert!(!asked.iter().any(|s| s.contains("delete")), "{asked:?}");
 }
 
@@ -239,21 +241,27 @@ fn parrot(auth: Auth) -> TestRegistry {
     registry
 }
 
-fn sandbox(host: &str) -> Sandbox {
-    let config = format!(r#"{{"auths": {{"{host}": {{"auth": "{PAIR}"}}}}}}"#);
-    Sandbox::go("hello").env("DOCKER_AUTH_CONFIG", &config)
+/// A sandbox with an image in the layout `image`, which took a compile to make.
+fn packed() -> Sandbox {
+    let sandbox = Sandbox::go("hello");
+    sandbox.run("gimg build ./cmd/hello --output oci:image").ok();
+    sandbox
+}
+
+fn login(host: &str) -> String {
+    format!(r#"{{"auths": {{"{host}": {{"auth": "{PAIR}"}}}}}}"#)
 }
 
 /// Every command is looked through by the sandbox itself; this only makes sure that there was something to find.
 #[test]
 fn servers_that_repeat_secrets_are_not_repeated() {
     let (user, secret) = (String::from("user"), SECRET.to_owned());
+    let mut sandbox = packed();
     for auth in [Auth::Basic(user.clone(), secret.clone()), Auth::Bearer(user, secret)] {
         let registry = parrot(auth);
-        let sandbox = sandbox(&registry.host());
-        let repo = format!("--repo {}/team", registry.host());
+        sandbox = sandbox.env("DOCKER_AUTH_CONFIG", &login(&registry.host()));
         for more in ["", " -v", " --format json", " -v --format json"] {
-            let ran = sandbox.run(&format!("gimg build ./cmd/hello {repo}{more}"));
+            let ran = sandbox.run(&format!("gimg push image {}/team/app{more}", registry.host()));
             assert!([6, 10].contains(&ran.code), "{}", ran.stderr);
             assert!(ran.stderr.contains("***"), "{}", ran.stderr);
         }
@@ -266,10 +274,12 @@ fn servers_that_repeat_secrets_are_not_repeated() {
 #[test]
 fn a_token_server_that_repeats_the_login_is_not_repeated() {
     let registry = bearer();
-    for words in [SECRET, PAIR, "user=canary%2D5f1c9", &format!("Basic {PAIR}"), &format!("{SECRET}\\n{PAIR}")] {
-        let sandbox = sandbox(&registry.host());
+    let sandbox = packed().env("DOCKER_AUTH_CONFIG", &login(&registry.host()));
+    for words in
+        [SECRET, PAIR, "user=canary%2D5f1c9", &format!("Basic {PAIR}"), &format!("{SECRET}\\n{PAIR}")]
+    {
         registry.fail(When::once("GET", "/token"), Fault::error(401, words, words));
-        let ran = sandbox.run(&format!("gimg build ./cmd/hello --repo {}/team -v", registry.host()));
+        let ran = sandbox.run(&format!("gimg push image {}/team/app -v", registry.host()));
         ran.fails(6, &["get a token for"]);
         registry.heal();
     }
@@ -278,11 +288,9 @@ fn a_token_server_that_repeats_the_login_is_not_repeated() {
 #[test]
 fn a_proxys_password_is_not_shown() {
     let proxy = format!("http://user:{SECRET}@127.0.0.1:1");
-    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
-        let sandbox = Sandbox::go("hello").without("HTTPS_PROXY").without("NO_PROXY").env(name, &proxy);
-        let ran = sandbox.run("gimg build ./cmd/hello --repo r.invalid/team -v");
-        assert_eq!(ran.code, 7, "{}", ran.stderr);
-    }
+    let sandbox = Sandbox::go("hello").without("NO_PROXY").env("HTTPS_PROXY", &proxy);
+    let ran = sandbox.run("gimg build ./cmd/hello --base r.invalid/base:v1 -v");
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
 }
 
 #[test]
@@ -290,9 +298,10 @@ fn the_job_token_of_ci_is_used_for_its_own_registry() {
     let auth = Auth::Bearer("gitlab-ci-token".into(), SECRET.into());
     let registry = TestRegistry::with(Config { auth, ..Config::default() });
     let host = registry.host();
-    let line = format!("gimg build ./cmd/hello --repo {host}/team");
-    Sandbox::go("hello").env("CI_JOB_TOKEN", SECRET).run(&line).fails(6, &[]);
-    let sandbox = Sandbox::go("hello").env("CI_JOB_TOKEN", SECRET).env("CI_REGISTRY", &host);
+    let line = format!("gimg push image {host}/team/app");
+    let sandbox = packed().env("CI_JOB_TOKEN", SECRET);
+    sandbox.run(&line).fails(6, &[]);
+    let sandbox = sandbox.env("CI_REGISTRY", &host);
     sandbox.run(&line).ok();
     // What was configured comes first.
     let config = format!(r#"{{"auths": {{"{host}": {{"username": "me", "password": "{SECRET}"}}}}}}"#);
@@ -342,12 +351,13 @@ async fn what_the_surroundings_offer_never_spoils_a_public_pull() {
     assert_eq!(named.resolve(&reference).await.unwrap_err().kind(), Kind::Auth);
 }
 
-/// Runs a build that needs credentials, with this configuration and these helpers.
-fn with_helpers(config: &str, helpers: &[(&str, &str)]) -> Ran {
+/// Pushes the image to a registry that needs credentials, with this configuration and these helpers.
+fn with_helpers(image: &Sandbox, config: &str, helpers: &[(&str, &str)]) -> Ran {
     let registry = basic();
     let host = registry.host();
     let config = config.replace("HOST", &host).replace("SECRET", SECRET).replace("PAIR", PAIR);
-    let mut sandbox = Sandbox::go("hello");
+    let mut sandbox = Sandbox::new();
+    copy_tree(&image.path("src/image"), &sandbox.path("src/image"));
     sandbox.write("../bin/readme", "");
     for (name, script) in helpers {
         // Another process writes: one that this process has open can't be run while a test forks.
@@ -359,16 +369,21 @@ fn with_helpers(config: &str, helpers: &[(&str, &str)]) -> Ran {
     let path = format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").unwrap());
     sandbox = sandbox.env("PATH", &path);
     sandbox.write("../home/.docker/config.json", &config);
-    sandbox.run(&format!("gimg build ./cmd/hello --repo {host}/team -v"))
+    sandbox.run(&format!("gimg push image {host}/team/app -v"))
 }
 
 #[test]
 fn bad_credential_files_and_helpers_are_named_and_not_quoted() {
+    let image = packed();
     let helper = r#"{"credHelpers": {"HOST": "x"}}"#;
     for (config, script, words) in [
         ("{\"auths\": {\"HOST\": ", None, &["config.json", "not a docker configuration, line 1 column"][..]),
         ("SECRET", None, &["config.json", "line 1 column 1"]),
-        (r#"{"auths": {"HOST": {"auth": "!SECRET"}}}"#, None, &["config.json", "auths \"127.0.0.1:", "base64"]),
+        (
+            r#"{"auths": {"HOST": {"auth": "!SECRET"}}}"#,
+            None,
+            &["config.json", "auths \"127.0.0.1:", "base64"],
+        ),
         (r#"{"auths": {"HOST": {"auth": "Y2FuYXJ5LTVmMWM5"}}}"#, None, &["config.json", "auth has no colon"]),
         (r#"{"auths": {"https://me:SECRET@r.io": {"auth": "!"}}}"#, None, &["auths \"r.io\""]),
         (helper, None, &["docker-credential-x is not installed", "127.0.0.1:", "config.json"]),
@@ -380,15 +395,17 @@ fn bad_credential_files_and_helpers_are_named_and_not_quoted() {
         (r#"{"credsStore": "a/b"}"#, None, &["invalid helper name"]),
     ] {
         let helpers: Vec<_> = script.iter().map(|script| ("x", *script)).collect();
-        with_helpers(config, &helpers).fails(6, words);
+        with_helpers(&image, config, &helpers).fails(6, words);
     }
 }
 
 #[test]
 fn a_missing_store_for_everything_is_a_warning() {
+    let image = packed();
     // There is another login, so the store was not needed.
-    let ran = with_helpers(r#"{"credsStore": "gone", "auths": {"HOST": {"auth": "PAIR"}}}"#, &[]).ok();
+    let ran =
+        with_helpers(&image, r#"{"credsStore": "gone", "auths": {"HOST": {"auth": "PAIR"}}}"#, &[]).ok();
     assert_eq!(ran.stderr.matches("docker-credential-gone is not installed").count(), 1, "{}", ran.stderr);
     let script = r#"printf '{"ServerURL": "x", "Username": "user", "Secret": "SECRET"}'"#;
-    with_helpers(r#"{"credsStore": "x"}"#, &[("x", script)]).ok();
+    with_helpers(&image, r#"{"credsStore": "x"}"#, &[("x", script)]).ok();
 }

@@ -7,6 +7,7 @@ mod command;
 mod connections;
 mod elsewhere;
 mod pulls;
+mod rivals;
 mod stalls;
 mod table;
 mod tokens;

@@ -10,7 +10,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("attest", &["binary", "image", "oci"]),
     ("base", &["image", "oci"]),
     ("binary", &["oci"]),
-    ("cli", &["base", "event", "oci", "ops", "plan", "registry", "settings", "store", "ui"]),
+    (
+        "cli",
+        &["base", "content", "event", "oci", "ops", "plan", "process", "registry", "settings", "store", "ui"],
+    ),
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
     ("fs", &["image"]),
@@ -37,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ui", &["event", "oci", "report"]),
 ];
 
-fn sources(dir: &str) -> Vec<PathBuf> {
+pub(crate) fn sources(dir: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![root().join(dir)];
     while let Some(dir) = open.pop() {
@@ -61,7 +64,7 @@ fn module_of(path: &Path) -> String {
 }
 
 /// The text without its `#[cfg(test)]` tail.
-fn production(path: &Path) -> String {
+pub(crate) fn production(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned()
 }
@@ -182,6 +185,10 @@ fn the_command_line_document_is_fresh() {
         "schema",
         "login",
         "logout",
+        "cache",
+        "cache info",
+        "cache verify",
+        "cache prune",
         "completion",
         "man",
         "version",
@@ -215,7 +222,8 @@ fn the_environment_document_is_fresh() {
     text.push_str(
         "| `CONTAINERD_ADDRESS`, `CONTAINERD_NAMESPACE` | read by containerd's `ctr`, which gimg runs |\n",
     );
-    text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | proxies; never used for this machine |\n");
+    text.push_str("| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case | proxies; never used for this machine; [registries.md](registries.md) |\n");
+    text.push_str("| `CONTAINERS_REGISTRIES_CONF` | the `registries.conf` to read: mirrors, insecure and blocked registries; [registries.md](registries.md) |\n");
     fresh("docs/env.md", &text);
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn module(name: &str) -> Option<Sandbox> {
     Some(sandbox)
 }
 
-const GO_CONTAINERREGISTRY: &str = "github.com/google/go-containerregistry@v0.22.1";
+pub(crate) const GO_CONTAINERREGISTRY: &str = "github.com/google/go-containerregistry@v0.22.1";
 
 /// Builds every program of the module with a `go` that writes down its calls.
 fn compiled_once(platforms: &[&str]) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::canary::SECRET;
 use crate::support::registry::{Auth, Config, Fault, Form, TestRegistry, When};
-use crate::support::{Sandbox, sha256};
+use crate::support::{Sandbox, bases, sha256};
 
 /// Sends a request on a connection of its own; everything that comes back, or why nothing does.
 fn exchange(registry: &TestRegistry, head: &str, body: &[u8]) -> Result<String, ErrorKind> {
@@ -187,4 +187,13 @@ fn other_clients_can_use_it() {
     assert_eq!(registry.tags("team/app")["v1"], pushed.digest());
     assert_eq!(registry.incomplete(), Vec::<String>::new());
     sandbox.run(&format!("crane validate --remote {host}/team/app:v1")).ok();
+    bases::publish(&registry);
+    let sandbox = Sandbox::go("hello").env("KO_DOCKER_REPO", &format!("{host}/ko"));
+    let sandbox = sandbox.env("KO_DEFAULTBASEIMAGE", &format!("{host}/base/two:v1"));
+    sandbox.run(&format!("crane auth login {host} -u user -p secret")).ok();
+    registry.fail(When::once("PUT", "/ko/blobs/"), Fault::Dropped);
+    let built =
+        sandbox.run("ko build ./cmd/hello --bare -t v1 --sbom none --platform linux/amd64,linux/arm64").ok();
+    assert_eq!(registry.tags("ko")["v1"], built.digest());
+    assert_eq!(registry.incomplete(), Vec::<String>::new());
 }

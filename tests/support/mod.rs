@@ -1,14 +1,17 @@
 //! What the tests stand on.
 
 pub(crate) mod bases;
+pub(crate) mod cached;
 pub(crate) mod canary;
 pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod facts;
+pub(crate) mod front;
 pub(crate) mod https;
 mod image;
 pub(crate) mod kube;
 pub(crate) mod layers;
+pub(crate) mod net;
 pub(crate) mod registry;
 pub(crate) mod rootfs;
 mod sandbox;

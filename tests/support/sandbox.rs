@@ -1,9 +1,9 @@
 //! A private directory with a copy of test data, a clean environment, and gimg run in it.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use super::canary::{self, PAIR, SECRET};
 
@@ -13,7 +13,7 @@ pub(crate) struct Sandbox {
     env: BTreeMap<String, String>,
     cwd: PathBuf,
     /// Files that may hold secrets, because the test put them there, or `gimg login`.
-    secret: RefCell<BTreeSet<PathBuf>>,
+    secret: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Drop for Sandbox {
@@ -23,7 +23,7 @@ impl Drop for Sandbox {
             return;
         }
         let mut found = canary::below(self.dir.path());
-        found.retain(|path| !self.secret.borrow().contains(path));
+        found.retain(|path| !self.secret.lock().unwrap().contains(path));
         assert!(found.is_empty(), "secrets in {found:?}");
     }
 }
@@ -137,7 +137,7 @@ impl Sandbox {
         env.insert("GITHUB_TOKEN".into(), SECRET.into());
         env.insert("GITHUB_ACTOR".into(), "user".into());
         let cwd = dir.path().join("src");
-        let sandbox = Sandbox { dir, env, cwd, secret: RefCell::default() };
+        let sandbox = Sandbox { dir, env, cwd, secret: Mutex::default() };
         let auths = format!(r#"{{"auths": {{"r.invalid": {{"auth": "{PAIR}"}}}}}}"#);
         sandbox.write_at(&sandbox.path("home/.config/containers/auth.json"), &auths);
         sandbox.may_hold_secrets("home/.docker/config.json");
@@ -193,12 +193,12 @@ impl Sandbox {
     fn write_at(&self, path: &Path, text: &str) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
-        self.secret.borrow_mut().insert(path.to_owned());
+        self.secret.lock().unwrap().insert(path.to_owned());
     }
 
     /// Says that a secret in this file of the sandbox is there on purpose.
     pub(crate) fn may_hold_secrets(&self, sub: &str) {
-        self.secret.borrow_mut().insert(self.path(sub));
+        self.secret.lock().unwrap().insert(self.path(sub));
     }
 
     /// The command of a line; words are split at blanks, `gimg` is the one under test.

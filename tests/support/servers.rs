@@ -30,6 +30,11 @@ impl Server {
         })
     }
 
+    /// olareg without the referrers API.
+    pub(crate) fn olareg_without_referrers() -> Self {
+        Self::olareg_with(|_, _| vec!["--api-referrer=false".into()])
+    }
+
     /// olareg that wants Basic of `user` with the tests' secret.
     pub(crate) fn olareg_with_basic() -> Self {
         Self::olareg_with(|dir, _| vec!["--auth-basic".into(), acl(dir)])

@@ -29,9 +29,7 @@ struct Case {
 
 impl Case {
     fn new(name: impl Into<String>, plan: impl Fn(&Handle) + Send + Sync + 'static) -> Self {
-        let auth = Auth::Bearer("user".to_owned(), CANARY.to_owned());
-        let config = Config { auth, ..Config::default() };
-        Case { name: name.into(), config, plan: Box::new(plan), exit: 0, says: Vec::new() }
+        Case { name: name.into(), config: clean_config(), plan: Box::new(plan), exit: 0, says: Vec::new() }
     }
 
     fn at(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -44,6 +42,17 @@ impl Case {
         self.says = says.iter().map(|s| (*s).to_owned()).collect();
         self
     }
+}
+
+/// A registry that does everything and wants tokens.
+pub(super) fn clean_config() -> Config {
+    Config { auth: Auth::Bearer("user".to_owned(), CANARY.to_owned()), ..Config::default() }
+}
+
+/// Docker's configuration with the password for that registry.
+pub(super) fn login(host: &str) -> String {
+    let entry = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("user:{CANARY}"));
+    format!(r#"{{"auths": {{"{host}": {{"auth": "{entry}"}}}}}}"#)
 }
 
 /// A project, a registry with a base and an older image, and somebody who may push there.
@@ -68,11 +77,8 @@ impl Stage {
         for (tag, bytes, media_type) in manifests(&registry, &old) {
             registry.put_manifest("app", &tag, &media_type, bytes);
         }
-        let entry =
-            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("user:{CANARY}"));
-        let config = format!(r#"{{"auths": {{"{host}": {{"auth": "{entry}"}}}}}}"#);
         let sandbox = Sandbox::go("hello").env("KO_DOCKER_REPO", &format!("{host}/app"));
-        let sandbox = sandbox.env("DOCKER_AUTH_CONFIG", &config);
+        let sandbox = sandbox.env("DOCKER_AUTH_CONFIG", &login(&host));
         let before = registry.tags("app");
         Stage { registry, sandbox, before }
     }
@@ -143,7 +149,7 @@ fn run(case: Case) {
     let tags = stage.check(&ran);
     // The same build once more, without faults.
     stage.registry.heal();
-    stage.registry.configure(|config| *config = Case::new("", |_| {}).config);
+    stage.registry.configure(|config| *config = clean_config());
     let again = stage.build().ok();
     let digest = again.digest();
     let new = BTreeMap::from(["v1", "v2"].map(|tag| (tag.to_owned(), digest.clone())));
@@ -208,7 +214,7 @@ fn builds_survive_or_end_as_the_table_says() {
 #[test]
 #[ignore = "soak: some hundred builds"]
 fn soak_every_kind_of_fault_at_every_request_of_a_build() {
-    let stage = Stage::new(Case::new("", |_| {}).config);
+    let stage = Stage::new(clean_config());
     stage.build().ok();
     let requests = stage.registry.log().len();
     let kinds: Vec<(&str, fn() -> Fault)> = vec![

@@ -123,7 +123,7 @@ impl Call {
             _ => !whole,
         };
         if cut {
-            if method == "PATCH" {
+            if method == "PATCH" || method == "PUT" {
                 locked(&shared.state).broken(head.uri.path(), &bytes);
             }
             return self.cut(entry);

@@ -47,7 +47,7 @@ pub(crate) struct Config {
     /// The start of the state in every upload's location. It must come back byte for byte, so what the query
     /// encoder of some client writes otherwise (as `a%2Bb==`) shuts that client out.
     pub(crate) state: &'static str,
-    /// Whether what came of a PATCH that broke counts.
+    /// Whether what came of a PATCH or PUT that broke counts, as at distribution.
     pub(crate) keeps_partial: bool,
     /// For how many further requests a blob isn't seen.
     pub(crate) late_blobs: u64,

@@ -63,7 +63,7 @@ impl State {
         self.digest_header(reply, digest)
     }
 
-    /// A PATCH to `path` broke after these bytes.
+    /// A PATCH or PUT to `path` broke after these bytes.
     pub(super) fn broken(&mut self, path: &str, bytes: &[u8]) {
         if self.config.keeps_partial
             && let Some((_, id)) = path.rsplit_once('/')

@@ -22,17 +22,42 @@ keyUsage = critical,keyCertSign
 [leaf]
 basicConstraints = critical,CA:FALSE
 extendedKeyUsage = serverAuth
-subjectAltName = DNS:localhost,IP:127.0.0.1
+subjectAltName = DNS:localhost,DNS:registry.test,DNS:mirror.test,IP:127.0.0.1
+[elsewhere]
+basicConstraints = critical,CA:FALSE
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:elsewhere.test
+[client]
+basicConstraints = critical,CA:FALSE
+extendedKeyUsage = clientAuth
 CONF
-request() {
+new() {
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1" -out "$work/csr" -subj "/CN=$2"
 }
-sign() {
-  openssl ca -batch -notext -config "$work/conf" -in "$work/csr" -startdate 20240101000000Z \
-    -enddate 21240101000000Z "$@"
+again() {
+  openssl req -new -key "$1" -out "$work/csr" -subj "/CN=$2"
 }
-request "$work/ca.key" 'gimg test CA'
-sign -selfsign -keyfile "$work/ca.key" -extensions root -out ca.pem
-request server.key 'gimg test server'
-sign -cert ca.pem -keyfile "$work/ca.key" -extensions leaf -out server.pem
-chmod 644 server.key
+sign() {
+  from=$1 to=$2
+  shift 2
+  openssl ca -batch -notext -config "$work/conf" -in "$work/csr" -startdate "$from" -enddate "$to" "$@"
+}
+by_ca() {
+  sign "$1" "$2" -cert ca.pem -keyfile "$work/ca.key" -extensions "$3" -out "$4"
+}
+begin=20240101000000Z end=21240101000000Z
+new "$work/ca.key" 'gimg test CA'
+sign $begin $end -selfsign -keyfile "$work/ca.key" -extensions root -out ca.pem
+new server.key 'gimg test server'
+by_ca $begin $end leaf server.pem
+again server.key 'gimg test server, expired'
+by_ca 20000101000000Z 20010101000000Z leaf expired.pem
+again server.key 'gimg test server, too early'
+by_ca 21230101000000Z $end leaf early.pem
+again server.key 'gimg test server of another host'
+by_ca $begin $end elsewhere elsewhere.pem
+again server.key 'gimg test server, self-signed'
+sign $begin $end -selfsign -keyfile server.key -extensions leaf -out selfsigned.pem
+new client.key 'gimg test client'
+by_ca $begin $end client client.pem
+chmod 644 server.key client.key
