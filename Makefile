@@ -5,7 +5,7 @@ CASES ?= 20000
 # How long each fuzz target runs in `make fuzz`, in seconds.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test test-integrations soak bench bench-resolve fuzz fuzz-smoke lint check-hosts tools clean-tools
+.PHONY: help demo test test-integrations soak live bench bench-resolve bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test-integrations: ## also podman, containerd, a Kubernetes API server, … (ins
 soak: tools ## long runs that look for leaks and rare failures
 	cargo test --locked --test it -- --ignored soak
 
+live: ## try gimg with a registry of yours, and your credentials: REPO=registry.example/me/gimg-live
+	@REPO='$(REPO)' tests/live.sh
+
 bench: ## gimg, ko and plain `go build` side by side on one tree
 	tests/tools/install bench
 	cargo build --locked --release
@@ -33,6 +36,10 @@ bench-resolve: ## Knative Serving's configuration resolved by gimg and by ko
 	tests/tools/install bench
 	cargo build --locked --release
 	benches/resolve/run.sh
+
+bench-load: ## requests, bytes sent twice, memory, connections
+	tests/tools/install bench
+	cargo test --locked --release --test it load:: -- --ignored --nocapture --test-threads=1
 
 fuzz: ## property tests (CASES=20000 each), then every fuzz target for FUZZ_SECONDS=60
 	PROPTEST_CASES=$(CASES) cargo test --locked --release fuzz
@@ -44,6 +51,7 @@ fuzz-smoke: ## every fuzz target for 3 seconds
 lint: ## format, clippy and documentation, warnings are errors
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path tests/oci-client/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 

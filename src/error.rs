@@ -82,8 +82,8 @@ impl Error {
     pub fn new(kind: Kind, what: impl Into<String>, why: impl fmt::Display) -> Self {
         Error(Box::new(Inner {
             kind,
-            what: what.into(),
-            why: why.to_string(),
+            what: printable(what.into()),
+            why: printable(why.to_string()),
             place: None,
             hint: None,
             output: None,
@@ -98,14 +98,14 @@ impl Error {
     /// Adds where it happened: a file with line, a platform, a URL without its query.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
-        self.0.place = Some(place.to_string());
+        self.0.place = Some(printable(place.to_string()));
         self
     }
 
     /// Adds the one hint: what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        self.0.hint = Some(printable(hint.into()));
         self
     }
 
@@ -146,7 +146,7 @@ impl Error {
     /// The same error, with the text of what failed put before it.
     #[must_use]
     pub fn within(mut self, what: impl fmt::Display) -> Self {
-        self.0.what = format!("{what}: {}", self.0.what);
+        self.0.what = printable(format!("{what}: {}", self.0.what));
         self
     }
 
@@ -197,6 +197,33 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The most that a part of a message is shown of, in characters.
+const MAX_SHOWN: usize = 4000;
+
+/// `text` as it may be shown: what comes from outside (a registry's words, names in a base image) has no say over the
+/// terminal and adds no lines of its own. Control characters, and those that turn the direction of writing, become
+/// `\u{…}`. A text without end gets one.
+#[must_use]
+pub fn printable(text: String) -> String {
+    let is_odd = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || (c.is_control() && c != '\t')
+    };
+    // In bytes first: counting characters is for the few that are long.
+    let is_long = text.len() > MAX_SHOWN && text.chars().count() > MAX_SHOWN;
+    if !is_long && !text.contains(is_odd) {
+        return text;
+    }
+    let mut shown = String::new();
+    for c in text.chars().take(MAX_SHOWN) {
+        if is_odd(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    if is_long {
+        shown.push('…');
+    }
+    shown
+}
+
 /// The known word that is most like a mistyped one, whatever the case, for a hint; none if none is much like it.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
@@ -204,4 +231,19 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     let likeness = |known: &str| strsim::jaro_winkler(&word, &known.to_lowercase());
     let best = known.into_iter().map(|k| (likeness(k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(likeness, _)| *likeness > 0.75).map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_has_no_say_over_the_terminal() {
+        let error = Error::new(Kind::Base, "a\u{1b}[2J", "b\u{7}\rc\td\ne").at("\u{202e}x").hint("\u{9b}1m");
+        assert_eq!(error.to_string(), "a\\u{1b}[2J: b\\u{7}\\u{d}c\td\\u{a}e [\\u{202e}x]");
+        assert_eq!(error.hint_text(), Some("\\u{9b}1m"));
+        let long = Error::new(Kind::Base, "a", "x".repeat(5_000_000)).to_string();
+        assert_eq!(long.chars().count(), "a: ".len() + MAX_SHOWN + 1);
+        assert_eq!(printable("ü".repeat(MAX_SHOWN)), "ü".repeat(MAX_SHOWN));
+    }
 }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::cli::network::InsecureArgs;
 use crate::ops::resolve::Files;
 use crate::plan::naming::Naming;
+use crate::registry::Insecure;
 use crate::settings::Words;
 use crate::settings::env::{self, Env};
 use crate::ui::{self, Voice};
@@ -229,14 +231,13 @@ struct PublishArgs {
     /// Compiles, and transfers, at a time [default: cores]
     #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     jobs: usize,
-    /// Also speak plain HTTP or unverified TLS to registries
-    #[arg(long)]
-    insecure_registry: bool,
+    #[command(flatten)]
+    insecure: InsecureArgs,
 }
 
 impl BuildFlags {
-    /// Whether to speak plain HTTP or unverified TLS to registries.
-    pub(super) fn insecure_registry(&self) -> bool {
+    /// Which registries may be spoken to by plain HTTP or unverified TLS.
+    pub(super) fn insecure_registry(&self) -> Insecure {
         self.image.insecure_registry()
     }
 
@@ -263,9 +264,9 @@ impl BuildFlags {
 }
 
 impl ImageFlags {
-    /// Whether to speak plain HTTP or unverified TLS to registries.
-    pub(super) fn insecure_registry(&self) -> bool {
-        self.publish.insecure_registry
+    /// Which registries may be spoken to by plain HTTP or unverified TLS.
+    pub(super) fn insecure_registry(&self) -> Insecure {
+        self.publish.insecure.choice()
     }
 
     /// Which configuration file to read.

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::cli::args::{Common, ConfigArgs};
+use crate::cli::network::InsecureArgs;
 use crate::cli::{config, context, interruptible, working_directory};
 use crate::error::Result;
 use crate::event::Event;
@@ -27,9 +28,8 @@ pub(super) struct LockArgs {
     base: Vec<String>,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also speak plain HTTP or unverified TLS to registries
-    #[arg(long)]
-    insecure_registry: bool,
+    #[command(flatten)]
+    insecure: InsecureArgs,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -39,7 +39,7 @@ pub(super) fn run(args: LockArgs, env: Env, voice: Voice) -> Result<()> {
     let (file, warnings) = config::read(&args.config, &env, &cwd)?;
     let named = named(&args.base, &env, file, &cwd)?;
     let todo = todo(config::lock(&cwd)?, &named, args.update.as_deref(), args.check)?;
-    let cx = context(env, voice, args.insecure_registry, todo.needs_registry())?;
+    let cx = context(env, voice, args.insecure.choice(), todo.needs_registry())?;
     for warning in warnings {
         cx.observer.on(Event::Warning(warning));
     }

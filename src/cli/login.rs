@@ -6,11 +6,12 @@ use std::io::Read as _;
 use clap::{ArgGroup, Args};
 
 use crate::cli::args::Common;
+use crate::cli::network::InsecureArgs;
 use crate::cli::{context, context_with, interruptible};
 use crate::error::{Error, Kind, Result};
 use crate::oci::Registry;
 use crate::ops;
-use crate::registry::{Keychain, Secret};
+use crate::registry::{Insecure, Keychain, Secret};
 use crate::settings::env::Env;
 use crate::ui::Voice;
 
@@ -35,9 +36,8 @@ pub(super) struct LoginArgs {
     /// Read the password from standard input
     #[arg(long)]
     password_stdin: bool,
-    /// Also speak plain HTTP or unverified TLS
-    #[arg(long)]
-    insecure_registry: bool,
+    #[command(flatten)]
+    insecure: InsecureArgs,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -75,14 +75,14 @@ pub(super) fn login(args: LoginArgs, env: Env, voice: Voice) -> Result<()> {
         return Err(usage("the password is empty"));
     }
     // What is saved already is not asked for; if it is broken, this may be the way to mend it.
-    let cx = context_with(env, voice, args.insecure_registry, true, Keychain::empty())?;
+    let cx = context_with(env, voice, args.insecure.choice(), true, Keychain::empty())?;
     let login = ops::login::Login { registry, username: args.username, password, exposed };
     interruptible(&cx, ops::login::login(&cx, &login))
 }
 
 pub(super) fn logout(args: LogoutArgs, env: Env, voice: Voice) -> Result<()> {
     let registry = server(&args.server)?;
-    let cx = context(env, voice, false, false)?;
+    let cx = context(env, voice, Insecure::Loopback, false)?;
     interruptible(&cx, ops::login::logout(&cx, &registry))
 }
 

@@ -31,7 +31,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
 use crate::ops::{Context, Names};
 use crate::process::{self, Guardian};
-use crate::registry::{Keychain, Options, Registry};
+use crate::registry::{Insecure, Keychain, Options, Registry};
 use crate::settings::cache as cached;
 use crate::settings::env::Env;
 use crate::store::{Scratch, Store};
@@ -176,7 +176,7 @@ fn working_directory(env: &Env) -> Result<PathBuf> {
 
 /// What every verb is given. Credentials are read only if a registry will be asked: a broken file elsewhere is no
 /// reason not to write a local layout.
-fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Context> {
+fn context(env: Env, voice: Voice, insecure: Insecure, registry: bool) -> Result<Context> {
     let keychain = if registry { Keychain::load(env.all())? } else { Keychain::empty() };
     context_with(env, voice, insecure, registry, keychain)
 }
@@ -184,7 +184,7 @@ fn context(env: Env, voice: Voice, insecure: bool, registry: bool) -> Result<Con
 fn context_with(
     env: Env,
     voice: Voice,
-    insecure: bool,
+    insecure: Insecure,
     registry: bool,
     keychain: Keychain,
 ) -> Result<Context> {

@@ -1,29 +1,75 @@
 //! How registries are reached, from the environment: certificates, proxies, registries.conf.
 #![expect(clippy::disallowed_methods, reason = "edge: certificate files")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Args;
+
 use crate::error::{Error, Result};
 use crate::event::{Event, Observer};
+use crate::oci::Registry;
 use crate::registry::{Insecure, Keychain, Options, Proxies, Rules, TokenServers, certs_d};
 use crate::settings::env::{self, Env};
+
+#[derive(Debug, Args)]
+pub(super) struct InsecureArgs {
+    /// Also speak plain HTTP or unverified TLS to registries, or to this one only; repeatable
+    // As in ko `true` and `false` are taken too.
+    #[arg(
+        long,
+        value_name = "HOST",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = word
+    )]
+    insecure_registry: Vec<Word>,
+}
+
+/// A value of `--insecure-registry`.
+#[derive(Clone, Debug)]
+enum Word {
+    All(bool),
+    One(Registry),
+}
+
+fn word(text: &str) -> Result<Word, String> {
+    match text {
+        "true" => Ok(Word::All(true)),
+        "false" => Ok(Word::All(false)),
+        host => host.parse().map(Word::One).map_err(|e: Error| e.to_string()),
+    }
+}
+
+impl InsecureArgs {
+    /// Which registries may be insecure.
+    pub(super) fn choice(&self) -> Insecure {
+        let mut listed = BTreeSet::new();
+        for word in &self.insecure_registry {
+            match word {
+                Word::All(true) => return Insecure::All,
+                Word::All(false) => {}
+                Word::One(registry) => {
+                    listed.insert(registry.clone());
+                }
+            }
+        }
+        if listed.is_empty() { Insecure::Loopback } else { Insecure::Listed(listed) }
+    }
+}
 
 /// The options of the registry client. Files are read only if `asked`, that is if a registry will be: a broken
 /// file is no reason not to write a local layout.
 pub(super) fn options(
     env: &Env,
     observer: &Arc<dyn Observer>,
-    insecure: bool,
+    insecure: Insecure,
     asked: bool,
     keychain: Keychain,
 ) -> Result<Options> {
-    let options = Options {
-        insecure: if insecure { Insecure::All } else { Insecure::Loopback },
-        keychain,
-        observer: Arc::clone(observer),
-        ..Options::default()
-    };
+    let options = Options { insecure, keychain, observer: Arc::clone(observer), ..Options::default() };
     if !asked {
         return Ok(options);
     }

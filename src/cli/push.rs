@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::cli::args::Common;
+use crate::cli::network::InsecureArgs;
 use crate::cli::{context, cores, interruptible};
 use crate::error::Result;
 use crate::ops;
@@ -25,9 +26,8 @@ pub(super) struct PushArgs {
     /// Transfers at a time [default: cores]
     #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     jobs: usize,
-    /// Also speak plain HTTP or unverified TLS
-    #[arg(long)]
-    insecure_registry: bool,
+    #[command(flatten)]
+    insecure: InsecureArgs,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -41,7 +41,7 @@ pub(super) fn run(args: PushArgs, env: Env, voice: Voice) -> Result<()> {
         tags.insert(0, tag);
     }
     let jobs = if args.jobs == 0 { cores() } else { args.jobs };
-    let cx = context(env, voice, args.insecure_registry, true)?;
+    let cx = context(env, voice, args.insecure.choice(), true)?;
     let pushing = ops::push::push(&cx, &dir, name.as_deref(), &repository, tags, jobs);
     let report = interruptible(&cx, pushing)?;
     voice.report(&report)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, MediaType, Platform};
+use super::{Digest, MediaType, Platform, json};
 
 /// What some content is: type, digest and size in bytes. Fields gimg doesn't know are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,7 @@ pub struct Descriptor {
     /// The digest of the stored bytes.
     pub digest: Digest,
     /// The number of stored bytes.
+    #[serde(deserialize_with = "json::size")]
     pub size: u64,
     /// What an index entry runs on.
     #[serde(skip_serializing_if = "Option::is_none")]

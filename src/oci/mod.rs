@@ -4,6 +4,7 @@ pub mod annotation;
 mod config;
 mod descriptor;
 mod digest;
+pub mod document;
 mod index;
 pub mod json;
 mod manifest;

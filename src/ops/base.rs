@@ -14,7 +14,7 @@ use crate::image::Compression;
 use crate::image::assemble::{EPOCH, Inherited};
 use crate::image::layer;
 use crate::oci::{
-    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Reference, Repository,
+    Descriptor, Digest, ImageConfig, ImageManifest, MediaType, Platform, Reference, Repository, document,
     json,
 };
 use crate::ops::{Context, base_engine, blocking};
@@ -125,11 +125,12 @@ async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inherit
         Base::Registry(reference) => from_registry(cx, settings, reference).await,
         Base::Docker(reference) => Ok((base_engine::lookup(cx, settings, reference).await?, None)),
         Base::Layout(dir, name) => {
-            let reader = Reader::open(dir).map_err(|e| e.as_kind(Kind::Base))?;
-            let (root, _) = reader.root(name.as_deref()).map_err(|e| e.as_kind(Kind::Base))?;
-            let bytes = reader.document(&root)?;
-            let place = Place::Layout(reader);
-            inherit(settings, &place, root, bytes, &format!("oci:{}", dir.display())).await
+            let shown = format!("oci:{}", dir.display());
+            let within = |e: Error| base_error(e, &shown);
+            let reader = Reader::open(dir).map_err(within)?;
+            let (root, _) = reader.root(name.as_deref()).map_err(within)?;
+            let bytes = reader.document(&root).map_err(within)?;
+            inherit(settings, &Place::Layout(reader), root, bytes, &shown).await
         }
         Base::OciArchive(file, name) => from_archive(cx, settings, file, name.as_deref()).await,
         Base::DockerArchive(file) => Ok((base_engine::archive(cx, settings, file).await?, None)),
@@ -240,7 +241,10 @@ impl Place {
                     };
                     let (found, bytes) = source.resolve(&reference).await?;
                     if found.size != descriptor.size || found.media_type != descriptor.media_type {
-                        let why = "size or media type aren't what the index says";
+                        let why = format!(
+                            "it is {} of {} bytes, the index says {} of {} bytes",
+                            found.media_type, found.size, descriptor.media_type, descriptor.size
+                        );
                         return Err(Error::new(Kind::Integrity, format!("read {}", descriptor.digest), why));
                     }
                     return Ok(bytes);
@@ -282,10 +286,14 @@ async fn inherit(
 ) -> Result<Inheritance> {
     let bad = |why: String| Error::new(Kind::Base, format!("use the base {name}"), why);
     let chosen: Vec<(Platform, Descriptor, Option<Bytes>)> = if root.media_type.is_index() {
-        let index: ImageIndex = json::from_bytes(&bytes, "its index").map_err(|e| base_error(e, name))?;
+        let index = document::index(&bytes, &root.media_type).map_err(|e| base_error(e, name))?;
         let entries: Vec<&Descriptor> = index.manifests.iter().filter(|d| !d.is_attestation()).collect();
         let mut available = Vec::new();
         for entry in &entries {
+            if entry.media_type.is_index() {
+                let why = format!("index nested too deep: its entry {} is an index itself", entry.digest);
+                return Err(Error::new(Kind::Integrity, format!("use the base {name}"), why));
+            }
             match &entry.platform {
                 Some(platform) => available.push(platform.clone()),
                 None => return Err(bad(format!("its entry {} names no platform", entry.digest))),
@@ -353,7 +361,7 @@ async fn image(
 ) -> Result<(ImageManifest, ImageConfig)> {
     let within = |e: Error| base_error(e, name);
     let bad = |kind: Kind, why: String| Error::new(kind, format!("use the base {name}"), why);
-    let manifest: ImageManifest = json::from_bytes(bytes, "its manifest").map_err(within)?;
+    let manifest = document::manifest(bytes, &descriptor.media_type).map_err(within)?;
     let config_type = manifest.config.media_type.to_oci();
     if config_type != MediaType::CONFIG {
         let kind = manifest.artifact_type.as_ref().unwrap_or(&manifest.config.media_type);

@@ -3,6 +3,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
+use futures_util::stream::Fuse;
 use reqwest::Method;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 
@@ -25,7 +26,8 @@ const MIN_CHUNK: u64 = 64 * 1024;
 
 /// The content of a blob from byte `at` on, as far as it was read.
 struct Content {
-    stream: ByteStream,
+    /// Asked again after its end, which a stream needn't bear.
+    stream: Fuse<ByteStream>,
     buffer: BytesMut,
     at: u64,
     total: u64,
@@ -99,7 +101,7 @@ impl Job<'_> {
         start: u64,
     ) -> Result<Put, Failure> {
         let (stream, total) = (self.upload.stream().await?, self.upload.size());
-        let mut content = Content { stream, buffer: BytesMut::new(), at: 0, total };
+        let mut content = Content { stream: stream.fuse(), buffer: BytesMut::new(), at: 0, total };
         content.skip(start).await?;
         loop {
             let size = self.chunk_size(course, &session, total - content.at)?;

@@ -7,9 +7,9 @@ use reqwest::{Method, Url};
 use crate::error::{Error, Kind, Result};
 use crate::oci;
 use crate::registry::address::{self, Class};
-use crate::registry::failure::{Failure, shown};
-use crate::registry::names;
+use crate::registry::failure::{Again, Failure, shown};
 use crate::registry::transport::{Answer, Body, Outgoing, Transport};
+use crate::registry::{names, tls};
 
 /// What a server with TLS says to plain HTTP (Go's `net/http`, nginx).
 const WANTS_TLS: [&str; 2] = ["HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS port"];
@@ -75,7 +75,10 @@ pub(super) async fn probe(
             }
             Ok(done) => Ok(done),
             // A server that hangs up or talks gibberish may speak TLS; its own error counts if it doesn't.
-            Err(http) => ask("https", !insecure).await.map_err(|_| http),
+            Err(http) => ask("https", !insecure).await.map_err(|https| {
+                let tls = https.again == Again::No && !https.error.to_string().contains(tls::NOT_TLS);
+                if tls { https } else { http }
+            }),
         };
     }
     match ask("https", !insecure).await {
@@ -122,7 +125,10 @@ pub(super) fn is_internal(url: &Url) -> bool {
 /// no business to send us.
 pub(super) fn lead(base: &Url, location: &str, class: Class) -> Result<Url> {
     let refuse = |why: String| Err(Error::new(Kind::Refused, "follow a location", why).at(shown(base)));
-    let mut next = match base.join(location) {
+    // Some write the host without a scheme.
+    let bare = location.strip_prefix(base.authority()).is_some_and(|path| path.starts_with('/'));
+    let location = if bare { format!("//{location}") } else { location.to_owned() };
+    let mut next = match base.join(&location) {
         Ok(next) => next,
         Err(error) => return refuse(error.to_string()),
     };
@@ -181,6 +187,7 @@ mod tests {
             ("/u/1?_state=a%2Fb%3D&x=+", "https://r.io:5000/u/1?_state=a%2Fb%3D&x=+"),
             ("1?s=2", "https://r.io:5000/v2/a/blobs/uploads/1?s=2"),
             ("https://other.io/u", "https://other.io/u"),
+            ("r.io:5000/u?s=2", "https://r.io:5000/u?s=2"),
             ("http://r.io/u", "https://r.io:5000/u"),
         ] {
             assert_eq!(follow(&base, location).unwrap().as_str(), expected);

@@ -9,17 +9,19 @@ use reqwest::Method;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE,
 };
-use serde::Deserialize;
 
 use crate::content::{BoxFuture, ByteStream, Source, bytes_stream, verified};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::oci::json::MAX_DOCUMENT;
-use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository};
+use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository, document};
 use crate::registry::failure::{Failure, one_line, shown};
 use crate::registry::retry::Tries;
 use crate::registry::transport::Answer;
 use crate::registry::{Call, Registry, refusal};
+
+/// How many bytes of a blob count as progress between two failures.
+const PROGRESS: u64 = 64 * 1024;
 
 /// The four types that a base image can have. Each is a value of its own: some registries don't read lists.
 pub(super) fn accept() -> HeaderMap {
@@ -34,33 +36,12 @@ pub(super) fn accept() -> HeaderMap {
     headers
 }
 
-/// What is looked at to find out whether a document is what it claims to be.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Claims {
-    schema_version: Option<u32>,
-    media_type: Option<MediaType>,
-    manifests: Option<serde::de::IgnoredAny>,
-    layers: Option<serde::de::IgnoredAny>,
-}
-
 /// The media type of a manifest: what header and body agree on.
-fn media_type(header: Option<&str>, body: &[u8]) -> Result<MediaType, (Kind, String)> {
-    let wrong = |why: String| (Kind::Integrity, why);
-    let claims: Claims =
-        serde_json::from_slice(body).map_err(|e| wrong(format!("it isn't a manifest: {e}")))?;
-    match claims.schema_version {
-        Some(2) => {}
-        Some(1) => {
-            return Err((Kind::Refused, "it has the obsolete schema 1; push it again".to_owned()));
-        }
-        _ => return Err(wrong("it has no schemaVersion 2".to_owned())),
-    }
-    if claims.manifests.is_some() && claims.layers.is_some() {
-        return Err(wrong("it is an index and an image at once".to_owned()));
-    }
+fn media_type(header: Option<&str>, body: &[u8]) -> Result<MediaType> {
+    let wrong = |why: String| Error::new(Kind::Integrity, "read the manifest", why);
+    let claimed = document::claimed(body)?;
     let header = header.map(MediaType::from_header);
-    match (header, claims.media_type) {
+    match (header, claimed) {
         (Some(header), Some(body)) if header != body => {
             Err(wrong(format!("it is sent as {header} but says that it is {body}")))
         }
@@ -116,8 +97,7 @@ impl Registry {
             };
             self.pause(&mut tries, once(failure, &mut damaged), &what).await?;
         };
-        let media_type =
-            media_type(header.as_deref(), &bytes).map_err(|(kind, why)| Error::new(kind, &what, why))?;
+        let media_type = media_type(header.as_deref(), &bytes).map_err(|e| e.within(&what))?;
         Ok((Descriptor::new(media_type, digest, bytes.len() as u64), bytes))
     }
 
@@ -204,6 +184,7 @@ impl Registry {
             };
             self.pause(&mut tries, failure, &call.what).await?;
         };
+        fits(&answer, descriptor)?;
         let reading = Reading {
             registry: self.clone(),
             repository: repository.clone(),
@@ -212,6 +193,7 @@ impl Registry {
             have: 0,
             ranges: true,
             tries,
+            since: 0,
         };
         let resumed = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
@@ -261,8 +243,10 @@ struct Reading {
     have: u64,
     /// Whether the registry may be asked for a part.
     ranges: bool,
-    /// Every byte is progress.
+    /// Tries since there was progress.
     tries: Tries,
+    /// Bytes since the last failure.
+    since: u64,
 }
 
 impl Reading {
@@ -271,7 +255,11 @@ impl Reading {
             let error = match self.current.next().await {
                 Some(Ok(bytes)) => {
                     self.have += bytes.len() as u64;
-                    self.tries.progress();
+                    self.since += bytes.len() as u64;
+                    // A few bytes with every try would be tries without end.
+                    if self.since >= PROGRESS {
+                        self.tries.progress();
+                    }
                     return Some(Ok(bytes));
                 }
                 None if self.have >= self.descriptor.size => return None,
@@ -280,6 +268,7 @@ impl Reading {
             };
             let what = format!("get blob {} of {}", self.descriptor.digest, self.repository);
             let mut failure = Failure::broken(error);
+            self.since = 0;
             // Errors while reopening count too; progress starts the count again.
             loop {
                 if let Err(error) = self.registry.pause(&mut self.tries, failure, &what).await {
@@ -305,17 +294,37 @@ impl Reading {
         let answer = self.registry.try_once(&call).await?;
         let skip = match answer.status() {
             206 if starts_at(&answer, self.have) => 0,
-            200 => self.have,
+            200 => {
+                fits(&answer, &self.descriptor)?;
+                self.have
+            }
             // Another part than was asked for, or none: the whole, then.
             206 | 416 if std::mem::take(&mut self.ranges) => {
                 return Err(Failure::broken(refusal(&call, answer).await));
             }
+            // There is no more, and it wasn't all.
+            416 if self.have > 0 => return Err(misfit(self.have, &self.descriptor).into()),
             _ => return Err(refusal(&call, answer).await.into()),
         };
         encoded(&answer, &call.what)?;
         self.current = skipped(answer.stream(call.what), skip);
         Ok(())
     }
+}
+
+/// Checks the length of a whole blob's answer before its bytes are read. What is encoded has another.
+fn fits(answer: &Answer, descriptor: &Descriptor) -> Result<()> {
+    match answer.length() {
+        Some(length) if length != descriptor.size && answer.header("content-encoding").is_none() => {
+            Err(misfit(length, descriptor))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn misfit(length: u64, descriptor: &Descriptor) -> Error {
+    let why = format!("it has {length} bytes, its descriptor says {}", descriptor.size);
+    Error::new(Kind::Integrity, format!("read {}", descriptor.digest), why)
 }
 
 /// Whether a 206 begins at byte `start` (RFC 9110, section 14.4).
@@ -360,7 +369,7 @@ mod tests {
             ),
             (Some("text/html"), "<html>".to_owned(), Kind::Integrity),
         ] {
-            assert_eq!(media_type(header, body.as_bytes()).unwrap_err().0, kind, "{body}");
+            assert_eq!(media_type(header, body.as_bytes()).unwrap_err().kind(), kind, "{body}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::{Method, Url};
 
+use crate::event::Event;
 use crate::oci::Repository;
 use crate::registry::{Call, Registry, To};
 
@@ -64,7 +65,7 @@ impl Sessions {
 impl Registry {
     /// Ends the upload sessions that were abandoned (`DELETE`), so that registries needn't keep half blobs until they
     /// find out. For the end of a run, however it ends: takes a second at most, and what fails is left to the registry.
-    /// Not every registry lets clients do this.
+    /// Not every registry lets clients do this. Says how many requests the run took.
     pub async fn clean_up(&self) {
         let open = std::mem::take(&mut self.0.sessions.state().open);
         let ending = open.into_values().map(|(repository, url)| async move {
@@ -74,5 +75,9 @@ impl Registry {
             let _ = self.try_once(&call).await;
         });
         let _ = tokio::time::timeout(PATIENCE, join_all(ending)).await;
+        let asked = self.0.transport.asked();
+        if asked > 0 {
+            self.0.observer.on(Event::Detail(format!("{asked} requests to registries")));
+        }
     }
 }

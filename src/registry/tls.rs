@@ -3,6 +3,9 @@
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error as Tls, PeerIncompatible};
 
+/// What is said of a server that answers a handshake with something else.
+pub(super) const NOT_TLS: &str = "it doesn't speak TLS";
+
 /// What went wrong, and what can be done about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Explained {
@@ -80,10 +83,9 @@ pub(super) fn explain(error: &Tls, host: &str) -> Option<Explained> {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => Some(Explained { why: "it speaks only versions of TLS before 1.2".to_owned(), hint: None }),
-        Tls::InvalidMessage(_) => explained(
-            "it doesn't speak TLS".to_owned(),
-            "a registry with plain http needs --insecure-registry".to_owned(),
-        ),
+        Tls::InvalidMessage(_) => {
+            explained(NOT_TLS.to_owned(), "a registry with plain http needs --insecure-registry".to_owned())
+        }
         _ => None,
     }
 }

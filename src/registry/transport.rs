@@ -286,6 +286,7 @@ impl Reading {
                 Some(Err(broken.failure.error))
             }
             Err(_) => {
+                self.clients.force_http1(&self.url);
                 let why = format!("next to nothing came for {:?}", self.stall);
                 Some(Err(Error::new(Kind::Unavailable, &self.what, why).at(shown(&self.url))))
             }
@@ -299,11 +300,18 @@ pub(super) struct Transport {
     deadlines: Deadlines,
     /// What answers must not show.
     known: Arc<Known>,
+    /// How many requests went out.
+    asked: AtomicU64,
 }
 
 impl Transport {
     pub(super) fn new(clients: Clients, deadlines: Deadlines, known: Arc<Known>) -> Self {
-        Transport { clients: Arc::new(clients), deadlines, known }
+        Transport { clients: Arc::new(clients), deadlines, known, asked: AtomicU64::new(0) }
+    }
+
+    /// How many requests went out so far, redirects and those for tokens among them.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Sends a request on behalf of the registry at `base` and follows redirects; `authorization` goes to the
@@ -395,6 +403,7 @@ impl Transport {
         url: &Url,
         headers: HeaderMap,
     ) -> Result<reqwest::Response, Failure> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let request = chosen.client.request(out.method.clone(), url.clone()).headers(headers);
         let moved = Arc::new(AtomicU64::new(0));
         let failed: Arc<Mutex<Option<Error>>> = Arc::default();
@@ -449,6 +458,8 @@ impl Transport {
                 Err(_) => {
                     let now = moved.load(Ordering::Relaxed);
                     if now == seen {
+                        // In HTTP/2 a stream that stands can hold up all others of its connection.
+                        self.clients.force_http1(url);
                         let why = format!("no answer for {patience:?}");
                         return Err(Failure::broken(
                             Error::new(Kind::Unavailable, out.what, why).at(shown(url)),

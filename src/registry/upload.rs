@@ -268,11 +268,11 @@ impl Job<'_> {
         }
     }
 
-    /// Whether a refusal means that the registry doesn't know the session (any more).
+    /// Whether a refusal means that the registry doesn't know the session (any more). GHCR says BLOB_UNKNOWN to a PUT
+    /// that is repeated because its commit took long.
     pub(super) fn dead(&self, refusal: &Refusal) -> bool {
-        refusal.has_code("BLOB_UPLOAD_UNKNOWN")
-            || refusal.has_code("BLOB_UPLOAD_INVALID")
-            || refusal.status == 416
+        let codes = ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UNKNOWN"];
+        refusal.status == 416 || codes.iter().any(|code| refusal.has_code(code))
     }
 
     /// A refusal in a session: a new session may do if this one is dead, if the token ended meanwhile, or if the

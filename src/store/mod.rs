@@ -138,11 +138,7 @@ impl Shared {
         let Some(place) = self.dir()? else { return Ok(None) };
         once(&self.root, &place.join(VERSION), || {
             let Some(outer) = Dir::root(place, make)? else { return Ok(None) };
-            let Some(root) = outer.sub(VERSION, make)? else { return Ok(None) };
-            if make {
-                hide(&root)?;
-            }
-            Ok(Some(root))
+            outer.sub(VERSION, make)
         })
     }
 
@@ -158,13 +154,19 @@ impl Shared {
     /// The directory of what is being written; none if there is no cache.
     fn tmp(&self) -> Result<Option<&Dir>> {
         let Some(root) = self.root(true)? else { return Ok(None) };
-        once(&self.tmp, &root.path().join("tmp"), || root.sub("tmp", true))
+        once(&self.tmp, &root.path().join("tmp"), || {
+            hide(root)?;
+            root.sub("tmp", true)
+        })
     }
 
     /// The directory of locks; none if there is no cache.
     fn locks(&self) -> Result<Option<&Dir>> {
         let Some(root) = self.root(true)? else { return Ok(None) };
-        once(&self.locks, &root.path().join("lock"), || root.sub("lock", true))
+        once(&self.locks, &root.path().join("lock"), || {
+            hide(root)?;
+            root.sub("lock", true)
+        })
     }
 
     /// Says once that the run goes on without the cache, and why.
@@ -205,12 +207,14 @@ fn once<'a>(
     Ok(opened.map(|dir| cell.get_or_init(|| dir)))
 }
 
-/// Hides the cache from git: in a working tree one untracked file would make the next build's version stamp dirty.
+/// Hides the cache from git, before anything is written: in a working tree one untracked file would make the next build's
+/// version stamp dirty.
 fn hide(root: &Dir) -> std::io::Result<()> {
     use std::io::Write as _;
-    match root.create(".gitignore".as_ref()) {
-        Ok(mut file) => file.write_all(b"*\n"),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => Err(e),
+    let mut file = root.open_or_create(".gitignore".as_ref())?;
+    // An empty one is of a run that had no room for more.
+    if dir::of_file(&file)?.0.size == 0 {
+        file.write_all(b"*\n")?;
     }
+    Ok(())
 }

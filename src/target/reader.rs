@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::content::{Blob, Content, Graph, ImageName, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::fs::read_small;
-use crate::oci::{Descriptor, Digest, ImageIndex, ImageManifest, Tag, annotation, json};
+use crate::oci::{Descriptor, Digest, ImageIndex, Tag, annotation, document, json};
 use crate::target::layout::{blob_path, check_marker};
 
 /// How many referrers of an image are taken along.
@@ -154,7 +154,7 @@ impl Reader {
         let bytes = self.document(root)?;
         let (mut blobs, mut children) = (Vec::new(), Vec::new());
         if root.media_type.is_index() {
-            let index: ImageIndex = json::from_bytes(&bytes, "the index")?;
+            let index = document::index(&bytes, &root.media_type).map_err(|e| e.at(self.dir.display()))?;
             for child in &index.manifests {
                 let bytes = self.document(child)?;
                 self.image(child, &bytes, &mut blobs)?;
@@ -174,7 +174,8 @@ impl Reader {
             let why = format!("{} is {}, not an image", descriptor.digest, descriptor.media_type);
             return Err(Error::new(Kind::Input, "read the layout", why).at(self.dir.display()));
         }
-        let manifest: ImageManifest = json::from_bytes(bytes, "the manifest")?;
+        let manifest =
+            document::manifest(bytes, &descriptor.media_type).map_err(|e| e.at(self.dir.display()))?;
         for descriptor in manifest.layers.iter().chain([&manifest.config]) {
             blobs.push(self.blob(descriptor)?);
         }
@@ -233,7 +234,7 @@ impl Reader {
         if manifest.descriptor.media_type.is_manifest() {
             return self.image(&manifest.descriptor, bytes, blobs);
         }
-        let index: ImageIndex = json::from_bytes(bytes, "the referrer")?;
+        let index = document::index(bytes, &manifest.descriptor.media_type)?;
         for child in &index.manifests {
             let bytes = self.document(child)?;
             self.image(child, &bytes, blobs)?;

@@ -13,6 +13,10 @@ use crate::oci::json;
 
 /// How many links are followed from one name.
 const MAX_LINKS: usize = 8;
+/// How many entries an archive may have: an image has some hundreds of blobs.
+const MAX_ENTRIES: usize = 100_000;
+/// How long a name may be, in a header of its own: far more than any file system takes.
+const MAX_NAME: u64 = 1 << 20;
 
 /// A tar whose files are read in any order.
 #[derive(Debug)]
@@ -52,6 +56,10 @@ impl Tar {
         if start.starts_with(&[0x1f, 0x8b]) || start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
             return Err(bad("it is compressed").hint("decompress it first, with gunzip or unzstd"));
         }
+        if let Some(why) = excess(&file) {
+            return Err(Error::new(Kind::Integrity, what, why));
+        }
+        file.rewind().map_err(failed)?;
         let mut archive = tar::Archive::new(BufReader::new(file));
         let mut entries = BTreeMap::new();
         for entry in archive.entries_with_seek().map_err(failed)? {
@@ -121,6 +129,47 @@ impl Tar {
         let bytes = BufReader::with_capacity(128 * 1024, bytes);
         decompress::plain(bytes, size).map_err(|e| Error::new(Kind::LocalIo, self.what, e).at(name))
     }
+}
+
+/// What a tar has more of than any honest one: entries, or bytes in a header, which the library would keep in memory.
+/// What can't be read isn't looked at: the library says why.
+fn excess(file: &File) -> Option<String> {
+    let mut file = BufReader::new(file);
+    let mut block = [0; 512];
+    let (mut count, mut next_size) = (0, None);
+    while file.read_exact(&mut block).is_ok() && block != [0; 512] {
+        let header = tar::Header::from_byte_slice(&block);
+        let kind = header.entry_type();
+        let mut size = header.entry_size().ok()?;
+        if kind.is_gnu_longname() || kind.is_gnu_longlink() || kind.is_pax_local_extensions() {
+            if size > MAX_NAME {
+                return Some("it has a header of more than 1 MiB".to_owned());
+            }
+            if kind.is_pax_local_extensions() {
+                let mut records = Vec::new();
+                (&mut file).take(size).read_to_end(&mut records).ok()?;
+                let records = tar::PaxExtensions::new(&records).filter_map(std::result::Result::ok);
+                let sizes = records.filter(|r| r.key_bytes() == b"size").filter_map(|r| r.value().ok());
+                next_size = sizes.last().and_then(|s| s.parse().ok());
+                file.seek_relative(i64::try_from(size.next_multiple_of(512) - size).ok()?).ok()?;
+                size = 0;
+            }
+        } else {
+            count += 1;
+            if count > MAX_ENTRIES {
+                return Some(format!("it has more than {MAX_ENTRIES} files"));
+            }
+            size = next_size.take().unwrap_or(size);
+        }
+        // A sparse file has more headers.
+        let mut is_more = header.as_gnu().is_some_and(tar::GnuHeader::is_extended) && kind.is_gnu_sparse();
+        while is_more {
+            file.read_exact(&mut block).ok()?;
+            is_more = block[504] != 0;
+        }
+        file.seek_relative(i64::try_from(size.checked_next_multiple_of(512)?).ok()?).ok()?;
+    }
+    None
 }
 
 /// The path without `.`, and with `..` taken back.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::error::printable;
 use crate::event::{Event, Observer, Put};
 use crate::oci::Digest;
 use crate::ui::Volume;
@@ -148,12 +149,13 @@ impl Observer for Progress {
                 self.line(Volume::Normal, &format!("retry: {what}: {why} (in {:.1} s)", delay.as_secs_f64()));
             }
             Event::Warning(text) => {
+                let text = printable(text);
                 if state.warned.insert(text.clone()) {
                     let (on, off) = if self.coloured { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
                     self.line(Volume::Quiet, &format!("{on}warning:{off} {text}"));
                 }
             }
-            Event::Detail(text) => self.line(Volume::Verbose, &text),
+            Event::Detail(text) => self.line(Volume::Verbose, &printable(text)),
             Event::Note(text) => self.line(Volume::Normal, &text),
         }
     }

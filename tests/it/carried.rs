@@ -211,11 +211,13 @@ fn oras_reads_what_gimg_attached_and_gimg_what_oras_did() {
         // From a registry to a layout and back: oras writes entries without names.
         let line = format!(
             "oras copy -r {from} --from-plain-http --to-oci-layout {image}:v1 layout-{}:v1",
-            both[0].hex()
+            server.host().replace(':', "-")
         );
         sandbox.run(&line).ok();
         let other = TestRegistry::with(Config { referrers: false, ..Config::default() });
-        sandbox.run(&format!("gimg push layout-{} {}/team/app", both[0].hex(), other.host())).ok();
+        sandbox
+            .run(&format!("gimg push layout-{} {}/team/app", server.host().replace(':', "-"), other.host()))
+            .ok();
         assert_eq!(listed(&other.host(), &graph.root.descriptor), both);
         assert_eq!(listed(&other.host(), child).len(), 1);
     }

@@ -1,6 +1,5 @@
-//! The clock: no input of an image, and a wrong one is named where it does harm.
+//! The clock: no input of an image.
 
-use crate::support::servers::Server;
 use crate::support::{Sandbox, root};
 
 /// Who reads the wall clock: `cli`, once, for templates that ask for the time. (Times of files are compared with each
@@ -22,18 +21,16 @@ fn only_cli_reads_the_clock() {
 
 #[test]
 #[ignore = "integration: needs faketime"]
-fn integration_a_clock_ten_years_off_gives_the_same_digest_and_is_named_by_tls() {
+fn integration_a_clock_ten_years_off_gives_the_same_digest() {
     let sandbox = Sandbox::go("hello");
+    // A cache of its own: ten years later go throws away what the other tests compiled.
+    let cache = sandbox.path("gocache");
+    let sandbox = sandbox.env("GOCACHE", cache.to_str().unwrap());
     let gimg = env!("CARGO_BIN_EXE_gimg");
     let digest = sandbox.run("gimg build ./cmd/hello -o oci:now").ok().digest();
-    let server = Server::olareg_with_tls();
-    let ca = root().join("tests/support/tls/ca.pem");
-    let sandbox = sandbox.env("SSL_CERT_FILE", ca.to_str().unwrap());
-    for (clock, why) in [("+10y", "expired"), ("-10y", "isn't valid yet")] {
-        let run = |rest: &str| sandbox.run(&format!("faketime -f {clock} {gimg} build ./cmd/hello {rest}"));
-        assert_eq!(run("-o oci:then").ok().digest(), digest, "{clock}");
-        let ran = run(&format!("--repo {}/x", server.host()));
-        assert_eq!(ran.code, 7, "{}", ran.stderr);
-        assert!(ran.stderr.contains(why) && ran.stderr.contains("clock"), "{}", ran.stderr);
+    // What TLS says of a wrong clock is tested beside the code, in `registry::tls`.
+    for clock in ["+10y", "-10y"] {
+        let ran = sandbox.run(&format!("faketime -f {clock} {gimg} build ./cmd/hello -o oci:then"));
+        assert_eq!(ran.ok().digest(), digest, "{clock}");
     }
 }

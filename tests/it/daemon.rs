@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Layout, Sandbox, tool};
 
 /// A running engine and its folder; it is stopped when dropped.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     dir: tempfile::TempDir,
 }
@@ -63,7 +63,7 @@ impl Daemon {
         )
     }
 
-    fn containerd() -> Self {
+    pub(crate) fn containerd() -> Self {
         Self::start(
             |dir| {
                 let at = dir.display();
@@ -85,7 +85,7 @@ impl Daemon {
         )
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("d.sock")
     }
 
@@ -130,15 +130,15 @@ fn unmount(dir: &Path) {
 }
 
 /// Podman's storage and settings, in a folder of their own: it outlives the service.
-struct Storage(tempfile::TempDir);
+pub(crate) struct Storage(tempfile::TempDir);
 
 impl Storage {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Storage(tempfile::Builder::new().prefix("podman-").tempdir().unwrap())
     }
 
     /// Variables under which podman keeps everything here and runs in any container: see containers.conf(5).
-    fn environment(&self) -> Vec<(String, String)> {
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let at = |name: &str| self.0.path().join(name).to_str().unwrap().to_owned();
         let (storage, containers) = (at("storage.conf"), at("containers.conf"));
         let text = format!(
@@ -161,7 +161,7 @@ impl Drop for Storage {
 }
 
 /// A sandbox that finds the engines' commands.
-fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     let tools = tool("ctr").parent().unwrap().to_owned();
     let path = format!("{}:{}:/usr/sbin:/sbin", tools.display(), std::env::var("PATH").unwrap());
     Sandbox::go("hello").env("PATH", &path)

@@ -175,6 +175,7 @@ fn ctrl_c_before_the_tags_moves_none() {
     for (method, part) in [("PUT", "/blobs/uploads/"), ("PUT", "/manifests/sha256:"), ("HEAD", "/blobs/")] {
         stopped_in(&registry, method, part, LONG, "nothing was tagged\n");
         assert!(registry.tags("x").is_empty(), "{method} {part}");
+        assert_eq!(registry.sessions(), 0, "uploads are given up at the registry too: {method} {part}");
     }
 }
 

@@ -112,22 +112,22 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
     let store = TestRegistry::start();
     let registry = Front::start(Speaks::default(), &store.host(), |_| Then::Pass);
     let name = format!("registry.test:{}", registry.port);
-    for (status, user, words, hint, tries) in [
+    for (status, user, words, hint, again) in [
         (
             "407 Proxy Authentication Required",
             "",
             "wants a user name and password",
             Some("HTTPS_PROXY: http://USER"),
-            1,
+            false,
         ),
         (
             "407 Proxy Authentication Required",
             USER,
             "refuses its user name and password",
             Some("HTTPS_PROXY"),
-            1,
+            false,
         ),
-        ("503 Service Unavailable", USER, "doesn't connect to registry.test", None, 5),
+        ("503 Service Unavailable", USER, "doesn't connect to registry.test", None, true),
     ] {
         let proxy = Proxy::start(move |_| Through::Refuse(status));
         let env = [("HTTPS_PROXY", format!("http://{user}127.0.0.1:{}", proxy.port))];
@@ -138,7 +138,7 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
         assert!(error.to_string().contains(&format!("127.0.0.1:{} (HTTPS_PROXY)", proxy.port)), "{error}");
         assert_eq!(error.hint_text().is_some(), hint.is_some());
         assert!(hint.is_none_or(|hint| error.hint_text().unwrap().contains(hint)), "{error:?}");
-        assert_eq!(proxy.asked().len(), tries);
+        assert_eq!(proxy.asked().len() > 1, again);
         no_secret(&error, &client);
         // By plain http the proxy's answer takes the place of the registry's.
         let env = [("HTTP_PROXY", format!("http://{user}127.0.0.1:{}", proxy.port))];

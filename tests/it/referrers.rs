@@ -82,7 +82,11 @@ async fn attached(host: &str) {
         async move { registry.referrers(&repository, &root.digest, Some(&kind)).await.unwrap() }
     };
     let listed = list(SBOM).await;
-    assert_eq!(listed, [sbom.manifest.descriptor.clone()], "with artifact type and annotations");
+    assert_eq!(
+        listed.as_slice(),
+        std::slice::from_ref(&sbom.manifest.descriptor),
+        "with artifact type and annotations"
+    );
     assert!(list("a/b").await.is_empty());
     let nobody = Digest::of(b"nobody");
     assert!(client.registry.referrers(&repository(&graph), &nobody, None).await.unwrap().is_empty());

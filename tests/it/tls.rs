@@ -53,6 +53,11 @@ async fn what_is_wrong_with_a_certificate_is_said() {
         // No request went out, by https or otherwise.
         assert!(server.asked().is_empty());
     }
+    // On this machine http is tried first; what TLS says counts nevertheless.
+    let speaks = Speaks { certificate: Some("expired.pem"), ..Speaks::default() };
+    let server = Front::start(speaks, "", |_| Then::Pass);
+    let error = Client::of(options()).resolve(&format!("{}/a:v1", server.host())).await.unwrap_err();
+    assert!(error.to_string().contains("its certificate expired"), "{error}");
     let client = Client::of(Options { ca: None, ..options() });
     let server = Front::start(Speaks::default(), "", |_| Then::Pass);
     let error = client.resolve(&format!("registry.test:{}/a:v1", server.port)).await.unwrap_err();
@@ -217,4 +222,21 @@ fn the_command_line_finds_certificates_by_the_environment() {
     std::fs::copy(file("client.key"), own.join("me.key")).unwrap();
     lock(&sandbox)
         .fails(2, &["its certificate is missing", "hint: a client certificate is NAME.cert with NAME.key"]);
+}
+
+#[test]
+fn the_flag_for_insecure_registries_can_name_them() {
+    let server = Server::olareg_with_tls();
+    let lock = |flag: &str| Sandbox::new().run(&format!("gimg lock --base {}/a:v1 {flag}", server.host()));
+    for flag in
+        ["--insecure-registry", "--insecure-registry=true", &format!("--insecure-registry={}", server.host())]
+    {
+        let ran = lock(flag);
+        assert!(ran.stderr.contains("not found"), "{flag}: {}", ran.stderr);
+    }
+    for flag in ["", "--insecure-registry=false", "--insecure-registry=other.test"] {
+        lock(flag).fails(7, &["unknown issuer"]);
+    }
+    let bad = lock("--insecure-registry=a/b");
+    assert!(bad.code == 2 && bad.stderr.contains("invalid registry"), "{}", bad.stderr);
 }

@@ -12,11 +12,14 @@ mod image;
 pub(crate) mod kube;
 pub(crate) mod layers;
 pub(crate) mod net;
+pub(crate) mod nginx;
 pub(crate) mod registry;
 pub(crate) mod rootfs;
 mod sandbox;
 pub(crate) mod servers;
+pub(crate) mod setups;
 mod stub_go;
+pub(crate) mod toxiproxy;
 pub(crate) mod twins;
 
 pub(crate) use image::{Entry, Layout, read_tar, read_tar_bytes, sha256};

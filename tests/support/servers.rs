@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub(crate) struct Server {
     child: Child,
     port: u16,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Server {
@@ -42,7 +42,7 @@ impl Server {
 
     /// olareg that speaks TLS with a certificate that [`ca`] vouches for.
     pub(crate) fn olareg_with_tls() -> Self {
-        let path = |name: &str| support(name).to_str().unwrap().to_owned();
+        let path = |name: &str| tls(name).to_str().unwrap().to_owned();
         Self::olareg_with(|_, _| {
             vec!["--tls-cert".into(), path("server.pem"), "--tls-key".into(), path("server.key")]
         })
@@ -88,7 +88,13 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn start(command: impl Fn(&Path, u16) -> Command) -> Self {
+    /// A file in the server's own directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Starts what `command` gives for a directory of its own and a free port.
+    pub(crate) fn start(command: impl Fn(&Path, u16) -> Command) -> Self {
         // Another process may take the port between our look and the server's start.
         for _ in 0..3 {
             let dir = tempfile::tempdir().unwrap();
@@ -98,7 +104,7 @@ impl Server {
             let name = command.get_program().to_owned();
             let child = command.spawn();
             let child = child.unwrap_or_else(|e| panic!("{}: {e}; run `make tools`", name.display()));
-            let mut server = Server { child, port, _dir: dir };
+            let mut server = Server { child, port, dir };
             if server.answers() {
                 return server;
             }
@@ -137,13 +143,14 @@ impl Drop for Server {
     }
 }
 
-fn support(name: &str) -> PathBuf {
+/// A file for TLS: `server.pem`, `server.key` and `ca.pem`.
+pub(crate) fn tls(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls").join(name)
 }
 
 /// The certificate of the CA that signed what the TLS server shows.
 pub(crate) fn ca() -> Vec<u8> {
-    std::fs::read(support("ca.pem")).unwrap()
+    std::fs::read(tls("ca.pem")).unwrap()
 }
 
 /// A program that `make tools` installs.
@@ -153,15 +160,16 @@ pub(crate) fn tool(name: &str) -> PathBuf {
     path
 }
 
+/// bcrypt's hash of the tests' secret, as htpasswd writes it.
+pub(crate) const HASH: &str = "$2a$04$eoQ3a07MmiG.QUQ7OWtvRuhWBvpBHAChxAw1eDP5ELpdTJEggg.Mq";
+
 /// olareg's access file: `user` with the tests' secret may do everything.
-fn acl(dir: &Path) -> String {
+pub(crate) fn acl(dir: &Path) -> String {
     let path = dir.join("acl.yaml");
-    let text = r#"
-users: {user: {cred: "$2a$04$eoQ3a07MmiG.QUQ7OWtvRuhWBvpBHAChxAw1eDP5ELpdTJEggg.Mq"}}
-acls:
-  - {repo: "", members: ["user"], access: ["read"]}
-  - {repo: "*", members: ["user"], access: ["read", "write", "delete"]}
-"#;
+    let text = format!(
+        "users: {{user: {{cred: \"{HASH}\"}}}}\nacls:\n  - {{repo: \"\", members: [\"user\"], access: [\"read\"]}}\n  \
+         - {{repo: \"*\", members: [\"user\"], access: [\"read\", \"write\", \"delete\"]}}\n"
+    );
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
 }

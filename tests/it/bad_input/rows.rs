@@ -219,8 +219,8 @@ pub(super) const REFERENCES: &[Row] = &[
     row(
         "base with an index in its index",
         "gimg build --base {host}/base/nested:v1 --platform all",
-        5,
-        &["names no platform"],
+        8,
+        &["index nested too deep"],
     ),
 ];
 
@@ -510,6 +510,21 @@ pub(super) const CONFIG: &[Row] = &[
         &["image.exposedPorts", "\"http\""]
     ),
     config!("unknown naming", ".gimg.yaml", "naming: short\n", &["naming", "md5, base, preserve or bare"]),
+    row("YAML without end", "gimg build", 3, &[".ko.yaml"])
+        .tree(|tree| write(&tree.join(".ko.yaml"), &format!("builds: {}", "[".repeat(200_000)))),
+    row("YAML in blocks without end", "gimg build", 3, &[".ko.yaml"])
+        .tree(|tree| write(&tree.join(".ko.yaml"), &format!("builds: {}", "- ".repeat(200_000)))),
+    row("JSON without end", "gimg build", 3, &[".ko.json"])
+        .tree(|tree| write(&tree.join(".ko.json"), &"{\"a\":".repeat(200_000))),
+    row("TOML without end", "gimg build", 3, &[".ko.toml"])
+        .tree(|tree| write(&tree.join(".ko.toml"), &format!("a = {}", "[".repeat(200_000)))),
+    row("keys of TOML without end", "gimg build", 3, &[".ko.toml"])
+        .tree(|tree| write(&tree.join(".ko.toml"), &format!("{}a = 1\n", "a.".repeat(200_000)))),
+    row("credentials without end", "gimg build --repo {host}/x", 6, &["config.json"])
+        .env(&[("DOCKER_CONFIG", "docker")])
+        .tree(|tree| write(&tree.join("docker/config.json"), &"{\"auths\":".repeat(200_000))),
+    row("a lock file without end", "gimg build", 3, &["gimg.lock"])
+        .tree(|tree| write(&tree.join("gimg.lock"), &format!("a = {}", "[".repeat(200_000)))),
     row("no such file", "gimg build --config none.yaml", 3, &["no such file", "none.yaml"]),
     row("no such file of the variable", "gimg build", 3, &["no such file"])
         .env(&[("KO_CONFIG_PATH", "none")]),

@@ -33,7 +33,7 @@ async fn server_errors_without_end_are_unavailable() {
             let plan = move |r: &Handle| r.fail(When::always(method, part), Fault::status(status));
             let case = Case::new(format!("{status} to every {method} {part}"), plan);
             let says = status.to_string();
-            cases.push(case.fails(Kind::Unavailable, &["127.0.0.1:", &says, "tries"]));
+            cases.push(case.fails(Kind::Unavailable, &["127.0.0.1:", &says, "6 times in a row"]));
         }
     }
     // These only save work: a registry that doesn't answer them gets the image all the same.
@@ -209,9 +209,7 @@ async fn limits_of_bodies_and_chunks_are_kept() {
             .at(|c| (c.max_body, c.patches) = (4 * MIB, false))
             .of(large(9 * MIB))
             .fails(Kind::Refused, &["405"]),
-        Case::new("small manifests only", none)
-            .at(|c| c.max_manifest = 100)
-            .fails(Kind::Refused, &["413", "limit"]),
+        Case::new("small manifests only", none).at(|c| c.max_manifest = 100).fails(Kind::Refused, &["limit"]),
     ];
     all(cases).await;
 }
@@ -234,7 +232,15 @@ async fn blobs_that_are_not_there_after_all_are_sent_again() {
             }
         };
         let case = Case::new(format!("HEAD lies about {count} blobs"), plan);
-        cases.push(case.then(|r, _| assert_eq!(r.asked("PUT", "/uploads/"), 3)));
+        cases.push(case.then(|r, _| {
+            // Both images need the layer and may each send it.
+            let puts = r.asked("PUT", "/uploads/");
+            assert!(
+                (3..=4).contains(&puts),
+                "{puts} uploads: {:#?}",
+                r.log().iter().map(|l| format!("{} {} {}", l.method, l.target, l.status)).collect::<Vec<_>>()
+            );
+        }));
     }
     // An upload that was confirmed, but isn't there.
     let lie = |r: &Handle| r.fail(When::once("PUT", "/uploads/"), Fault::status(201));

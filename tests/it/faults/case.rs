@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use gimg::content::{Blob, Graph, ImageName};
 use gimg::error::Kind;
 use gimg::oci::{ImageIndex, MediaType};
-use gimg::registry::{Deadlines, Keychain, Options, Secret};
+use gimg::registry::{Deadlines, Keychain, Options, Secret, retry::Policy};
 
 use crate::support::client::{Client, image, layer};
 use crate::support::registry::{Auth, Config, Handle, TestRegistry};
@@ -19,6 +19,8 @@ pub(super) const CANARY: &str = "canary-5f1c9";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many cases run at a time: most of the time is waiting.
 const AT_ONCE: usize = 16;
+/// Longer than any deadline of an impatient client.
+pub(super) const LONG: Duration = Duration::from_secs(60);
 /// The repository of every case.
 pub(super) const REPO: &str = "team/app";
 
@@ -137,7 +139,8 @@ pub(super) fn keychain(host: &str) -> Keychain {
 pub(super) fn impatient(host: &str) -> Client {
     let second = Duration::from_secs(1);
     let deadlines = Deadlines { connect: second * 5, head: second, stall: second, commit: second };
-    Client::of(Options { keychain: keychain(host), deadlines, ..Options::default() })
+    let retry = Policy { tries: 3, ..Policy::default() };
+    Client::of(Options { keychain: keychain(host), deadlines, retry, ..Options::default() })
 }
 
 /// An image that is there before, under tags that a push moves and one that it doesn't.

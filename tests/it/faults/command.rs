@@ -18,18 +18,29 @@ const AT_ONCE: usize = 6;
 type Plan = Box<dyn Fn(&Handle) + Send + Sync>;
 
 /// A build under a plan of faults.
-struct Case {
-    name: String,
-    config: Config,
+struct Step {
     plan: Plan,
     /// The exit code, and what standard error must say.
     exit: i32,
     says: Vec<String>,
 }
 
+/// Builds in one place, each under its plan, and at the end one without faults.
+struct Case {
+    name: String,
+    config: Config,
+    steps: Vec<Step>,
+}
+
 impl Case {
     fn new(name: impl Into<String>, plan: impl Fn(&Handle) + Send + Sync + 'static) -> Self {
-        Case { name: name.into(), config: clean_config(), plan: Box::new(plan), exit: 0, says: Vec::new() }
+        Case { name: name.into(), config: clean_config(), steps: Vec::new() }.step(plan)
+    }
+
+    /// Another build after that.
+    fn step(mut self, plan: impl Fn(&Handle) + Send + Sync + 'static) -> Self {
+        self.steps.push(Step { plan: Box::new(plan), exit: 0, says: Vec::new() });
+        self
     }
 
     fn at(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -37,9 +48,10 @@ impl Case {
         self
     }
 
+    /// The last build must fail like this.
     fn fails(mut self, exit: i32, says: &[&str]) -> Self {
-        self.exit = exit;
-        self.says = says.iter().map(|s| (*s).to_owned()).collect();
+        let last = self.steps.last_mut().unwrap();
+        (last.exit, last.says) = (exit, says.iter().map(|s| (*s).to_owned()).collect());
         self
     }
 }
@@ -143,28 +155,33 @@ fn manifests(registry: &TestRegistry, bytes: &[u8]) -> Vec<(String, bytes::Bytes
 
 fn run(case: Case) {
     let stage = Stage::new(case.config.clone());
-    (case.plan)(&stage.registry);
-    let ran = stage.build();
-    assert_eq!(ran.code, case.exit, "{}", ran.stderr);
-    let tags = stage.check(&ran);
+    let mut ends = Vec::new();
+    for step in case.steps {
+        (step.plan)(&stage.registry);
+        let ran = stage.build();
+        assert_eq!(ran.code, step.exit, "{}", ran.stderr);
+        ends.push((stage.check(&ran), ran, step.says));
+        stage.registry.heal();
+    }
     // The same build once more, without faults.
-    stage.registry.heal();
     stage.registry.configure(|config| *config = clean_config());
     let again = stage.build().ok();
     let digest = again.digest();
     let new = BTreeMap::from(["v1", "v2"].map(|tag| (tag.to_owned(), digest.clone())));
     assert!(stage.check(&again).into_iter().all(|(tag, digest)| tag == "old" || new[&tag] == digest));
-    for (tag, digest) in &tags {
-        let kept = stage.before.get(tag) == Some(digest);
-        assert!(kept || new.get(tag) == Some(digest), "{tag} was {digest}");
-    }
-    assert!(stage.before.keys().all(|tag| tags.contains_key(tag)), "a tag is gone");
-    if ran.code == 0 {
-        assert_eq!((ran.digest(), &tags["v1"], &tags["v2"]), (digest.clone(), &digest, &digest));
-    }
-    for words in &case.says {
-        let words = words.replace("DIGEST", &digest);
-        assert!(ran.stderr.contains(&words), "no {words:?} in:\n{}", ran.stderr);
+    for (tags, ran, says) in ends {
+        for (tag, digest) in &tags {
+            let kept = stage.before.get(tag) == Some(digest);
+            assert!(kept || new.get(tag) == Some(digest), "{tag} was {digest}");
+        }
+        assert!(stage.before.keys().all(|tag| tags.contains_key(tag)), "a tag is gone");
+        if ran.code == 0 {
+            assert_eq!((ran.digest(), &tags["v1"], &tags["v2"]), (digest.clone(), &digest, &digest));
+        }
+        for words in says {
+            let words = words.replace("DIGEST", &digest);
+            assert!(ran.stderr.contains(&words), "no {words:?} in:\n{}", ran.stderr);
+        }
     }
 }
 
@@ -194,19 +211,24 @@ fn all(cases: Vec<Case>) {
 
 #[test]
 fn builds_survive_or_end_as_the_table_says() {
+    let survived = |r: &Handle| {
+        r.fail(When::once("PUT", "/manifests/sha256:"), Fault::ResetConnects(2));
+        r.fail(When::once("PUT", "/uploads/"), Fault::Lost);
+        r.fail(When::once("PUT", "/uploads/"), Fault::Expired);
+        r.fail(When::times(2, "POST", "/uploads/"), Fault::status(500));
+    };
+    let hour = |r: &Handle| r.fail(When::always("GET", "/base/two/"), Fault::busy("3600"));
+    let no = |r: &Handle| r.fail(When::always("GET", "/token"), Fault::error(401, "UNAUTHORIZED", "no"));
+    let damaged = |r: &Handle| r.fail(When::always("GET", "two/manifests/sha256:"), Fault::Flip(9));
     let cases = vec![
-        Case::new("connections reset", |r| r.fail(When::once("PUT", "/manifests/"), Fault::ResetConnects(2))),
-        Case::new("an answer lost", |r| r.fail(When::once("PUT", "/uploads/"), Fault::Lost)),
-        Case::new("a token that ends", |r| r.fail(When::once("PUT", "/uploads/"), Fault::Expired)),
-        Case::new("an hour's wait", |r| r.fail(When::always("GET", "/base/two/"), Fault::busy("3600")))
-            .fails(7, &["3600"]),
-        Case::new("no token", |r| {
-            r.fail(When::always("GET", "/token"), Fault::error(401, "UNAUTHORIZED", "no"));
-        })
-        .fails(6, &["hint: gimg login"]),
-        Case::new("immutable tags", |_| {}).at(|c| c.mutable_tags = false).fails(10, &["v1", "DIGEST"]),
-        Case::new("a damaged base", |r| r.fail(When::always("GET", "two/manifests/sha256:"), Fault::Flip(9)))
+        Case::new("survived", survived),
+        Case::new("before anything is compiled", hour)
+            .fails(7, &["3600"])
+            .step(no)
+            .fails(6, &["hint: gimg login"])
+            .step(damaged)
             .fails(8, &["base/two"]),
+        Case::new("immutable tags", |_| {}).at(|c| c.mutable_tags = false).fails(10, &["v1", "DIGEST"]),
     ];
     all(cases);
 }

@@ -1,13 +1,17 @@
 //! Redirects, locations and mounts: where the next request goes, and what it may carry.
 
+use std::time::Duration;
+
 use gimg::content::{Blob, Content};
 use gimg::error::Kind;
+use gimg::registry::{Options, retry::Policy};
 
-use super::case::{Case, all, of_layers};
-use crate::support::client::layer;
+use super::case::{Case, LONG, all, keychain, of_layers};
+use crate::support::client::{Client, layer};
 use crate::support::registry::{Config, Fault, Form, Handle, When};
 
-const MIB: usize = 1024 * 1024;
+/// The largest chunk that the registry takes.
+const CHUNK: usize = 512 * 1024;
 
 /// The same host under another name.
 fn other_name(handle: &Handle) -> String {
@@ -49,8 +53,8 @@ async fn redirects_to_another_host_carry_the_body_but_no_authorization() {
         cases.push(case.at(signed).then(|r, _| bare_elsewhere(r)));
         let case =
             Case::new(format!("{status} to PATCH"), move |r| redirect(r, "PATCH", "/uploads/", status));
-        let case = case.at(signed).at(|c| c.max_body = 4 * MIB);
-        let case = case.of(|repository| of_layers(repository, &["v1"], &[layer(1, 5 * MIB)]));
+        let case = case.at(signed).at(|c| c.max_chunk = CHUNK);
+        let case = case.of(|repository| of_layers(repository, &["v1"], &[layer(1, CHUNK + 5)]));
         cases.push(case.then(|r, _| bare_elsewhere(r)));
     }
     for status in [301, 302, 303, 307, 308] {
@@ -109,8 +113,8 @@ async fn locations_are_followed_as_written_and_never_to_a_private_place() {
                 r.fail(When::always(method, "/uploads/"), Fault::Location(form.clone()));
             }
         };
-        let case = Case::new(name, plan).at(|c| (c.state, c.max_body) = ("a%2Bb==", 4 * MIB));
-        cases.push(case.of(|repository| of_layers(repository, &["v1"], &[layer(1, 5 * MIB)])));
+        let case = Case::new(name, plan).at(|c| (c.state, c.max_chunk) = ("a%2Bb==", CHUNK));
+        cases.push(case.of(|repository| of_layers(repository, &["v1"], &[layer(1, CHUNK + 5)])));
     }
     let elsewhere = |r: &Handle| {
         let form = Form::At(format!("http://{}", other_name(r)));
@@ -135,7 +139,7 @@ async fn mounts_that_fail_become_uploads() {
     let base = layer(9, 30_000);
     let Content::Bytes(bytes) = base.content.clone() else { panic!("not in memory") };
     let mut faults = vec![(Some(Fault::Reset), 2), (Some(Fault::Lost), 2), (None, 0)];
-    faults.push((Some(Fault::Hang(std::time::Duration::from_secs(5))), 2));
+    faults.push((Some(Fault::Hang(LONG)), 2));
     faults.extend([400, 401, 403, 404, 405, 429, 500].map(|status| (Some(Fault::status(status)), 2)));
     let mut cases = Vec::new();
     for (fault, most) in faults {
@@ -154,6 +158,10 @@ async fn mounts_that_fail_become_uploads() {
                 &["v1"],
                 &[Blob { descriptor: descriptor.clone(), content: Content::Remote(from) }],
             )
+        });
+        let case = case.by(|host| {
+            let retry = Policy { mount: Duration::from_millis(500), ..Policy::default() };
+            Client::of(Options { keychain: keychain(host), retry, ..Options::default() })
         });
         cases.push(case.then(move |r, _| {
             let puts = r.log().iter().filter(|l| l.method == "PUT" && l.body == 30_000).count();

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use gimg::error::Kind;
 
-use super::case::{Case, all, everywhere, impatient, of_layers};
+use super::case::{Case, LONG, all, everywhere, impatient, of_layers};
 use crate::support::client::layer;
 use crate::support::registry::{Fault, Handle, When};
 
-/// Longer than any deadline of the client here.
-const LONG: Duration = Duration::from_secs(60);
 /// A head of an answer takes some seconds like this.
 const BYTE: Duration = Duration::from_millis(20);
 

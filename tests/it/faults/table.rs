@@ -135,13 +135,19 @@ pub(super) const FAULTS: &[Fault] = &[
         "a token server at a metadata service, at a name that leads inside, or by http",
         "refuses before it connects; no credentials are sent",
         &[6],
-        &["faults::tokens::a_server_of_tokens_at_a_private_address_is_refused"],
+        &[
+            "faults::tokens::a_server_of_tokens_at_a_private_address_is_refused",
+            "reach::a_public_registry_can_not_name_a_token_server_inside",
+        ],
     ),
     fault(
         "307 or 308 to another host, of PUT and PATCH",
         "sends the body there, without authorization and cookies",
         &[0],
-        &["faults::elsewhere::redirects_to_another_host_carry_the_body_but_no_authorization"],
+        &[
+            "faults::elsewhere::redirects_to_another_host_carry_the_body_but_no_authorization",
+            "reach::credentials_do_not_come_back_with_a_redirect",
+        ],
     ),
     fault(
         "redirects in a circle, or eleven in a row",
@@ -153,7 +159,10 @@ pub(super) const FAULTS: &[Fault] = &[
         "an upload's location that is relative, absolute, without scheme, at another host, missing, or private",
         "follows it with every byte of its query; refuses the last two",
         &[0, 10],
-        &["faults::elsewhere::locations_are_followed_as_written_and_never_to_a_private_place"],
+        &[
+            "faults::elsewhere::locations_are_followed_as_written_and_never_to_a_private_place",
+            "reach::a_public_registry_can_not_send_bytes_inside",
+        ],
     ),
     fault(
         "a mount is answered by 202, 400, 401, 403, 404, 405, 429, 500, a reset, or not at all",
@@ -264,6 +273,98 @@ pub(super) const FAULTS: &[Fault] = &[
             "tls::a_failed_handshake_never_leads_to_http",
             "tls::a_wanted_client_certificate_is_named",
             "tls::a_handshake_that_stands_still_ends",
+        ],
+    ),
+    fault(
+        "HTTP/2: GOAWAY, REFUSED_STREAM, INTERNAL_ERROR, a connection that is another host's (421)",
+        "tries again on a new connection; turns to HTTP/1.1 for a host that goes on like that",
+        &[0],
+        &[
+            "http2::streams_that_are_reset_are_opened_again",
+            "http2::connections_that_say_goodbye_are_replaced",
+            "http2::a_host_whose_http2_keeps_failing_is_spoken_to_in_http1",
+            "http2::a_misdirected_request_goes_over_another_connection",
+        ],
+    ),
+    fault(
+        "a proxy that answers 407 or 503 to CONNECT, or dies in an upload; NO_PROXY with ports and nets",
+        "names the proxy without its password; tries again",
+        &[7, 0],
+        &[
+            "proxies::a_proxy_that_refuses_is_named_without_its_password",
+            "proxies::a_proxy_that_dies_during_an_upload_is_asked_again",
+            "proxies::no_proxy_and_this_machine_are_reached_straight",
+            "registry::proxy::no_proxy_has_names_ports_addresses_and_nets",
+        ],
+    ),
+    fault(
+        "a mirror that is down, or has other content",
+        "asks the registry itself, with one warning",
+        &[0],
+        &[
+            "mirrors::a_mirror_that_fails_is_left_with_one_warning",
+            "mirrors::wrong_content_of_a_mirror_never_gets_through",
+        ],
+    ),
+    fault(
+        "no space left, at every write",
+        "goes on without the cache, with one warning; leaves no unfinished output",
+        &[0, 9],
+        &[
+            "store_full::a_cache_without_room_is_one_warning_at_whatever_write",
+            "store_full::an_output_without_room_fails_and_leaves_no_unfinished_file",
+            "store_full::a_temporary_directory_without_room_fails_and_leaves_the_last_image",
+            "store_full::soak_a_go_cache_without_room_changes_no_digest",
+        ],
+    ),
+    fault(
+        "HOME that is unset or can't be written; a cache of somebody else, or that others may write",
+        "goes on without the cache, with one warning",
+        &[0],
+        &["store::a_cache_that_cannot_be_used_is_one_warning_and_the_same_image"],
+    ),
+    fault(
+        "a damaged cache: cut, empty, flipped, exchanged, a link or a directory in place of a file",
+        "heals it; the digest is right",
+        &[0],
+        &[
+            "store::a_wrong_entry_is_healed_and_the_digest_is_right",
+            "store::verifying_says_what_was_wrong_and_heals",
+            "store::tests::every_damage_is_healed",
+        ],
+    ),
+    fault(
+        "eight runs at once on one cache and one repository; some are killed",
+        "the others succeed, with the same digest",
+        &[0],
+        &[
+            "store::eight_at_once_and_two_that_prune_disturb_nobody",
+            "store::soak_killed_runs_leave_a_cache_that_is_right",
+        ],
+    ),
+    fault(
+        "SIGINT, SIGTERM, SIGHUP, SIGKILL, a closed terminal or reader, at every request",
+        "stops the compilers, says which tags have moved, ends its uploads; a second signal ends it at once",
+        &[130, 143, 129],
+        &[
+            "interrupt::ctrl_c_stops_the_compilers_and_cleans_up",
+            "interrupt::sigterm_stops_the_compilers_and_cleans_up",
+            "interrupt::ctrl_c_between_tags_lets_the_one_that_moves_arrive_and_says_which_moved",
+            "interrupt::a_second_signal_ends_at_once",
+            "interrupt::a_terminal_that_is_closed_stops_the_run",
+            "interrupt::results_that_nobody_reads_are_an_error_after_the_push",
+            "kills::a_push_that_is_killed_at_any_request_leaves_whole_images_and_the_next_run_ends_it",
+            "kills::no_compiler_outlives_a_killed_gimg",
+        ],
+    ),
+    fault(
+        "a clock that is ten years off; a sleep in the middle of an upload",
+        "measures time by the monotonic clock; names the clock where a certificate seems out of date",
+        &[0, 7],
+        &[
+            "clock::only_cli_reads_the_clock",
+            "clock::integration_a_clock_ten_years_off_gives_the_same_digest_and_is_named_by_tls",
+            "interrupt::a_sleep_in_the_middle_of_an_upload_is_survived",
         ],
     ),
 ];

@@ -38,7 +38,7 @@ pub(crate) struct Config {
     pub(crate) max_body: usize,
     /// The largest manifest.
     pub(crate) max_manifest: usize,
-    /// The largest body of a PATCH; more gets 416, as at GHCR.
+    /// The largest body in an upload; more gets 416, as at GHCR.
     pub(crate) max_chunk: usize,
     /// Whether there is PATCH.
     pub(crate) patches: bool,

@@ -101,7 +101,7 @@ impl State {
             "PATCH" if !self.config.patches => {
                 return Reply::error(405, "UNSUPPORTED", "uploads in chunks are not supported");
             }
-            "PATCH" if request.body.len() > self.config.max_chunk => {
+            "PATCH" | "PUT" if request.body.len() > self.config.max_chunk => {
                 let reply = Reply::error(416, "BLOB_UPLOAD_INVALID", &too_large(self.config.max_chunk));
                 return reply.with("location", self.location(id)).with("range", range(size));
             }

@@ -1,0 +1,3 @@
+module gimg.test/tools/token-server
+
+go 1.25.0
