@@ -21,7 +21,7 @@ pub use verify::{bytes_stream, verified};
 
 use crate::error::Result;
 use crate::event::Put;
-use crate::oci::{Descriptor, Reference, Repository, Tag};
+use crate::oci::{Descriptor, Digest, Reference, Repository, Tag};
 
 /// A boxed future: the ports are used as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -64,6 +64,16 @@ pub trait Locks: Send + Sync {
 pub trait Target: Send + Sync {
     /// The destination in words, for progress and errors.
     fn describe(&self, name: &ImageName) -> String;
+
+    /// Whether `tag` names `manifest` now, or an index with it: then its blobs needn't be put ahead of the rest.
+    fn names<'a>(
+        &'a self,
+        _name: &'a ImageName,
+        _tag: Option<&'a Tag>,
+        _manifest: Digest,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async { Ok(false) })
+    }
 
     /// Whether everything of `graph` but its tags is surely there already: then nothing of it is put. Asked before
     /// anything of the graph is put.

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tokio::sync::SetOnce;
+
 use crate::error::Result;
 use crate::event::Event;
 use crate::ops::Context;
@@ -28,11 +30,11 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
     let (images, bases, copiers, certificates) = (&plan.images, &bases, &copiers, &certificates);
-    let publisher = Publisher { cx, settings, images, bases, copiers, certificates };
+    let publisher = Publisher { cx, settings, images, bases, copiers, certificates, between: SetOnce::new() };
     let compiler = Compiler::new(&go, &plan, &publisher);
     let debuggers = debug::debuggers(&go, &publisher);
-    let (packed, between, debuggers) = tokio::try_join!(compiler.run(), publisher.between(), debuggers)?;
-    let images = publisher.publish(&packed, &between, &debuggers).await?;
+    let (packed, ()) = tokio::try_join!(compiler.run(), publisher.prepare(debuggers))?;
+    let images = publisher.publish(&packed).await?;
     compiler.warn_about_stamps().await;
     let of = |p: &Package| images.iter().position(|i| i.import_path == p.import_path);
     let named = facts.packages.iter().map(|argument| argument.iter().filter_map(of).collect()).collect();

@@ -80,6 +80,7 @@ impl<'a> Compiler<'a> {
         let packed = complete.map(|((image, platform), binaries)| async move {
             let packed = self.publisher.pack(image, platform, &binaries).await?;
             binaries.iter().for_each(|b| cx.scratch.remove(&b.path));
+            self.publisher.send_early(image, platform, &packed).await?;
             Ok::<_, Error>(((image, platform), packed))
         });
         Ok(try_join_all(packed).await?.into_iter().collect())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures_util::future::{join_all, try_join_all};
+use tokio::sync::SetOnce;
 
 use crate::binary;
 use crate::error::{Error, Kind, Result};
@@ -40,16 +41,19 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
         bases: &bases,
         copiers: &copiers,
         certificates: &certificates,
+        between: SetOnce::new(),
     };
     let programs = binaries.into_iter().enumerate().map(|(platform, binary)| {
         let publisher = &publisher;
         async move {
             let packed = publisher.pack(0, platform, std::slice::from_ref(binary)).await?;
+            publisher.send_early(0, platform, &packed).await?;
             Ok::<_, Error>(((0, platform), packed))
         }
     });
-    let (packed, between) = tokio::try_join!(try_join_all(programs), publisher.between())?;
-    let images = publisher.publish(&packed.into_iter().collect(), &between, &BTreeMap::new()).await?;
+    let no_debuggers = std::future::ready(Ok(BTreeMap::new()));
+    let (packed, ()) = tokio::try_join!(try_join_all(programs), publisher.prepare(no_debuggers))?;
+    let images = publisher.publish(&packed.into_iter().collect()).await?;
     Ok(Report { images, named: Vec::new(), elapsed: start.elapsed() })
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
+use tokio::sync::SetOnce;
 
 use crate::attest::Modules;
 use crate::content::copy::Copier;
@@ -39,6 +40,8 @@ pub(super) struct Publisher<'a> {
     pub(super) copiers: &'a [Copier],
     /// What is added to the CA bundles.
     pub(super) certificates: &'a [Certificate],
+    /// Set by [`Publisher::prepare`].
+    pub(super) between: SetOnce<Between>,
 }
 
 /// What lies between the bases and the programs.
@@ -46,6 +49,7 @@ pub(super) struct Between {
     /// By image.
     data: Vec<DataLayers>,
     bundles: Bundles,
+    debuggers: Debuggers,
 }
 
 /// The layer of an image's programs for one platform.
@@ -64,8 +68,7 @@ pub(super) type DataLayers = BTreeMap<Filesystem, Vec<Layer>>;
 pub(super) type PackedLayers = BTreeMap<(usize, usize), Packed>;
 
 impl Publisher<'_> {
-    /// Packs an image's programs, and sends the layer to registries: a layer has no name there, so early is safe. Local
-    /// destinations wait: a new file in the tree would be seen by the git stamp of a program still compiling.
+    /// Packs an image's programs.
     pub(super) async fn pack(&self, index: usize, platform: usize, binaries: &[Binary]) -> Result<Packed> {
         let image = &self.images[index];
         self.check_loaders(image, platform, binaries)?;
@@ -90,9 +93,6 @@ impl Publisher<'_> {
         let layer = self.layer(written, image, &comment, None);
         let descriptor = layer.blob.descriptor.clone();
         self.cx.observer.on(Event::LayerReady { program, platform: platform.clone(), descriptor });
-        let registries = self.copiers.iter().zip(&self.settings.destinations);
-        let registries = registries.filter(|(_, d)| **d == Destination::Registry);
-        try_join_all(registries.map(|(c, _)| c.put(&image.name, &layer.blob))).await?;
         let modules = binaries.iter().map(|b| b.header.build_info.as_ref().map(Modules::of));
         let contents = places.into_iter().zip(modules).collect();
         Ok(Packed { layer, binary_size: binaries.iter().map(|b| b.size).sum(), contents })
@@ -113,11 +113,40 @@ impl Publisher<'_> {
         Ok(())
     }
 
-    /// What lies between the bases and the programs of each image.
-    pub(super) async fn between(&self) -> Result<Between> {
-        let data = self.data().await?;
-        let bundles = trust::bundles(self, &data).await?;
-        Ok(Between { data, bundles })
+    /// Sends the layer of a platform's programs to registries while others are still compiled: a layer has no name there,
+    /// so early is safe. A platform that is in the image which the tag names already waits: most likely nothing of the
+    /// image changed, and then nothing needs to be asked for. Local destinations wait too: a new file in the tree would
+    /// be seen by the git stamp of a program still compiling.
+    pub(super) async fn send_early(&self, index: usize, platform: usize, packed: &Packed) -> Result<()> {
+        let plan = &self.images[index];
+        let registries = self.copiers.iter().zip(&self.settings.destinations);
+        let mut registries =
+            registries.filter(|(_, d)| **d == Destination::Registry).map(|(c, _)| c).peekable();
+        if registries.peek().is_none() {
+            return Ok(());
+        }
+        let image = self.image(index, platform, packed, self.between.wait().await)?;
+        try_join_all(registries.map(|copier| async {
+            let manifest = image.manifest.descriptor.digest;
+            if copier.target().names(&plan.name, plan.tags.first(), manifest).await? {
+                return Ok(());
+            }
+            copier.put(&plan.name, &packed.layer.blob).await
+        }))
+        .await?;
+        Ok(())
+    }
+
+    /// Makes what lies between the bases and the programs of each image, the `debuggers` among it.
+    pub(super) async fn prepare(&self, debuggers: impl Future<Output = Result<Debuggers>>) -> Result<()> {
+        let files = async {
+            let data = self.data().await?;
+            let bundles = trust::bundles(self, &data).await?;
+            Ok((data, bundles))
+        };
+        let ((data, bundles), debuggers) = tokio::try_join!(files, debuggers)?;
+        let set = self.between.set(Between { data, bundles, debuggers });
+        set.map_err(|_| Error::new(Kind::Internal, "prepare", "it was done before"))
     }
 
     /// The layers of each image that are the same for all its platforms that name files alike: kodata, and the file's
@@ -198,15 +227,11 @@ impl Publisher<'_> {
     }
 
     /// Makes the images, copies them everywhere, and moves the names when everything is everywhere.
-    pub(super) async fn publish(
-        &self,
-        packed: &PackedLayers,
-        between: &Between,
-        debuggers: &Debuggers,
-    ) -> Result<Vec<Published>> {
+    pub(super) async fn publish(&self, packed: &PackedLayers) -> Result<Vec<Published>> {
+        let between = self.between.wait().await;
         let mut assembled = Vec::new();
         for (index, image) in self.images.iter().enumerate() {
-            assembled.push(self.assemble(index, image, packed, between, debuggers)?);
+            assembled.push(self.assemble(index, image, packed, between)?);
         }
         let sboms = match &self.settings.sbom_dir {
             Some(dir) => Some(Sboms::new(dir, assembled.iter_mut().flat_map(|i| i.sboms.drain(..)))?),
@@ -242,42 +267,16 @@ impl Publisher<'_> {
         plan: &ImagePlan,
         packed: &PackedLayers,
         between: &Between,
-        debuggers: &Debuggers,
     ) -> Result<Assembled> {
         let bases = &self.bases[plan.base];
         let mut images: Vec<Image> = Vec::new();
         let (mut platforms, mut programs) = (Vec::new(), Vec::new());
-        for (number, (platform, base)) in bases.list.iter().enumerate() {
+        for (number, (platform, _)) in bases.list.iter().enumerate() {
             let program = packed
                 .get(&(index, number))
                 .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
-            let config = &plan.config;
-            let data = between.data.get(index).and_then(|d| d.get(&Filesystem::of(platform)));
-            let mut layers: Vec<Layer> = data.cloned().unwrap_or_default();
-            layers.extend(between.bundles.get(&(index, number)).cloned());
-            let mut wrapper = config.entrypoint.clone();
-            if let Some(debugger) = debuggers.get(platform) {
-                layers.push(self.layer(debugger.layer.clone(), plan, "Delve debugger, at /ko-app/dlv", None));
-                wrapper.extend(debug::command());
-            }
-            layers.push(program.layer.clone());
-            programs.push(sbom::Contents { packed: program, debugger: debuggers.get(platform) });
-            let file = plan.programs.first().map(|p| p.file(&platform.os)).unwrap_or_default();
-            let spec = Spec {
-                platform,
-                dir: &plan.programs_dir,
-                program: &file,
-                created: self.settings.epoch.map(rfc3339),
-                wrapper: &wrapper,
-                cmd: config.cmd.as_deref(),
-                env: &config.env,
-                working_dir: config.working_dir.as_deref(),
-                extra: &config.extra,
-                labels: &config.labels,
-                annotations: &plan.annotations,
-                user: config.user.as_deref(),
-            };
-            let image = assemble::image(base, &layers, &spec)?;
+            programs.push(sbom::Contents { packed: program, debugger: between.debuggers.get(platform) });
+            let image = self.image(index, number, program, between)?;
             platforms.push(published_platform(&image, platform.to_string(), program.binary_size));
             images.push(image);
         }
@@ -295,6 +294,38 @@ impl Publisher<'_> {
         let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
         let (also, import_path) = (plan.also.clone(), plan.import_path.clone());
         Ok(Assembled { graph, also, import_path, platforms, sboms })
+    }
+
+    /// The image of one platform.
+    fn image(&self, index: usize, number: usize, program: &Packed, between: &Between) -> Result<Image> {
+        let plan = &self.images[index];
+        let (platform, base) = &self.bases[plan.base].list[number];
+        let config = &plan.config;
+        let data = between.data.get(index).and_then(|d| d.get(&Filesystem::of(platform)));
+        let mut layers: Vec<Layer> = data.cloned().unwrap_or_default();
+        layers.extend(between.bundles.get(&(index, number)).cloned());
+        let mut wrapper = config.entrypoint.clone();
+        if let Some(debugger) = between.debuggers.get(platform) {
+            layers.push(self.layer(debugger.layer.clone(), plan, "Delve debugger, at /ko-app/dlv", None));
+            wrapper.extend(debug::command());
+        }
+        layers.push(program.layer.clone());
+        let file = plan.programs.first().map(|p| p.file(&platform.os)).unwrap_or_default();
+        let spec = Spec {
+            platform,
+            dir: &plan.programs_dir,
+            program: &file,
+            created: self.settings.epoch.map(rfc3339),
+            wrapper: &wrapper,
+            cmd: config.cmd.as_deref(),
+            env: &config.env,
+            working_dir: config.working_dir.as_deref(),
+            extra: &config.extra,
+            labels: &config.labels,
+            annotations: &plan.annotations,
+            user: config.user.as_deref(),
+        };
+        assemble::image(base, &layers, &spec)
     }
 
     /// The same images under the names of their further repositories.

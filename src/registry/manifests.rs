@@ -1,7 +1,7 @@
 //! Manifests and tags on their way into a registry: found, put, healed, checked (distribution-spec, "Pushing manifests").
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
@@ -61,13 +61,47 @@ impl RegistryTarget {
     pub(super) async fn whole(&self, to: &Repository, root: Digest, tag: Option<&Tag>) -> Result<bool> {
         let names = tag.map(Tag::to_string).into_iter().chain([root.to_string()]);
         for name in names {
-            let found = self.find(to, &name, &format!("look for {to}@{root}")).await?;
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((to.clone(), name), found);
+            let found = self.look(to, &name, &format!("look for {to}@{root}")).await?;
+            self.see(to, name, found);
             if found == Found::Digest(root) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The digests of the manifest that a tag names and of those below it, asked once. None if the registry doesn't say:
+    /// whatever is asked next will.
+    pub(super) async fn named(&self, to: &Repository, tag: &Tag) -> Vec<Digest> {
+        let cell = {
+            let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(named.entry((to.clone(), tag.clone())).or_default())
+        };
+        let ask = || async {
+            let what = format!("look for {to}:{tag}");
+            let mut call = Call::new(Method::GET, to, format!("manifests/{tag}"), what);
+            (call.push, call.headers) = (true, accept());
+            let Ok(answer) = self.registry.try_once(&call).await else { return Vec::new() };
+            match answer.status() {
+                200 => {}
+                404 => {
+                    self.see(to, tag.to_string(), Found::Nothing);
+                    return Vec::new();
+                }
+                _ => return Vec::new(),
+            }
+            let Ok(bytes) = answer.read(&call.what, MAX_DOCUMENT).await else { return Vec::new() };
+            let digest = Digest::of(&bytes);
+            self.see(to, tag.to_string(), Found::Digest(digest));
+            let below = serde_json::from_slice::<References>(&bytes).map(|r| r.manifests).unwrap_or_default();
+            std::iter::once(digest).chain(below.into_iter().map(|d| d.digest)).collect()
+        };
+        cell.get_or_init(ask).await.clone()
+    }
+
+    /// Notes what was found.
+    fn see(&self, to: &Repository, name: String, found: Found) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((to.clone(), name), found);
     }
 
     /// What `name`, a tag or digest, stands for: what was found a moment ago, or else is now.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
+use tokio::sync::OnceCell;
 use tokio_util::io::ReaderStream;
 
 use crate::content::{
@@ -25,6 +26,9 @@ const PIECE: usize = 256 * 1024;
 /// How many other repositories are asked for a blob before it is sent.
 const MAX_MOUNTS: usize = 2;
 
+/// The manifests that a tag names, once that is known.
+type Named = Arc<OnceCell<Vec<Digest>>>;
+
 /// Puts images into the repositories of their names.
 pub struct RegistryTarget {
     pub(super) registry: Registry,
@@ -36,6 +40,8 @@ pub struct RegistryTarget {
     known: Mutex<BTreeMap<(Repository, Digest), Blob>>,
     /// What tags and digests were found to stand for, until it is used.
     pub(super) seen: Mutex<BTreeMap<(Repository, String), Found>>,
+    /// The manifests that tags named before anything was put.
+    pub(super) named: Mutex<BTreeMap<(Repository, Tag), Named>>,
     /// The tags that were moved, each with what it should stand for.
     pub(super) moved: Mutex<Vec<(Repository, Tag, Digest)>>,
     /// What was added to lists of referrers in this run, by their subjects.
@@ -52,6 +58,7 @@ impl RegistryTarget {
             placed: Mutex::default(),
             known: Mutex::default(),
             seen: Mutex::default(),
+            named: Mutex::default(),
             moved: Mutex::default(),
             added: Mutex::default(),
         }
@@ -159,6 +166,18 @@ fn repository(name: &ImageName) -> Result<&Repository> {
 impl Target for RegistryTarget {
     fn describe(&self, name: &ImageName) -> String {
         name.shown()
+    }
+
+    fn names<'a>(
+        &'a self,
+        name: &'a ImageName,
+        tag: Option<&'a Tag>,
+        manifest: Digest,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let (to, Some(tag)) = (repository(name)?, tag) else { return Ok(false) };
+            Ok(self.named(to, tag).await.contains(&manifest))
+        })
     }
 
     fn has<'a>(&'a self, graph: &'a Graph) -> BoxFuture<'a, Result<bool>> {

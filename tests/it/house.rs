@@ -272,3 +272,23 @@ pub(crate) fn fresh(name: &str, text: &str) {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == text, "{name} is stale: GIMG_BLESS=1 cargo test house");
 }
+
+/// Whether the tests have a function `module::name`, beside the code or in `tests/it`.
+pub(crate) fn is_test(test: &str) -> bool {
+    let Some((module, name)) = test.rsplit_once("::") else { return false };
+    let module = module.replace("::", "/");
+    let places = ["tests/it/{}.rs", "tests/it/{}/mod.rs", "src/{}.rs", "src/{}/mod.rs"];
+    places.iter().any(|place| {
+        let file = std::fs::read_to_string(root().join(place.replace("{}", &module)));
+        file.is_ok_and(|text| text.contains(&format!("fn {name}(")))
+    })
+}
+
+#[test]
+fn the_tests_that_promises_name_exist() {
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let names: Vec<&str> = text.split('`').skip(1).step_by(2).filter(|word| word.contains("::")).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let lost: Vec<&&str> = names.iter().filter(|test| !is_test(test)).collect();
+    assert!(lost.is_empty(), "{lost:#?}");
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::kills::nothing_runs;
-use crate::support::registry::{Fault, TestRegistry};
+use crate::support::registry::{Fault, TestRegistry, When};
 use crate::support::{Layout, Ran, Sandbox};
 
 /// A sandbox with a `go` that compiles for ever for arm64, with a child of its own, as `go` has compilers.
@@ -300,6 +300,33 @@ fn ctrl_c_between_two_platforms_leaves_no_image() {
     until("the first platform's layer", || registry.asked("PUT", "/blobs/uploads/") > 0);
     stopped(&sandbox, child, Signal::INT, 130);
     assert!(registry.asked("PUT", "/manifests/") == 0 && !sandbox.path("src/out").exists());
+}
+
+#[test]
+fn a_changed_layer_is_sent_while_others_are_compiled_also_if_the_tag_exists() {
+    let registry = TestRegistry::start();
+    let sandbox = endless();
+    let line = format!("gimg build ./cmd/hello -B --repo {}/x", registry.host());
+    sandbox.run(&line).ok();
+    let (before, tags) = (registry.asked("PUT", "/blobs/uploads/"), registry.tags("x/hello"));
+    let child = start(&sandbox, &format!("{line} --platform linux/amd64,linux/arm64 --ldflags -s"));
+    until("the compiler", || pids(&sandbox).len() == 2);
+    until("the first platform's layer", || registry.asked("PUT", "/blobs/uploads/") > before);
+    stopped(&sandbox, child, Signal::INT, 130);
+    assert_eq!(registry.tags("x/hello"), tags);
+}
+
+#[test]
+fn ctrl_c_ends_the_uploads_that_were_under_way() {
+    let registry = TestRegistry::start();
+    let sandbox = Sandbox::go("hello").env("GIMG_REPO", &format!("{}/x", registry.host()));
+    registry.fail(When::always("PUT", "/blobs/uploads/"), Fault::Hang(Duration::from_secs(100)));
+    let child = start(&sandbox, "gimg build ./cmd/hello");
+    until("the upload", || registry.sessions() > 0 && registry.received() > 1000);
+    send(&child, Signal::INT);
+    wait(child).fails(130, &["interrupted, nothing was tagged"]);
+    assert_eq!(registry.sessions(), 0);
+    assert!(registry.asked("DELETE", "/blobs/uploads/") > 0);
 }
 
 /// The digest of the image in a layout of which every blob is there and right; none without `index.json`.

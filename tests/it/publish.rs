@@ -129,3 +129,71 @@ fn a_broken_credentials_file_matters_only_to_registries() {
     sandbox.run("gimg build ./cmd/other").ok();
     sandbox.run("gimg build ./cmd/other --repo 127.0.0.1:1/x").fails(6, &["config.json"]);
 }
+
+/// What a run asks the registry, from `before` on.
+fn asked(registry: &TestRegistry, before: usize) -> Vec<String> {
+    registry.log()[before..].iter().map(|l| format!("{} {}", l.method, l.target)).collect()
+}
+
+#[test]
+fn a_push_that_changes_nothing_is_one_request() {
+    for platforms in ["linux/amd64", "linux/amd64,linux/arm64"] {
+        let registry = TestRegistry::start();
+        let sandbox = Sandbox::go("hello");
+        let line =
+            format!("gimg build ./cmd/hello -B --platform {platforms} -t v1 --repo {}/org", registry.host());
+        let first = sandbox.run(&line).ok().stdout;
+        let before = registry.log().len();
+        assert_eq!(sandbox.run(&line).ok().stdout, first);
+        assert_eq!(asked(&registry, before), ["GET /v2/", "GET /v2/org/hello/manifests/v1"]);
+        // One more tag: it is asked, moved and looked at.
+        let before = registry.log().len();
+        sandbox.run(&format!("{line} -t v2")).ok();
+        let expected = ["GET /v2/", "GET .../v1", "HEAD .../v2", "PUT .../v2", "HEAD .../v2"];
+        let expected = expected.map(|line| line.replace("...", "/v2/org/hello/manifests"));
+        assert_eq!(asked(&registry, before), expected);
+    }
+}
+
+#[test]
+fn a_push_that_changes_nothing_over_a_base_is_two_requests() {
+    let registry = TestRegistry::start();
+    let sandbox = Sandbox::go("hello");
+    let base = format!("{}/base", registry.host());
+    sandbox.run(&format!("gimg build ./cmd/hello --bare --repo {base}")).ok();
+    let line = format!("gimg build ./cmd/hello -B --base {base}:latest --repo {}/org", registry.host());
+    let first = sandbox.run(&line).ok().stdout;
+    let before = registry.log().len();
+    assert_eq!(sandbox.run(&line).ok().stdout, first);
+    let asked = asked(&registry, before);
+    assert_eq!(asked.iter().filter(|line| line.contains("/org/")).count(), 1, "{asked:?}");
+    assert!(asked.iter().all(|line| line.starts_with("GET ") || line.starts_with("HEAD ")), "{asked:?}");
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_push_is_said_in_words() {
+    let registry = TestRegistry::start();
+    let sandbox = Sandbox::go("hello");
+    sandbox.run("gimg build ./cmd/hello").ok();
+    let line = format!("gimg push gimg-out/hello {}/x -t v1 -t v2", registry.host());
+    registry.fail(When::once("PUT", "/uploads/"), Fault::busy("20ms"));
+    let ran = sandbox.run(&line).ok();
+    let said = format!("retry: all requests to {}: push blob sha256:", registry.host());
+    assert!(ran.stderr.contains(&said) && ran.stderr.contains("429 Too Many Requests"), "{}", ran.stderr);
+    let digest = registry.tags("x")["v1"].clone();
+    let other = sandbox.run("gimg build ./cmd/hello --ldflags -s --output oci:other").ok();
+    assert!(!other.stdout.contains(&digest));
+    // A tag that can't move: the image is there.
+    let immutable = Fault::error(403, "DENIED", "the tag is immutable");
+    registry.fail(When::always("PUT", "/manifests/v2"), immutable);
+    let there = format!("but the image is there: {}/x@{}", registry.host(), other.digest());
+    let moved = format!("gimg push other {}/x -t v1 -t v2", registry.host());
+    sandbox
+        .run(&moved)
+        .fails(10, &["(1 of 2 tags): v2: the registry answered 403", "the tag is immutable", &there]);
+    assert_eq!(registry.tags("x")["v1"], other.digest());
+    assert_eq!(registry.tags("x")["v2"], digest);
+    registry.heal();
+    registry.fail(When::always("PUT", "/manifests/v2"), Fault::busy("3600"));
+    sandbox.run(&moved).fails(7, &["asks for a pause of 3600s", "waits for 120s at most", &there]);
+}

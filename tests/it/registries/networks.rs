@@ -304,11 +304,11 @@ fn integration_tokens_that_end_too_early_are_fetched_again() {
         let registry = setup.start();
         let proxy = Toxiproxy::before(&registry.host());
         let sandbox = setup.sandbox(&proxy.host());
-        proxy.toxic("latency", "downstream", &json!({"latency": 250}));
+        proxy.toxic("latency", "downstream", &json!({"latency": 400}));
         let start = Instant::now();
         let ran = sandbox.run(&program.push(&format!("{}/team/app", proxy.host()))).ok();
-        // The token server says five minutes, the registry takes each for a second.
-        assert!(start.elapsed() > Duration::from_secs(3), "it was too quick for any token to end");
+        // The token server says five minutes, the registry takes each for three seconds.
+        assert!(start.elapsed() > Duration::from_secs(4), "it was too quick for any token to end");
         assert_eq!(ran.digest(), program.digest);
     }
 }
