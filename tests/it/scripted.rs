@@ -190,7 +190,7 @@ fn other_clients_can_use_it() {
     bases::publish(&registry);
     let sandbox = Sandbox::go("hello").env("KO_DOCKER_REPO", &format!("{host}/ko"));
     let sandbox = sandbox.env("KO_DEFAULTBASEIMAGE", &format!("{host}/base/two:v1"));
-    sandbox.run(&format!("crane auth login {host} -u user -p secret")).ok();
+    sandbox.run(&format!("crane auth login {host} -u user -p {SECRET}")).ok();
     registry.fail(When::once("PUT", "/ko/blobs/"), Fault::Dropped);
     let built =
         sandbox.run("ko build ./cmd/hello --bare -t v1 --sbom none --platform linux/amd64,linux/arm64").ok();

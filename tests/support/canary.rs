@@ -47,7 +47,7 @@ pub(crate) fn below(dir: &Path) -> Vec<PathBuf> {
     let found = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut found: Vec<PathBuf> = found.lines().map(PathBuf::from).collect();
     for entry in walkdir::WalkDir::new(dir).into_iter().flatten().filter(|e| e.file_type().is_file()) {
-        if compressed(entry.path()).is_some_and(|reader| holds(reader)) {
+        if compressed(entry.path()).is_some_and(holds) {
             found.push(entry.into_path());
         }
     }
