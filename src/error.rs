@@ -61,10 +61,10 @@ impl Kind {
 }
 
 /// A failure: what failed, why, where, and perhaps one hint. Boxed inside, so that `Result` stays small.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     kind: Kind,
     what: String,
@@ -147,6 +147,19 @@ impl Error {
     #[must_use]
     pub fn within(mut self, what: impl fmt::Display) -> Self {
         self.0.what = printable(format!("{what}: {}", self.0.what));
+        self
+    }
+
+    /// The same error, with every text in it changed by `edit`.
+    #[must_use]
+    pub fn edited(mut self, edit: &dyn Fn(&str) -> String) -> Self {
+        let inner = &mut *self.0;
+        for text in [&mut inner.what, &mut inner.why] {
+            *text = edit(text);
+        }
+        for text in [&mut inner.place, &mut inner.hint, &mut inner.output].into_iter().flatten() {
+            *text = edit(text);
+        }
         self
     }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::error::{Error, Result};
 use crate::event::{Event, Observer};
 use crate::oci::Registry;
-use crate::registry::{Insecure, Keychain, Options, Proxies, Rules, certs_d};
+use crate::registry::{Insecure, Keychain, Options, Proxies, Rules, TokenServers, certs_d};
 use crate::settings::env::{self, Env};
 
 #[derive(Debug, Args)]
@@ -85,5 +85,6 @@ pub(super) fn options(
         observer.on(Event::Warning(warning.clone()));
     }
     let proxies = Proxies::from_env(env.all());
-    Ok(Options { ca, ca_dirs, certs_d: certs_d(env.all()), rules, proxies, ..options })
+    let token_servers = TokenServers::parse(env.first(&[env::GIMG_TOKEN_SERVERS]).unwrap_or_default())?;
+    Ok(Options { token_servers, ca, ca_dirs, certs_d: certs_d(env.all()), rules, proxies, ..options })
 }

@@ -1,7 +1,10 @@
 //! What a registry asks for, and which credential may go where: pure.
 
+use std::collections::BTreeSet;
+
 use reqwest::Url;
 
+use crate::error::{Error, Kind, Result};
 use crate::oci;
 use crate::registry::endpoint::is_internal;
 
@@ -88,24 +91,66 @@ pub(super) enum Realm {
     Refused(String),
 }
 
-/// Domains below which every name belongs to someone else: siblings there are strangers.
-const SHARED: [&str; 10] = [
-    "amazonaws.com",
+/// Domains that the public suffix list doesn't know as ones below which every name belongs to someone else, though
+/// it is so for registries: siblings there are strangers.
+const SHARED: [&str; 11] = [
+    "aliyuncs.com",
+    "azurecr.cn",
     "azurecr.io",
-    "azurewebsites.net",
-    "cloudfront.net",
-    "github.io",
-    "googleapis.com",
-    "herokuapp.com",
+    "azurecr.us",
+    "gcr.io",
     "jfrog.io",
+    "ocir.io",
+    "on.aws",
     "pkg.dev",
-    "run.app",
+    "scw.cloud",
+    "vultrcr.com",
 ];
 
+/// Registries whose token server is in another domain, or in a shared one: the ends of both hosts, before which there
+/// may be more of the same (`*`).
+const PAIRS: [(&str, &str); 4] = [
+    ("registry-1.docker.io", "auth.docker.io"),
+    ("registry.gitlab.com", "gitlab.com"),
+    ("*.scw.cloud", "api.scaleway.com"),
+    // Its regions: what `*` stands for must be the same.
+    ("registry.*.aliyuncs.com", "dockerauth.*.aliyuncs.com"),
+];
+
+/// Token servers elsewhere that the user trusts: `REGISTRY=HOST`, each for its registry alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenServers(BTreeSet<(oci::Registry, String)>);
+
+impl TokenServers {
+    /// Reads a list that is separated by blanks or commas.
+    ///
+    /// # Errors
+    /// An entry that isn't `REGISTRY=HOST`. The text may be shown: it holds no secret.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut all = BTreeSet::new();
+        for entry in text.split([' ', ',', '\t', '\n']).filter(|e| !e.is_empty()) {
+            let wrong =
+                |why: &str| Error::new(Kind::Usage, format!("read the token server \"{entry}\""), why);
+            let (registry, host) = entry.split_once('=').ok_or_else(|| wrong("it isn't REGISTRY=HOST"))?;
+            let registry = registry.parse::<oci::Registry>().map_err(|e| wrong(&e.to_string()))?;
+            let url = Url::parse(&format!("https://{host}/")).ok();
+            let host = url.filter(|u| u.path() == "/" && u.port().is_none() && u.username().is_empty());
+            let host =
+                host.as_ref().and_then(Url::host_str).ok_or_else(|| wrong("its host isn't a host's name"))?;
+            all.insert((registry, host.to_owned()));
+        }
+        Ok(TokenServers(all))
+    }
+
+    fn trusts(&self, registry: &oci::Registry, host: &str) -> bool {
+        self.0.iter().any(|(r, h)| r == registry && h == host)
+    }
+}
+
 /// Judges the token server `realm` of the registry that is reached at `base`: https only, unless the
-/// registry itself is http and `realm` on the same host; credentials only if the host is the registry's, or
-/// one of the same domain, or Docker Hub's known one.
-pub(super) fn judge(registry: &oci::Registry, base: &Url, realm: &Url) -> Realm {
+/// registry itself is http and `realm` on the same host; credentials only if the host is the registry's, one of the
+/// same domain, the known one of a known registry, or one that the user `trusted` for it.
+pub(super) fn judge(registry: &oci::Registry, base: &Url, realm: &Url, trusted: &TokenServers) -> Realm {
     let (Some(own), Some(host)) = (base.host_str(), realm.host_str()) else {
         return Realm::Refused("it has no host".to_owned());
     };
@@ -116,37 +161,46 @@ pub(super) fn judge(registry: &oci::Registry, base: &Url, realm: &Url) -> Realm 
         "http" => return Realm::Refused("it isn't https".to_owned()),
         other => return Realm::Refused(format!("{other} isn't https")),
     }
-    if own == host || both_here {
+    if own == host || both_here || trusted.trusts(registry, host) {
         return Realm::Trusted;
     }
     if is_internal(realm) && !is_internal(base) {
         return Realm::Refused("it is an internal address".to_owned());
     }
-    let hub = registry.as_str() == "docker.io" && host == "auth.docker.io";
-    if hub || (domain(own).is_some() && domain(own) == domain(host)) {
+    let paired = PAIRS.iter().any(|(registry, server)| paired(registry, server, own, host));
+    if paired || (domain(own).is_some() && domain(own) == domain(host)) {
         return Realm::Trusted;
     }
     Realm::Anonymous(format!("{host} isn't in the domain of {own}"))
 }
 
-/// The domain that `host` was registered in, as far as one can tell without a list: its last two labels,
-/// three below country codes with a short second label (`co.uk`). None for addresses, shared domains and
-/// whatever else leaves a doubt.
+/// Whether two hosts fit two patterns, with the same text for `*` where both have one.
+fn paired(registry: &str, server: &str, own: &str, host: &str) -> bool {
+    let star = |pattern: &str, text: &str| match pattern.split_once('*') {
+        None => (pattern == text).then(String::new),
+        Some((before, after)) => {
+            text.strip_prefix(before)?.strip_suffix(after).filter(|s| !s.is_empty()).map(str::to_owned)
+        }
+    };
+    match (star(registry, own), star(server, host)) {
+        (Some(own), Some(host)) => !server.contains('*') || own == host,
+        _ => false,
+    }
+}
+
+/// The domain that `host` was registered in, by the public suffix list. None for addresses, and where everyone can
+/// have a name.
 fn domain(host: &str) -> Option<&str> {
     if host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok() {
         return None;
     }
-    let mut dots = host.rmatch_indices('.').map(|(at, _)| at);
-    let last = dots.next()?;
-    let second = dots.next();
-    let label = &host[second.map_or(0, |at| at + 1)..last];
-    let start = if host.len() - last - 1 == 2 && label.len() <= 3 {
-        second.and_then(|_| dots.next().map(|a| a + 1)).or(second.map(|_| 0))?
-    } else {
-        second.map_or(0, |at| at + 1)
-    };
-    let domain = &host[start..];
-    (!SHARED.contains(&domain)).then_some(domain)
+    // A name alone (`registry`) is no domain; an unknown top level counts as a suffix.
+    let domain = psl::domain_str(host)?;
+    let dotted = format!(".{domain}");
+    // Amazon's services, with other people's things in them; China has its own.
+    let amazon = dotted.ends_with(".amazonaws.com") || dotted.ends_with(".amazonaws.com.cn");
+    let shared = amazon || SHARED.iter().any(|shared| dotted.ends_with(&format!(".{shared}")));
+    (!shared).then_some(domain)
 }
 
 /// The scopes of a request: the one that is most needed first, for registries that look at no other.
@@ -157,12 +211,25 @@ pub(super) fn scopes(to: &oci::Repository, push: bool, mount: Option<&oci::Repos
     scopes
 }
 
-/// `scopes` with those of a challenge that speak of something else.
+/// `scopes` and what a challenge asks for besides. Nothing is taken away: a challenge may know only what its own
+/// request needs (Google's, to a HEAD in a push, says `pull`). To push and to pull are the only rights that gimg ever
+/// needs, and some servers grant nothing at all to those who ask for more.
 pub(super) fn merge(mut scopes: Vec<String>, asked: &str) -> Vec<String> {
-    let subject = |scope: &str| scope.rsplit_once(':').map_or(scope.to_owned(), |(s, _)| s.to_owned());
     for scope in asked.split_whitespace() {
-        if !scopes.iter().any(|s| subject(s) == subject(scope)) {
-            scopes.push(scope.to_owned());
+        let Some((subject, actions)) = scope.rsplit_once(':') else { continue };
+        let own = scopes.iter_mut().find(|s| s.rsplit_once(':').is_some_and(|(s, _)| s == subject));
+        match own {
+            Some(own) => {
+                let has = |own: &str, action| {
+                    own.rsplit_once(':').is_some_and(|(_, all)| all.split(',').any(|a| a == action))
+                };
+                for action in actions.split(',').filter(|a| matches!(*a, "pull" | "push")) {
+                    if !has(own, action) {
+                        own.push_str(&format!(",{action}"));
+                    }
+                }
+            }
+            None => scopes.push(scope.to_owned()),
         }
     }
     scopes
@@ -220,7 +287,8 @@ mod tests {
     }
 
     fn verdict(registry: &str, base: &str, realm: &str) -> Realm {
-        judge(&registry.parse().unwrap(), &Url::parse(base).unwrap(), &Url::parse(realm).unwrap())
+        let (base, realm) = (Url::parse(base).unwrap(), Url::parse(realm).unwrap());
+        judge(&registry.parse().unwrap(), &base, &realm, &TokenServers::default())
     }
 
     #[test]
@@ -230,6 +298,14 @@ mod tests {
             ("registry.gitlab.com", "https://gitlab.com/jwt/auth"),
             ("r.example.co.uk", "https://auth.example.co.uk/token"),
             ("docker.io", "https://auth.docker.io/token"),
+            ("quay.io", "https://quay.io/v2/auth"),
+            ("ghcr.io", "https://ghcr.io/token"),
+            ("registry.digitalocean.com", "https://api.digitalocean.com/v2/registry/auth"),
+            ("rg.fr-par.scw.cloud", "https://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens"),
+            ("registry.cn-hangzhou.aliyuncs.com", "https://dockerauth.cn-hangzhou.aliyuncs.com/auth"),
+            ("mine.azurecr.io", "https://mine.azurecr.io/oauth2/token"),
+            ("r.corp", "https://r.corp:8443/token"),
+            ("docker.r.corp.lan", "https://auth.corp.lan/token"),
         ] {
             let base = format!("https://{}/", registry.parse::<oci::Registry>().unwrap().endpoint());
             assert_eq!(verdict(registry, &base, realm), Realm::Trusted, "{realm}");
@@ -238,12 +314,59 @@ mod tests {
             ("r.io", "https://evil.com/token"),
             ("a.co.uk", "https://b.co.uk/token"),
             ("mine.azurecr.io", "https://yours.azurecr.io/token"),
+            ("us-docker.pkg.dev", "https://evil.pkg.dev/token"),
+            ("1.dkr.ecr.us-east-1.amazonaws.com", "https://2.dkr.ecr.us-east-1.amazonaws.com/t"),
+            ("1.dkr.ecr.us-east-1.amazonaws.com", "https://evil.execute-api.us-east-1.amazonaws.com/t"),
+            ("1.dkr.ecr.cn-north-1.amazonaws.com.cn", "https://2.dkr.ecr.cn-north-1.amazonaws.com.cn/t"),
+            ("registry.cn-hangzhou.aliyuncs.com", "https://evil.oss-cn-hangzhou.aliyuncs.com/auth"),
+            (
+                "registry.cn-hangzhou.aliyuncs.com",
+                "https://dockerauth.evil.oss-cn-hangzhou.aliyuncs.com/auth",
+            ),
+            ("rg.fr-par.scw.cloud", "https://evil.scw.cloud/t"),
+            ("r.scw.cloud.evil.com", "https://api.scaleway.com/t"),
+            ("me.github.io", "https://evil.github.io/token"),
+            ("me.kyoto.jp", "https://evil.kyoto.jp/token"),
+            ("gitlab.com.evil.io", "https://gitlab.com/jwt/auth"),
+            ("a.com", "https://com/token"),
             ("r.io", "https://r.io.evil.com/token"),
             ("203.0.113.1", "https://203.0.113.2/token"),
         ] {
             let found = verdict(registry, &format!("https://{registry}/"), realm);
             assert!(matches!(found, Realm::Anonymous(_)), "{realm}: {found:?}");
         }
+    }
+
+    /// Only what the public suffix list lacks needs to be in ours.
+    #[test]
+    fn shared_domains_are_not_in_the_public_list() {
+        for shared in SHARED {
+            assert_eq!(psl::domain_str(&format!("me.{shared}")), Some(shared));
+        }
+    }
+
+    #[test]
+    fn users_can_trust_a_token_server_for_one_registry() {
+        let trusted = TokenServers::parse("r.io=auth.vendor.net, docker.io=Login.Corp\n").unwrap();
+        for (registry, base, realm, expected) in [
+            ("r.io", "https://r.io/", "https://auth.vendor.net/t", true),
+            ("r.io", "https://r.io/", "https://auth.vendor.net:8443/t", true),
+            ("s.io", "https://s.io/", "https://auth.vendor.net/t", false),
+            ("r.io", "https://r.io/", "https://vendor.net/t", false),
+            ("docker.io", "https://registry-1.docker.io/", "https://login.corp/t", true),
+        ] {
+            let (base, realm) = (Url::parse(base).unwrap(), Url::parse(realm).unwrap());
+            let found = judge(&registry.parse().unwrap(), &base, &realm, &trusted);
+            assert_eq!(found == Realm::Trusted, expected, "{registry} {realm}: {found:?}");
+        }
+        // Trust doesn't make plain text of it.
+        let (base, realm) =
+            (Url::parse("https://r.io").unwrap(), Url::parse("http://auth.vendor.net").unwrap());
+        assert!(matches!(judge(&"r.io".parse().unwrap(), &base, &realm, &trusted), Realm::Refused(_)));
+        for bad in ["r.io", "=h", "r.io=", "r.io=a/b", "r.io=a:1", "r.io=u@a", "r.io=https://a", "a b=c"] {
+            assert_eq!(TokenServers::parse(bad).unwrap_err().kind(), Kind::Usage, "{bad}");
+        }
+        assert_eq!(TokenServers::parse(" ,").unwrap(), TokenServers::default());
     }
 
     #[test]
@@ -264,5 +387,15 @@ mod tests {
         let merged = merge(own, "repository:a/b:pull registry:catalog:*");
         assert_eq!(merged.last().unwrap(), "registry:catalog:*");
         assert_eq!(merged.len(), 3);
+        for (asked, expected) in [
+            ("repository:a/b:pull", "repository:a/b:pull"),
+            ("repository:a/b:pull,push", "repository:a/b:pull,push"),
+            ("repository:a/b:push,delete", "repository:a/b:pull,push"),
+            ("repository:a/b:*", "repository:a/b:pull"),
+            ("nonsense", "repository:a/b:pull"),
+            ("", "repository:a/b:pull"),
+        ] {
+            assert_eq!(merge(scopes(&to, false, None), asked), [expected], "{asked}");
+        }
     }
 }

@@ -12,35 +12,12 @@ use serde::Deserialize;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer};
 use crate::oci;
+use crate::registry::ambient::{self, Ambient};
 use crate::registry::helper::{Helpers, Outcome};
+use crate::registry::secret::Secret;
 
 /// Docker Hub's key in configuration files and credential stores.
 pub(super) const HUB: &str = "https://index.docker.io/v1/";
-
-/// Text that must not be shown: `Debug` hides it, `Display` doesn't exist.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The text, to be sent and nothing else.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
 
 /// What a registry may be told about who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +57,20 @@ pub struct Keychain(Arc<Inner>);
 struct Inner {
     configs: Vec<Config>,
     helpers: Helpers,
+    ambient: Ambient,
+}
+
+/// A credential, and where it comes from if nobody named it for the registry.
+pub(super) struct Found {
+    pub(super) credential: Credential,
+    /// In words. It is offered by the surroundings: it may be of no use for what is asked.
+    pub(super) offered: Option<String>,
+}
+
+impl From<Credential> for Found {
+    fn from(credential: Credential) -> Self {
+        Found { credential, offered: None }
+    }
 }
 
 impl fmt::Debug for Keychain {
@@ -117,7 +108,12 @@ impl Keychain {
     /// No credentials at all.
     #[must_use]
     pub fn empty() -> Self {
-        Keychain(Arc::new(Inner { configs: Vec::new(), helpers: Helpers::new(BTreeMap::new()) }))
+        Self::of(Vec::new(), &BTreeMap::new())
+    }
+
+    fn of(configs: Vec<Config>, env: &BTreeMap<String, String>) -> Self {
+        let (helpers, ambient) = (Helpers::new(env.clone()), Ambient::read(env));
+        Keychain(Arc::new(Inner { configs, helpers, ambient }))
     }
 
     /// One user name and password for `registry`, and nothing else.
@@ -130,13 +126,14 @@ impl Keychain {
             helpers: BTreeMap::new(),
             store: None,
         };
-        Keychain(Arc::new(Inner { configs: vec![config], helpers: Helpers::new(BTreeMap::new()) }))
+        Self::of(vec![config], &BTreeMap::new())
     }
 
     /// Reads the configuration that `env` points to, in docker's and podman's order: `$DOCKER_AUTH_CONFIG`
     /// (the JSON itself), `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, `$REGISTRY_AUTH_FILE`,
     /// `$XDG_RUNTIME_DIR/containers/auth.json`, `~/.config/containers/auth.json`. Missing files are skipped.
-    /// `env` is also the environment of credential helpers.
+    /// After them come the tokens of CI systems, and the helpers of clouds. `env` is also the environment of
+    /// credential helpers.
     ///
     /// # Errors
     /// [`Kind::Auth`] for a file that can't be read or understood; its values are never shown.
@@ -158,15 +155,43 @@ impl Keychain {
         for path in paths.into_iter().flatten() {
             configs.extend(Config::read(&path)?);
         }
-        Ok(Keychain(Arc::new(Inner { configs, helpers: Helpers::new(env.clone()) })))
+        Ok(Self::of(configs, env))
     }
 
-    /// The credential for `repository`: of the first file that has one. In a file, the registry's helper
-    /// comes before the store, and the store before what the file itself says.
+    /// The credential for `repository`: of the first file that has one, else what the surroundings offer. In a
+    /// file, the registry's helper comes before the store, and the store before what the file itself says.
     ///
     /// # Errors
-    /// [`Kind::Auth`] for a helper that fails; a global store that isn't installed is only a warning.
+    /// [`Kind::Auth`] for a helper that fails; a global store that isn't installed is only a warning, and one that
+    /// nobody named a detail.
     pub async fn find(&self, repository: &oci::Repository, observer: &dyn Observer) -> Result<Credential> {
+        Ok(self.look_up(repository, observer).await?.credential)
+    }
+
+    /// As [`Keychain::find`], with where the credential comes from if nobody named it.
+    pub(super) async fn look_up(
+        &self,
+        repository: &oci::Repository,
+        observer: &dyn Observer,
+    ) -> Result<Found> {
+        let configured = self.configured(repository, observer).await?;
+        if configured != Credential::Anonymous {
+            return Ok(configured.into());
+        }
+        let registry = repository.registry().as_str();
+        if let Some((credential, origin)) = self.0.ambient.token(registry) {
+            return Ok(Found { credential: credential.clone(), offered: Some(origin.to_owned()) });
+        }
+        for name in ambient::helpers(repository.registry()) {
+            if let Outcome::Found(credential) = self.0.helpers.offered(name, registry, observer).await {
+                return Ok(Found { credential, offered: Some(format!("docker-credential-{name}")) });
+            }
+        }
+        Ok(Credential::Anonymous.into())
+    }
+
+    /// What the files say.
+    async fn configured(&self, repository: &oci::Repository, observer: &dyn Observer) -> Result<Credential> {
         let registry = repository.registry().as_str();
         let server = if registry == "docker.io" { HUB } else { registry };
         for config in &self.0.configs {
@@ -230,7 +255,11 @@ impl Config {
         let mut auths = BTreeMap::new();
         for (key, entry) in file.auths {
             let credential = entry.unwrap_or_default().credential();
-            let credential = credential.map_err(|why| bad(format!("auths \"{key}\": {why}")))?;
+            let credential = credential.map_err(|why| {
+                // A key may be a URL with a password in it.
+                let host = normal(&key);
+                bad(format!("auths \"{}\": {why}", host.rsplit('@').next().unwrap_or_default()))
+            })?;
             if let Some(credential) = credential {
                 auths.insert(normal(&key), credential);
             }

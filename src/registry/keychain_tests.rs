@@ -149,4 +149,84 @@ mod helpers {
             assert!(!format!("{error:?}").contains("hunter2"));
         }
     }
+
+    /// The clouds' helpers are asked for their own registries, one after the other, after all files.
+    #[tokio::test]
+    async fn the_helpers_of_clouds_need_no_configuration() {
+        let echo = r#"read server; printf '{"Username":"gcr","Secret":"%s"}' "$server""#;
+        let none = "echo credentials not found in native keychain; exit 1";
+        let (_dir, keychain) = with("{}", &[("gcr", echo), ("gcloud", none), ("ecr-login", "exit 1")]);
+        assert_eq!(find(&keychain, "gcr.io/p/x").await, basic("gcr", "gcr.io"));
+        assert_eq!(find(&keychain, "eu-docker.pkg.dev/p/x").await, basic("gcr", "eu-docker.pkg.dev"));
+        for stranger in ["a.io/x", "busybox", "mine.azurecr.io/x"] {
+            assert_eq!(find(&keychain, stranger).await, Credential::Anonymous);
+        }
+        let json = r#"{"auths": {"gcr.io": {"username": "u", "password": "p"}}}"#;
+        let (_dir, keychain) = with(json, &[("gcr", echo)]);
+        assert_eq!(find(&keychain, "gcr.io/p/x").await, basic("u", "p"));
+    }
+
+    struct Details(Mutex<Vec<String>>);
+
+    impl Observer for Details {
+        fn on(&self, event: Event) {
+            match event {
+                Event::Detail(text) => self.0.lock().unwrap().push(text),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_nobody_named_fails_in_silence_and_once() {
+        let script = "echo run >> $0.log; echo hunter2; echo hunter2 >&2; exit 1";
+        let (dir, keychain) = with("{}", &[("ecr-login", script)]);
+        let details = Details(Mutex::default());
+        for repository in ["public.ecr.aws/a/b", "public.ecr.aws/c/d"] {
+            let found = keychain.find(&repository.parse().unwrap(), &details).await.unwrap();
+            assert_eq!(found, Credential::Anonymous);
+        }
+        let details = details.0.lock().unwrap();
+        assert_eq!(details.len(), 1, "{details:?}");
+        assert!(details[0].contains("ecr-login") && !details[0].contains("hunter2"), "{details:?}");
+        let log = std::fs::read_to_string(dir.path().join("docker-credential-ecr-login.log")).unwrap();
+        assert_eq!(log, "run\n");
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_hangs_is_stopped_with_all_that_it_started() {
+        let json = r#"{"credHelpers": {"a.io": "slow"}}"#;
+        let script = "echo hunter2; sleep 600 & echo $! > $0.new; mv $0.new $0.pid; wait";
+        let (dir, mut keychain) = with(json, &[("slow", script)]);
+        let pid = dir.path().join("docker-credential-slow.pid");
+        let inner = Arc::get_mut(&mut keychain.0).unwrap();
+        // Long enough for a shell to start on a busy machine; without the limit it would be minutes.
+        inner.helpers.patience = std::time::Duration::from_secs(3);
+        let error = keychain.find(&"a.io/x".parse().unwrap(), &Silent).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Auth);
+        assert!(error.to_string().contains("timed out after 3s"), "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+        let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        // Whoever inherits it may take a moment to notice; a zombie is dead too.
+        for _ in 0..500 {
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+            let dead = state.map_or(true, |s| s.rsplit(')').next().is_some_and(|s| s.starts_with(" Z")));
+            if dead || rustix::process::test_kill_process(pid).is_err() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("what the helper started still runs");
+    }
+
+    #[tokio::test]
+    async fn a_helper_has_the_users_environment_and_no_terminal() {
+        let json = r#"{"credHelpers": {"a.io": "env"}}"#;
+        let script = r#"read server; printf '{"Username":"%s","Secret":"%s"}' "$HOME" "$(cat | wc -c)""#;
+        let (dir, _) = with(json, &[("env", script)]);
+        let path = format!("{}:/usr/bin:/bin", dir.path().display());
+        let keychain = load(&[("DOCKER_AUTH_CONFIG", json), ("PATH", &path), ("HOME", "/h")]).unwrap();
+        assert_eq!(find(&keychain, "a.io/x").await, basic("/h", "0"));
+    }
 }

@@ -9,9 +9,10 @@ use crate::error::{Error, Kind, Result};
 use crate::oci;
 use crate::registry::auth::Realm;
 use crate::registry::failure::{Failure, Refusal, shown};
-use crate::registry::keychain::{Keychain, Secret};
+use crate::registry::keychain::Keychain;
 use crate::registry::mirrors::Failed;
 use crate::registry::retry::Chance;
+use crate::registry::secret::Secret;
 use crate::registry::sessions::Sessions;
 use crate::registry::token::Used;
 use crate::registry::transport::{Body, Outgoing};
@@ -42,6 +43,8 @@ impl Registry {
         let client = Registry(Arc::new(Inner {
             transport: Arc::clone(&self.0.transport),
             keychain,
+            token_servers: self.0.token_servers.clone(),
+            known: Arc::clone(&self.0.known),
             observer: Arc::clone(&self.0.observer),
             policy: self.0.policy,
             chance: Chance::new(self.0.policy.seed),
@@ -59,6 +62,7 @@ impl Registry {
             match client.try_verify(registry, &what).await {
                 Ok(verified) => return Ok(verified),
                 Err(failure) => client.pause(&mut tries, failure, &what).await.map_err(|error| {
+                    let error = client.0.known.clean(error);
                     if error.kind() == Kind::Auth && error.hint_text().is_some() {
                         return error.hint("check the user name and the password; nothing was saved");
                     }
@@ -74,14 +78,14 @@ impl Registry {
         let base = host.base(inner, registry).await?;
         // A token without credentials would prove nothing.
         if let Some((realm, Realm::Anonymous(why) | Realm::Refused(why))) =
-            host.authorizer.realm(&base, registry)
+            host.authorizer.realm(inner, &base, registry)
         {
             let why = format!("its token server can't be trusted: {why}");
             return Err(Error::new(Kind::Auth, what, why).at(shown(&realm)).into());
         }
         // Credentials are looked up by repository; those given count for every one.
         let any: oci::Repository = format!("{registry}/any").parse()?;
-        let (authorization, used) = host.authorizer.header(inner, &base, &any, &[]).await?;
+        let (authorization, used) = host.authorizer.header(inner, &base, &any, &[], 0).await?;
         let url = base.at("/v2/")?;
         let out = Outgoing { method: Method::GET, url, headers: HeaderMap::new(), body: &Body::Empty, what };
         let answer = inner.transport.exchange(out, authorization, &base).await?;

@@ -2,6 +2,7 @@
 //! [`RegistryTarget`] a [`Target`](crate::content::Target). Sockets are opened here and nowhere else.
 
 mod address;
+mod ambient;
 mod auth;
 mod broken;
 mod certs;
@@ -26,6 +27,7 @@ mod referrers;
 pub mod retry;
 mod rules;
 mod saved;
+mod secret;
 mod sessions;
 mod target;
 mod tls;
@@ -40,17 +42,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 
+pub use auth::TokenServers;
 pub use certs::certs_d;
-pub use keychain::{Credential, Keychain, Secret};
+pub use keychain::{Credential, Keychain};
 pub use login::Verified;
 pub use names::{Names, System, Unresolved};
 pub use proxy::Proxies;
 pub use rules::Rules;
 pub use saved::CredentialFile;
+pub use secret::Secret;
 pub use target::RegistryTarget;
 pub use transport::Deadlines;
 
-use crate::content::Locks;
+use crate::content::{BoxFuture, Locks};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Silent};
 use crate::oci;
@@ -60,6 +64,7 @@ use endpoint::Base;
 use failure::{Again, Failure, Refusal};
 use pace::Pace;
 use retry::{Chance, Next, Policy, Tries};
+use secret::{Discreet, Known};
 use sessions::Sessions;
 use token::Authorizer;
 use transport::{Answer, Body, Outgoing, Transport};
@@ -83,6 +88,8 @@ pub struct Options {
     pub insecure: Insecure,
     /// Where credentials come from.
     pub keychain: Keychain,
+    /// Token servers elsewhere that may be given the credentials of a registry.
+    pub token_servers: TokenServers,
     /// Who hears of progress, retries and warnings.
     pub observer: Arc<dyn Observer>,
     /// The `User-Agent` of every request.
@@ -113,6 +120,7 @@ impl Default for Options {
         Options {
             insecure: Insecure::default(),
             keychain: Keychain::empty(),
+            token_servers: TokenServers::default(),
             observer: Arc::new(Silent),
             user_agent: format!("gimg/{}", env!("CARGO_PKG_VERSION")),
             ca: None,
@@ -135,6 +143,9 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     transport: Arc<Transport>,
     keychain: Keychain,
+    token_servers: TokenServers,
+    /// What must not be shown of what servers say.
+    known: Arc<Known>,
     observer: Arc<dyn Observer>,
     policy: Policy,
     chance: Chance,
@@ -198,6 +209,15 @@ impl<'a> Call<'a> {
             mount: None,
         }
     }
+
+    /// How many bytes it sends.
+    fn size(&self) -> u64 {
+        match &self.body {
+            Body::Empty => 0,
+            Body::Bytes(bytes) | Body::Private(bytes) => bytes.len() as u64,
+            Body::Upload(upload) => upload.size(),
+        }
+    }
 }
 
 impl Registry {
@@ -207,10 +227,13 @@ impl Registry {
         let certs = Certs::new(options.ca, options.ca_dirs, options.certs_d, Arc::clone(&options.observer));
         let clients =
             Clients::new(options.user_agent, options.deadlines, options.names, options.proxies, certs);
+        let known = Arc::<Known>::default();
         Registry(Arc::new(Inner {
-            transport: Arc::new(Transport::new(clients, options.deadlines)),
+            transport: Arc::new(Transport::new(clients, options.deadlines, Arc::clone(&known))),
             keychain: options.keychain,
-            observer: options.observer,
+            token_servers: options.token_servers,
+            observer: Arc::new(Discreet { known: Arc::clone(&known), observer: options.observer }),
+            known,
             policy: options.retry,
             chance: Chance::new(options.retry.seed),
             insecure: options.insecure,
@@ -221,6 +244,14 @@ impl Registry {
             sessions: Sessions::default(),
             lists: referrers::Turns::new(options.locks),
         }))
+    }
+
+    /// `work`, whose error leaves this module without the secrets that a server may have written into it.
+    fn guarded<'a, T>(
+        &'a self,
+        work: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move { work.await.map_err(|error| self.0.known.clean(error)) })
     }
 
     /// The tries of putting or getting a blob at `registry`.
@@ -301,7 +332,7 @@ impl Registry {
         let queues = call.push || call.method != Method::GET;
         loop {
             let (authorization, used) = if own {
-                host.authorizer.header(inner, &base, call.repository, &scopes).await?
+                host.authorizer.header(inner, &base, call.repository, &scopes, call.size()).await?
             } else {
                 (None, token::Used::Nothing)
             };
@@ -314,6 +345,7 @@ impl Registry {
             };
             let turn = host.pace.enter(queues).await;
             let mut answer = inner.transport.exchange(out, authorization, &base).await?;
+            host.authorizer.heard(registry, &used, answer.status());
             if answer.status() == 401 && again && host.authorizer.refused(&answer, &used).await {
                 again = false;
                 if let Some(asked) = host.authorizer.asked_scope() {

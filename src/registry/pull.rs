@@ -1,5 +1,6 @@
 //! Reading: manifests by tag or digest, and blobs as verified streams that resume when they break.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -51,7 +52,7 @@ fn media_type(header: Option<&str>, body: &[u8]) -> Result<MediaType> {
 
 impl Source for Registry {
     fn resolve<'a>(&'a self, reference: &'a Reference) -> BoxFuture<'a, Result<(Descriptor, Bytes)>> {
-        Box::pin(self.manifest_somewhere(reference))
+        self.guarded(self.manifest_somewhere(reference))
     }
 
     fn fetch<'a>(
@@ -59,14 +60,16 @@ impl Source for Registry {
         repository: &'a Repository,
         descriptor: &'a Descriptor,
     ) -> BoxFuture<'a, Result<ByteStream>> {
-        Box::pin(async move {
+        self.guarded(async move {
             if descriptor.media_type.is_manifest_or_index() {
                 let reference =
                     Reference { repository: repository.clone(), tag: None, digest: Some(descriptor.digest) };
                 let (_, bytes) = self.manifest_somewhere(&reference).await?;
                 return Ok(verified(bytes_stream(bytes), descriptor));
             }
-            self.blob_somewhere(repository, descriptor).await
+            let stream = self.blob_somewhere(repository, descriptor).await?;
+            let known = Arc::clone(&self.0.known);
+            Ok(Box::pin(stream.map(move |piece| piece.map_err(|error| known.clean(error)))) as ByteStream)
         })
     }
 }

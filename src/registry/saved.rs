@@ -16,7 +16,8 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Kind, Result};
 use crate::oci;
 use crate::registry::helper::Helpers;
-use crate::registry::keychain::{HUB, Secret, docker_file, normal};
+use crate::registry::keychain::{HUB, docker_file, normal};
+use crate::registry::secret::Secret;
 
 /// docker's configuration file, where credentials are kept or the helper that keeps them is named.
 pub struct CredentialFile {

@@ -181,7 +181,7 @@ impl Target for RegistryTarget {
     }
 
     fn has<'a>(&'a self, graph: &'a Graph) -> BoxFuture<'a, Result<bool>> {
-        Box::pin(async move {
+        self.registry.guarded(async move {
             let to = repository(&graph.name)?;
             for blob in graph.post_order() {
                 self.remember(to, blob);
@@ -205,7 +205,7 @@ impl Target for RegistryTarget {
     }
 
     fn put<'a>(&'a self, name: &'a ImageName, blob: &'a Blob) -> BoxFuture<'a, Result<Put>> {
-        Box::pin(async move {
+        self.registry.guarded(async move {
             let to = repository(name)?;
             self.remember(to, blob);
             if blob.descriptor.media_type.is_manifest_or_index() {
@@ -220,7 +220,7 @@ impl Target for RegistryTarget {
     }
 
     fn attach<'a>(&'a self, graph: &'a Graph, referrer: &'a Referrer) -> BoxFuture<'a, Result<Put>> {
-        Box::pin(async move {
+        self.registry.guarded(async move {
             let to = repository(&graph.name)?;
             let (digest, subject) = (referrer.manifest.descriptor.digest, referrer.subject.digest);
             let what = format!("attach {digest} to {to}@{subject}");
@@ -242,7 +242,7 @@ impl Target for RegistryTarget {
     /// Looks once more at the lists of referrers that were written: somebody on another machine, who read one before we
     /// wrote it, may have written it since.
     fn complete<'a>(&'a self, graph: &'a Graph) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
+        self.registry.guarded(async move {
             let to = repository(&graph.name)?;
             let subjects: BTreeSet<Digest> = graph.referrers.iter().map(|r| r.subject.digest).collect();
             try_join_all(subjects.into_iter().map(|subject| async move {
@@ -258,7 +258,7 @@ impl Target for RegistryTarget {
     }
 
     fn tag<'a>(&'a self, name: &'a ImageName, root: &'a Blob, tag: &'a Tag) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
+        self.registry.guarded(async move {
             let to = repository(name)?;
             self.move_tag(to, root, tag).await?;
             self.registry.0.observer.on(Event::Tagged { name: format!("{to}:{tag}") });
@@ -267,7 +267,7 @@ impl Target for RegistryTarget {
     }
 
     fn finish<'a>(&'a self, _graphs: &'a [Graph]) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.check_tags())
+        self.registry.guarded(self.check_tags())
     }
 
     fn reference(&self, graph: &Graph) -> String {

@@ -20,6 +20,7 @@ use crate::registry::broken::{broken, unauthorized};
 use crate::registry::clients::{Chosen, Clients};
 use crate::registry::endpoint::{self, Base};
 use crate::registry::failure::{Failure, shown};
+use crate::registry::secret::Known;
 
 /// How long gimg waits. There is no limit for a whole transfer as long as it moves. The clock is the monotonic
 /// one: a step of the wall clock changes nothing.
@@ -119,6 +120,8 @@ pub(super) enum Body {
     Empty,
     /// In memory.
     Bytes(Bytes),
+    /// In memory, with secrets in it: it never follows a redirect to another origin.
+    Private(Bytes),
     /// A stream.
     Upload(Upload),
 }
@@ -141,6 +144,7 @@ pub(super) struct Answer {
     class: Class,
     stall: Duration,
     clients: Arc<Clients>,
+    known: Arc<Known>,
 }
 
 impl Answer {
@@ -222,8 +226,8 @@ impl Answer {
         Ok(all.freeze())
     }
 
-    /// Reads at most the first `limit` bytes of the body and keeps them; what can't be read is left out. Only the
-    /// body of an answer that nobody reads otherwise is for this.
+    /// Reads at most the first `limit` bytes of the body and keeps them; what can't be read is left out, and so are secrets
+    /// that the server repeats. Only the body of an answer that nobody reads otherwise is for this.
     pub(super) async fn keep_start(&mut self, limit: usize) {
         let mut all = BytesMut::from(&*self.kept);
         while all.len() < limit
@@ -232,7 +236,8 @@ impl Answer {
             all.extend_from_slice(&bytes);
         }
         all.truncate(limit);
-        self.kept = all.freeze();
+        let text = String::from_utf8_lossy(&all);
+        self.kept = Bytes::from(self.known.hide(&text).into_owned());
     }
 
     /// What [`Answer::keep_start`] kept.
@@ -293,13 +298,15 @@ impl Reading {
 pub(super) struct Transport {
     clients: Arc<Clients>,
     deadlines: Deadlines,
+    /// What answers must not show.
+    known: Arc<Known>,
     /// How many requests went out.
     asked: AtomicU64,
 }
 
 impl Transport {
-    pub(super) fn new(clients: Clients, deadlines: Deadlines) -> Self {
-        Transport { clients: Arc::new(clients), deadlines, asked: AtomicU64::new(0) }
+    pub(super) fn new(clients: Clients, deadlines: Deadlines, known: Arc<Known>) -> Self {
+        Transport { clients: Arc::new(clients), deadlines, known, asked: AtomicU64::new(0) }
     }
 
     /// How many requests went out so far, redirects and those for tokens among them.
@@ -337,6 +344,10 @@ impl Transport {
                 return Ok(answer);
             };
             let next = answer.follow(location).map_err(|e| e.within(out.what))?;
+            if matches!(out.body, Body::Private(_)) && !endpoint::same_origin(&next, &out.url) {
+                let why = format!("credentials don't follow a redirect to {}", shown(&next));
+                return Err(Error::new(Kind::Auth, out.what, why).at(shown(&out.url)).into());
+            }
             been.push(std::mem::replace(&mut url, next));
             if been.contains(&url) {
                 let why = format!("too many redirects: they lead in a circle to {}", shown(&url));
@@ -377,7 +388,8 @@ impl Transport {
                 _ => {
                     let class = self.clients.class(&base.url);
                     let (stall, clients) = (self.deadlines.stall, Arc::clone(&self.clients));
-                    return Ok(Answer { response, kept: Bytes::new(), class, stall, clients });
+                    let known = Arc::clone(&self.known);
+                    return Ok(Answer { response, kept: Bytes::new(), class, stall, clients, known });
                 }
             }
         }
@@ -398,6 +410,7 @@ impl Transport {
         let (request, size) = match out.body {
             Body::Empty if matches!(out.method, Method::GET | Method::HEAD) => (request, 0),
             Body::Empty => (request.header(CONTENT_LENGTH, 0), 0),
+            Body::Private(bytes) => (request.body(bytes.clone()), 0),
             Body::Bytes(bytes) if bytes.len() <= PIECE => (request.body(bytes.clone()), 0),
             Body::Bytes(bytes) => {
                 let size = bytes.len() as u64;
@@ -415,6 +428,7 @@ impl Transport {
             Body::Upload(_) => true,
             Body::Empty => out.method == Method::PUT,
             Body::Bytes(_) => out.method == Method::PATCH,
+            Body::Private(_) => false,
         };
         let mut answer = std::pin::pin!(request.send());
         let mut seen = 0;

@@ -34,6 +34,8 @@ pub const KO_DATA_PATH_ALLOWED_ROOT: &str = "KO_DATA_PATH_ALLOWED_ROOT";
 pub const KIND_CLUSTER_NAME: &str = "KIND_CLUSTER_NAME";
 /// A file of CA certificates to trust besides the system's.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// Token servers elsewhere that may be given a registry's credentials: `REGISTRY=HOST`, separated by blanks or commas.
+pub const GIMG_TOKEN_SERVERS: &str = "GIMG_TOKEN_SERVERS";
 /// Directories of CA certificates to trust besides the system's, separated by `:`.
 pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 /// Where gimg keeps what it took from registries; `off`: nowhere. See `gimg cache`.
@@ -50,9 +52,15 @@ pub const NO_COLOR: &str = "NO_COLOR";
 /// The latest time that RFC 3339 can write: the end of 9999.
 const MAX_EPOCH: u64 = 253_402_300_799;
 
-/// The environment, read once.
-#[derive(Clone, Debug, Default)]
+/// The environment, read once. `Debug` shows names only: values may be secrets.
+#[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, String>);
+
+impl std::fmt::Debug for Env {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Env {
     /// An environment of these variables.

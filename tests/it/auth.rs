@@ -9,6 +9,7 @@ use gimg::event::{Event, Put};
 use gimg::oci::Digest;
 use gimg::registry::{Insecure, Keychain, Options, Secret};
 
+use crate::support::canary::{PAIR, SECRET};
 use crate::support::client::{Client, layer, multi, own, round_trip, single};
 use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
 use crate::support::servers::{Server, ca};
@@ -34,19 +35,21 @@ async fn basic_credentials_are_sent_as_they_are() {
 
 #[tokio::test]
 async fn tokens_that_end_are_fetched_again() {
-    let auth = Auth::Bearer("user".to_owned(), "secret".to_owned());
-    let registry = TestRegistry::with(Config { auth, token_uses: 9, ..Config::default() });
+    let auth = Auth::Bearer("user".to_owned(), SECRET.to_owned());
+    // Fewer uses than there are requests, and more than come after the first token's end: no upload meets two ends.
+    let registry = TestRegistry::with(Config { auth, token_uses: 16, ..Config::default() });
     let client = Client::user(&registry.host());
     let graph = multi(&own(&registry), &["v1"]);
     client.push(&graph).await.unwrap();
     client.holds(&format!("{}:v1", own(&registry)), &graph).await;
     let scopes: Vec<_> = registry.log().into_iter().filter(|l| l.target.starts_with("/token")).collect();
     assert!(scopes[0].target.contains("scope=repository%3Ateam%2Fapp%3Apull%2Cpush"), "{scopes:?}");
+    assert!(scopes.len() > 1, "{scopes:?}");
 }
 
 #[tokio::test]
 async fn our_own_registry_asks_who_it_is() {
-    let (user, secret) = ("user".to_owned(), "secret".to_owned());
+    let (user, secret) = ("user".to_owned(), SECRET.to_owned());
     for auth in [Auth::Basic(user.clone(), secret.clone()), Auth::Bearer(user, secret)] {
         let registry = TestRegistry::with(Config { auth, ..Config::default() });
         round_trip(&registry.host(), &Client::user(&registry.host())).await;
@@ -57,7 +60,7 @@ async fn our_own_registry_asks_who_it_is() {
 
 #[tokio::test]
 async fn one_token_serves_many_requests_and_mounts_ask_for_the_source() {
-    let auth = Auth::Bearer("user".to_owned(), "secret".to_owned());
+    let auth = Auth::Bearer("user".to_owned(), SECRET.to_owned());
     let registry = TestRegistry::with(Config { auth, ..Config::default() });
     let client = Client::user(&registry.host());
     registry.fail(When::once("GET", "/token"), Fault::Delay(Duration::from_millis(50)));
@@ -78,10 +81,9 @@ async fn one_token_serves_many_requests_and_mounts_ask_for_the_source() {
 
 #[tokio::test]
 async fn refresh_tokens_are_traded_by_post() {
-    let auth = Auth::Bearer("user".to_owned(), "secret".to_owned());
+    let auth = Auth::Bearer("user".to_owned(), SECRET.to_owned());
     let registry = TestRegistry::with(Config { auth, ..Config::default() });
-    // base64 of user:secret
-    let entry = r#"{"auth": "dXNlcjpzZWNyZXQ=", "identitytoken": "secret"}"#;
+    let entry = format!(r#"{{"auth": "{PAIR}", "identitytoken": "{SECRET}"}}"#);
     let config = format!(r#"{{"auths": {{"{}": {entry}}}}}"#, registry.host());
     let env = BTreeMap::from([("DOCKER_AUTH_CONFIG".to_owned(), config)]);
     let client = Client::with(Keychain::load(&env).unwrap());
@@ -97,7 +99,7 @@ async fn refresh_tokens_are_traded_by_post() {
 #[tokio::test]
 async fn credentials_do_not_follow_a_redirect_to_another_server() {
     let store = TestRegistry::start();
-    let auth = Auth::Basic("user".to_owned(), "secret".to_owned());
+    let auth = Auth::Basic("user".to_owned(), SECRET.to_owned());
     let registry = TestRegistry::with(Config { auth, ..Config::default() });
     let graph = single(&own(&store), &["v1"], &[layer(1, 1000)]);
     Client::new().push(&graph).await.unwrap();

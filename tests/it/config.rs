@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::canary::SECRET;
 use crate::support::registry::{Fault, TestRegistry, When};
 use crate::support::{GoLog, Layout, Sandbox, go_log, root};
 
@@ -368,13 +369,14 @@ fn all_programs_of_the_file_are_built_by_one_word() {
 #[test]
 fn git_s_state_goes_into_annotations_when_asked_for() {
     let sandbox = module();
+    sandbox.may_hold_secrets("src/.git/config");
     sandbox.run("gimg build ./cmd/app --annotate-vcs --push=false").fails(3, &["no git repository"]);
     for line in [
         "git init -q -b trunk",
         "git add .",
         "git -c user.name=a -c user.email=a@b -c commit.gpgsign=false commit -q -m first",
         "git tag v1.2.3",
-        "git remote add origin https://me:secret@example.com/me/m.git",
+        &format!("git remote add origin https://me:{SECRET}@example.com/me/m.git"),
     ] {
         sandbox.run(line).ok();
     }

@@ -218,6 +218,7 @@ fn the_environment_document_is_fresh() {
     }
     text.push_str("| `PATH`, `TMPDIR`, `HOME` | as everywhere |\n");
     text.push_str("| `DOCKER_CONFIG`, `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`, `XDG_RUNTIME_DIR`, `XDG_CONFIG_HOME` | where credentials are, as for docker and podman |\n");
+    text.push_str("| `GITHUB_TOKEN`, `GITHUB_ACTOR`, `CI_REGISTRY`, `CI_REGISTRY_USER`, `CI_REGISTRY_PASSWORD`, `CI_JOB_TOKEN` | credentials that CI systems offer ([credentials.md](credentials.md)) |\n");
     text.push_str("| `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_CONFIG`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`, `CONTAINER_HOST`, `XDG_RUNTIME_DIR`, `KIND_EXPERIMENTAL_PROVIDER` | where engines are, as for docker, podman and kind |\n");
     text.push_str(
         "| `CONTAINERD_ADDRESS`, `CONTAINERD_NAMESPACE` | read by containerd's `ctr`, which gimg runs |\n",

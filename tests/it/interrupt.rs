@@ -45,11 +45,7 @@ pub(crate) fn send(child: &Child, signal: Signal) {
 
 pub(crate) fn wait(child: Child) -> Ran {
     let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ran::of("gimg", output)
 }
 
 #[track_caller]

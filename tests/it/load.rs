@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::canary::SECRET;
 use crate::support::registry::{Auth, Config, Fault, TestRegistry};
 use crate::support::{Sandbox, bases};
 
@@ -66,7 +67,7 @@ fn bench_requests_of_a_push_that_changes_nothing() {
             if name == "ko build" && gimg_base.is_none() {
                 continue;
             }
-            let auth = Auth::Bearer("user".to_owned(), "secret".to_owned());
+            let auth = Auth::Bearer("user".to_owned(), SECRET.to_owned());
             let registry = TestRegistry::with(Config { auth, ..Config::default() });
             bases::publish(&registry);
             let host = registry.host();
@@ -76,7 +77,7 @@ fn bench_requests_of_a_push_that_changes_nothing() {
             }
             let docker = sandbox.path("home/.docker");
             std::fs::create_dir(&docker).unwrap();
-            let config = format!(r#"{{"auths":{{"{host}":{{"username":"user","password":"secret"}}}}}}"#);
+            let config = format!(r#"{{"auths":{{"{host}":{{"username":"user","password":"{SECRET}"}}}}}}"#);
             std::fs::write(docker.join("config.json"), config).unwrap();
             sandbox.run(&line).ok();
             let from = registry.log().len();

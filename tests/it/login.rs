@@ -10,12 +10,10 @@ use std::process::Stdio;
 use gimg::registry::{CredentialFile, Secret};
 use serde_json::{Value, json};
 
+use crate::support::canary::{PAIR, SECRET};
 use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
 use crate::support::servers::Server;
 use crate::support::{Ran, Sandbox};
-
-/// base64 of user:secret
-const PAIR: &str = "dXNlcjpzZWNyZXQ=";
 
 /// Runs a line with a standard input. The password never comes back.
 fn run_given(sandbox: &Sandbox, line: &str, input: &str) -> Ran {
@@ -25,14 +23,8 @@ fn run_given(sandbox: &Sandbox, line: &str, input: &str) -> Ran {
     // A run that fails early doesn't read it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
-    let ran = Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    };
-    for secret in [input.trim(), PAIR] {
-        assert!(secret.is_empty() || !ran.stderr.contains(secret), "{}", ran.stderr);
-    }
+    let ran = Ran::of(line, output);
+    assert!(input.trim().is_empty() || !ran.stderr.contains(input.trim()), "{}", ran.stderr);
     ran
 }
 
@@ -56,7 +48,7 @@ fn configured(sandbox: Sandbox, text: &str) -> Sandbox {
 }
 
 fn with_basic() -> TestRegistry {
-    let auth = Auth::Basic("user".to_owned(), "secret".to_owned());
+    let auth = Auth::Basic("user".to_owned(), SECRET.to_owned());
     TestRegistry::with(Config { auth, ..Config::default() })
 }
 
@@ -69,7 +61,7 @@ fn a_login_is_used_by_gimg_and_by_crane_until_the_logout() {
         let host = server.host();
         let push = format!("gimg push image {host}/team/pushed");
         sandbox.run(&push).fails(6, &[&format!("hint: gimg login {host}")]);
-        let ran = login(&sandbox, &host, "secret\n").ok();
+        let ran = login(&sandbox, &host, &format!("{SECRET}\n")).ok();
         assert_eq!(ran.stdout, "");
         let kept = format!("the password is kept in {}, unencrypted", file.display());
         assert!(ran.stderr.contains(&format!("logged in to {host} as user; {kept}")), "{}", ran.stderr);
@@ -109,12 +101,12 @@ fn what_a_registry_refuses_is_not_saved() {
     }
     // A registry that isn't there, and one that sends its visitors to a stranger for tokens.
     let sandbox = Sandbox::new();
-    login(&sandbox, "127.0.0.1:1", "secret").fails(7, &["can't connect"]);
+    login(&sandbox, "127.0.0.1:1", SECRET).fails(7, &["can't connect"]);
     let challenge = "Bearer realm=\"https://tokens.example.com/t\",service=\"r\"".to_owned();
     let registry = TestRegistry::start();
     let stranger = Fault::Status(401, vec![("www-authenticate", challenge)], String::new());
     registry.fail(When::times(9, "GET", "/v2/"), stranger);
-    login(&sandbox, &registry.host(), "secret")
+    login(&sandbox, &registry.host(), SECRET)
         .fails(6, &["token server can't be trusted", "tokens.example.com"]);
     assert!(!sandbox.path("home/.docker").exists());
 }
@@ -123,7 +115,7 @@ fn what_a_registry_refuses_is_not_saved() {
 fn an_open_registry_leaves_a_doubt() {
     let server = Server::olareg();
     let sandbox = Sandbox::new();
-    let ran = login(&sandbox, &server.host(), "secret").ok();
+    let ran = login(&sandbox, &server.host(), SECRET).ok();
     assert!(ran.stderr.contains("the password could not be checked"), "{}", ran.stderr);
     assert_eq!(config(&sandbox)["auths"][server.host()]["auth"], PAIR);
 }
@@ -132,15 +124,17 @@ fn an_open_registry_leaves_a_doubt() {
 fn passwords_come_from_standard_input_or_with_a_warning_from_the_command_line() {
     let registry = with_basic();
     let host = registry.host();
-    for input in ["secret", "secret\n", "secret\r\n"] {
+    for end in ["", "\n", "\r\n"] {
+        let input = &format!("{SECRET}{end}");
         login(&Sandbox::new(), &format!("http://{host}/v2/"), input).ok();
     }
     // One line's end belongs to the line, all else to the password.
-    for input in ["secret\n\n", " secret", "secret\r"] {
+    for (start, end) in [("", "\n\n"), (" ", ""), ("", "\r")] {
+        let input = &format!("{start}{SECRET}{end}");
         login(&Sandbox::new(), &host, input).fails(6, &[]);
     }
     let sandbox = Sandbox::new();
-    let ran = sandbox.run(&format!("gimg login {host} -u user -p secret")).ok();
+    let ran = sandbox.run(&format!("gimg login {host} -u user -p {SECRET}")).ok();
     assert!(ran.stderr.contains("warning: a password on the command line can be seen by others"));
     for (line, input, why) in [
         (format!("gimg login {host} -u user --password-stdin"), "", "the password is empty"),
@@ -156,7 +150,7 @@ fn passwords_come_from_standard_input_or_with_a_warning_from_the_command_line() 
     }
     // No home, no file.
     let ran =
-        run_given(&sandbox.without("HOME"), &format!("gimg login {host} -u user --password-stdin"), "secret");
+        run_given(&sandbox.without("HOME"), &format!("gimg login {host} -u user --password-stdin"), SECRET);
     ran.fails(3, &["neither DOCKER_CONFIG nor HOME is set"]);
 }
 
@@ -176,7 +170,7 @@ fn everything_else_in_the_file_stays() {
     std::fs::rename(&file, &real).unwrap();
     std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
     std::os::unix::fs::symlink("../real.json", &file).unwrap();
-    login(&sandbox, &host, "secret").ok();
+    login(&sandbox, &host, SECRET).ok();
     let mut expected: Value = serde_json::from_str(&text).unwrap();
     let auths = expected["auths"].as_object_mut().unwrap();
     auths.shift_remove(&format!("https://{host}/v1/"));
@@ -187,7 +181,7 @@ fn everything_else_in_the_file_stays() {
     assert_eq!(mode(&real), 0o640);
     // Again: nothing changes, not even the file.
     let before = std::fs::metadata(&real).unwrap().modified().unwrap();
-    login(&sandbox, &host, "secret").ok();
+    login(&sandbox, &host, SECRET).ok();
     assert_eq!(std::fs::metadata(&real).unwrap().modified().unwrap(), before);
     sandbox.run(&format!("gimg logout {host}")).ok();
     expected["auths"].as_object_mut().unwrap().shift_remove(&host);
@@ -199,7 +193,7 @@ fn a_file_that_is_no_configuration_is_left_alone() {
     let registry = with_basic();
     for text in ["{\"auths\": [\"hunter2\"]}", "hunter2", "[]"] {
         let sandbox = configured(Sandbox::new(), text);
-        let ran = login(&sandbox, &registry.host(), "secret").fails(6, &["config.json"]);
+        let ran = login(&sandbox, &registry.host(), SECRET).fails(6, &["config.json"]);
         assert!(!ran.stderr.contains("hunter2"));
         sandbox.run(&format!("gimg logout {}", registry.host())).fails(6, &["config.json"]);
         assert_eq!(std::fs::read_to_string(sandbox.path("home/.docker/config.json")).unwrap(), text);
@@ -207,10 +201,11 @@ fn a_file_that_is_no_configuration_is_left_alone() {
     // Blank is empty; DOCKER_CONFIG says where.
     let sandbox = Sandbox::new();
     let dir = sandbox.path("elsewhere/deep");
+    sandbox.may_hold_secrets("elsewhere/deep/config.json");
     let sandbox = sandbox.env("DOCKER_CONFIG", dir.to_str().unwrap());
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("config.json"), "\n").unwrap();
-    login(&sandbox, &registry.host(), "secret").ok();
+    login(&sandbox, &registry.host(), SECRET).ok();
     let text = std::fs::read_to_string(dir.join("config.json")).unwrap();
     assert!(text.contains(PAIR) && !sandbox.path("home/.docker").exists());
 }
@@ -227,7 +222,7 @@ fn logins_at_once_are_all_kept() {
         let lines = registries.iter().map(|r| format!("gimg login {} -u user --password-stdin", r.host()));
         let mut children: Vec<_> = lines.map(start).collect();
         for child in &mut children {
-            child.stdin.take().unwrap().write_all(b"secret").unwrap();
+            child.stdin.take().unwrap().write_all(SECRET.as_bytes()).unwrap();
         }
         for child in &mut children {
             assert!(child.wait().unwrap().success());
@@ -261,6 +256,7 @@ esac
     sandbox.run_with("sh -c", &[make, "sh", script, "../bin/docker-credential-box"]).ok();
     let bin = sandbox.path("bin").to_str().unwrap().to_owned();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    sandbox.may_hold_secrets("bin/kept");
     sandbox.env("PATH", &path).env("BOX", &bin)
 }
 
@@ -273,13 +269,13 @@ fn a_helper_keeps_what_it_is_there_for() {
         let mut before = helped.clone();
         before["auths"] = json!({ &host: {"auth": "b2xk"} });
         let sandbox = with_helper(&before.to_string());
-        let ran = login(&sandbox, &host, "secret").ok();
+        let ran = login(&sandbox, &host, SECRET).ok();
         assert!(ran.stderr.contains("kept by docker-credential-box"), "{}", ran.stderr);
         let mut after = helped.clone();
         after["auths"] = json!({ &host: {} });
         assert_eq!(config(&sandbox), after);
         let kept: Value = serde_json::from_slice(&std::fs::read(sandbox.path("bin/kept")).unwrap()).unwrap();
-        assert_eq!(kept, json!({"ServerURL": host, "Username": "user", "Secret": "secret"}));
+        assert_eq!(kept, json!({"ServerURL": host, "Username": "user", "Secret": SECRET}));
         sandbox.run(&format!("gimg build ./cmd/hello --repo {host}/team -B")).ok();
         // crane would ask the other helper too.
         if helped["credHelpers"].is_null() {
@@ -294,10 +290,10 @@ fn a_helper_keeps_what_it_is_there_for() {
         assert!(ran.stderr.contains("not logged in to"), "{}", ran.stderr);
     }
     for (name, why) in
-        [("gone", "docker-credential-gone is not installed"), ("../box", "not a helper's name")]
+        [("gone", "docker-credential-gone is not installed"), ("../box", "invalid helper name")]
     {
         let sandbox = with_helper(&json!({"credsStore": name}).to_string());
-        login(&sandbox, &host, "secret").fails(6, &[why]);
+        login(&sandbox, &host, SECRET).fails(6, &[why]);
         assert_eq!(config(&sandbox), json!({"credsStore": name}));
     }
 }
@@ -311,7 +307,7 @@ async fn docker_hub_has_its_old_name() {
     std::fs::write(file.path(), old).unwrap();
     let read = || serde_json::from_slice::<Value>(&std::fs::read(file.path()).unwrap()).unwrap();
     for name in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
-        file.save(&name.parse().unwrap(), "user", &Secret::new("secret")).await.unwrap();
+        file.save(&name.parse().unwrap(), "user", &Secret::new(SECRET)).await.unwrap();
         let hub = "https://index.docker.io/v1/";
         let expected = json!({"auths": {"docker.io/me": {}, "r.io": {}, hub: {"auth": PAIR}}});
         assert_eq!(read().to_string(), expected.to_string());
@@ -324,7 +320,7 @@ async fn docker_hub_has_its_old_name() {
 fn a_logout_says_what_it_cannot_reach() {
     let registry = with_basic();
     let sandbox = Sandbox::new();
-    login(&sandbox, &registry.host(), "secret").ok();
+    login(&sandbox, &registry.host(), SECRET).ok();
     let elsewhere = json!({"auths": {registry.host(): {"auth": PAIR}}}).to_string();
     sandbox.write("auth.json", &elsewhere);
     let path = sandbox.path("src/auth.json");
@@ -333,7 +329,7 @@ fn a_logout_says_what_it_cannot_reach() {
     assert!(ran.stderr.contains("there are still credentials"), "{}", ran.stderr);
     assert_eq!(std::fs::read_to_string(path).unwrap(), elsewhere);
     let sandbox = sandbox.env("DOCKER_AUTH_CONFIG", &elsewhere);
-    let ran = login(&sandbox, &registry.host(), "secret").ok();
+    let ran = login(&sandbox, &registry.host(), SECRET).ok();
     assert!(ran.stderr.contains("DOCKER_AUTH_CONFIG is set"), "{}", ran.stderr);
 }
 

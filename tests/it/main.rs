@@ -21,6 +21,7 @@ mod carried;
 mod clock;
 mod config;
 mod conformance;
+mod credentials;
 mod daemon;
 mod debug;
 mod dry_run;

@@ -8,6 +8,7 @@ use gimg::event::Event;
 use gimg::registry::{Keychain, Options, Rules, Secret};
 
 use crate::support::Sandbox;
+use crate::support::canary::SECRET;
 use crate::support::client::{Client, layer, multi, single};
 use crate::support::front::{Asked, Front, Speaks, Then};
 use crate::support::net::{Fixed, PUBLIC, short};
@@ -52,7 +53,7 @@ impl World {
         let keychain = Keychain::single(
             &format!("registry.test:{upstream}").parse().unwrap(),
             "user",
-            Secret::new("secret"),
+            Secret::new(SECRET),
         );
         let deadlines = short();
         Client::of(Options {

@@ -32,11 +32,7 @@ fn compiled(more: &[&str]) -> Sandbox {
 /// Runs a line where there is no program on PATH at all.
 fn without_tools(sandbox: &Sandbox, line: &str) -> Ran {
     let output = sandbox.command(line).env("PATH", "/nonexistent").output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Ran::of(line, output)
 }
 
 #[test]

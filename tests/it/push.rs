@@ -9,6 +9,7 @@ use gimg::event::{Event, Put};
 use gimg::oci::{Digest, MediaType};
 use gimg::registry::{Options, Registry, RegistryTarget};
 
+use crate::support::canary::SECRET;
 use crate::support::client::{Client, layer, multi, own, round_trip, single};
 use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
 use crate::support::servers::Server;
@@ -63,7 +64,7 @@ async fn one_failure_anywhere_does_no_harm() {
 
 #[tokio::test]
 async fn one_failure_anywhere_does_no_harm_where_tokens_are_wanted() {
-    sweep(Auth::Bearer("user".to_owned(), "secret".to_owned())).await;
+    sweep(Auth::Bearer("user".to_owned(), SECRET.to_owned())).await;
 }
 
 /// Pushes to a registry again and again, with each kind of failure at each request.

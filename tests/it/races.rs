@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::Sandbox;
+use crate::support::canary::{PAIR, SECRET};
 use crate::support::registry::{Auth, Config, Fault, TestRegistry};
 
 #[test]
@@ -30,13 +31,12 @@ fn programs_are_compiled_to_where_nobody_else_can_put_one() {
 
 #[test]
 fn credentials_are_read_once() {
-    let auth = Auth::Basic("user".to_owned(), "secret".to_owned());
+    let auth = Auth::Basic("user".to_owned(), SECRET.to_owned());
     let registry = TestRegistry::with(Config { auth, ..Config::default() });
     let sandbox = Sandbox::go("hello");
     let config = sandbox.path("home/.docker/config.json");
     std::fs::create_dir(config.parent().unwrap()).unwrap();
-    // user:secret
-    let text = format!("{{\"auths\": {{\"{}\": {{\"auth\": \"dXNlcjpzZWNyZXQ=\"}}}}}}", registry.host());
+    let text = format!("{{\"auths\": {{\"{}\": {{\"auth\": \"{PAIR}\"}}}}}}", registry.host());
     std::fs::write(&config, text).unwrap();
     // Another program writes the file in the middle of the run, and half of it is there at every request.
     let half = config.clone();

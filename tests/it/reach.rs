@@ -11,6 +11,7 @@ use gimg::event::Event;
 use gimg::oci::Digest;
 use gimg::registry::{Keychain, Options, Secret, Unresolved};
 
+use crate::support::canary::SECRET;
 use crate::support::client::{Client, layer, single};
 use crate::support::front::{Front, Speaks, Then};
 use crate::support::net::{Fixed, PRIVATE, PUBLIC, Sink, serve, short};
@@ -55,7 +56,7 @@ async fn a_public_registry_can_not_name_a_token_server_inside() {
         let realm = format!("https://{host}/token");
         let registry = Front::start(Speaks::default(), "", move |_| challenge(realm.clone()));
         let name = format!("registry.test:{}", registry.port);
-        let keychain = Keychain::single(&name.parse().unwrap(), "user", Secret::new("secret"));
+        let keychain = Keychain::single(&name.parse().unwrap(), "user", Secret::new(SECRET));
         let ca = Some(ca());
         let client =
             Client::of(Options { ca, keychain, names: Arc::clone(&names) as _, ..Options::default() });
@@ -99,7 +100,7 @@ async fn a_public_registry_can_not_send_bytes_inside() {
             };
             assert_eq!(error.kind(), Kind::Refused, "{method} {host}: {error}");
             assert!(error.to_string().contains("internal address"), "{error}");
-            assert!(!error.to_string().contains("secret"), "{error}");
+            assert!(!error.to_string().contains(SECRET), "{error}");
         }
     }
     assert_eq!(sink.seen(), (0, 0));
@@ -154,7 +155,7 @@ async fn redirects_resend_the_body_and_leave_credentials_behind() {
         }
     });
     let name = format!("registry.test:{}", registry.port);
-    let keychain = Keychain::single(&name.parse().unwrap(), "user", Secret::new("secret"));
+    let keychain = Keychain::single(&name.parse().unwrap(), "user", Secret::new(SECRET));
     let client = Client::of(Options { ca: Some(ca()), keychain, names, ..Options::default() });
     let graph = single(&format!("{name}/team/app"), &["v1"], &[layer(1, 300_000)]);
     client.push(&graph).await.unwrap();
@@ -183,7 +184,7 @@ async fn credentials_do_not_come_back_with_a_redirect() {
     });
     back.set(registry.port).unwrap();
     let name = format!("registry.test:{}", registry.port);
-    let keychain = Keychain::single(&name.parse().unwrap(), "user", Secret::new("secret"));
+    let keychain = Keychain::single(&name.parse().unwrap(), "user", Secret::new(SECRET));
     let client = Client::of(Options { ca: Some(ca()), keychain, names, ..Options::default() });
     client.resolve(&format!("{name}/a:v1")).await.unwrap_err();
     let asked = registry.asked();

@@ -23,11 +23,7 @@ fn fed(sandbox: &Sandbox, line: &str, input: &[u8]) -> Ran {
     // A command that fails early need not read it.
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ran::of(line, output)
 }
 
 /// The references that `gimg build` prints for the sample's two programs.

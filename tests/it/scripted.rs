@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::support::canary::SECRET;
 use crate::support::registry::{Auth, Config, Fault, Form, TestRegistry, When};
 use crate::support::{Sandbox, bases, sha256};
 
@@ -174,11 +175,11 @@ fn content_can_be_late_and_lost() {
 
 #[test]
 fn other_clients_can_use_it() {
-    let auth = Auth::Bearer("user".to_owned(), "secret".to_owned());
+    let auth = Auth::Bearer("user".to_owned(), SECRET.to_owned());
     let registry = TestRegistry::with(Config { auth, ..Config::default() });
     let sandbox = Sandbox::new();
     let host = registry.host();
-    sandbox.run(&format!("crane auth login {host} -u user -p secret")).ok();
+    sandbox.run(&format!("crane auth login {host} -u user -p {SECRET}")).ok();
     sandbox.write("layer.txt", "x");
     sandbox.run("tar cf layer.tar layer.txt").ok();
     registry.fail(When::once("HEAD", "/blobs/"), Fault::Status(503, Vec::new(), String::new()));
@@ -189,7 +190,7 @@ fn other_clients_can_use_it() {
     bases::publish(&registry);
     let sandbox = Sandbox::go("hello").env("KO_DOCKER_REPO", &format!("{host}/ko"));
     let sandbox = sandbox.env("KO_DEFAULTBASEIMAGE", &format!("{host}/base/two:v1"));
-    sandbox.run(&format!("crane auth login {host} -u user -p secret")).ok();
+    sandbox.run(&format!("crane auth login {host} -u user -p {SECRET}")).ok();
     registry.fail(When::once("PUT", "/ko/blobs/"), Fault::Dropped);
     let built =
         sandbox.run("ko build ./cmd/hello --bare -t v1 --sbom none --platform linux/amd64,linux/arm64").ok();

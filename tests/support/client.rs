@@ -13,6 +13,7 @@ use gimg::event::{Event, Observer, Put};
 use gimg::oci::{Descriptor, Digest, ImageIndex, ImageManifest, MediaType, Reference, Repository};
 use gimg::registry::{Keychain, Options, Registry, RegistryTarget, Secret, retry::Policy};
 
+use crate::support::canary::{self, SECRET};
 use crate::support::registry::TestRegistry;
 
 /// Keeps what it hears.
@@ -62,6 +63,24 @@ pub(crate) struct Client {
     pub(crate) heard: Arc<Heard>,
 }
 
+impl Drop for Heard {
+    /// No event held a secret.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            canary::check("a client", &self.text());
+        }
+    }
+}
+
+/// `result`, whose error holds no secret.
+#[track_caller]
+fn clean<T>(result: Result<T>) -> Result<T> {
+    if let Err(error) = &result {
+        canary::check("an error", &format!("{error} {error:?}"));
+    }
+    result
+}
+
 impl Client {
     pub(crate) fn new() -> Self {
         Self::with(Keychain::empty())
@@ -81,7 +100,7 @@ impl Client {
 
     /// One who knows olareg's user.
     pub(crate) fn user(host: &str) -> Self {
-        Self::with(Keychain::single(&host.parse().unwrap(), "user", Secret::new("secret")))
+        Self::with(Keychain::single(&host.parse().unwrap(), "user", Secret::new(SECRET)))
     }
 
     pub(crate) fn copier(&self) -> Copier {
@@ -92,19 +111,19 @@ impl Client {
 
     pub(crate) async fn push(&self, graph: &Graph) -> Result<()> {
         let copier = self.copier();
-        copier.content(graph).await?;
-        copier.publish(std::slice::from_ref(graph)).await
+        clean(copier.content(graph).await)?;
+        clean(copier.publish(std::slice::from_ref(graph)).await)
     }
 
     pub(crate) async fn resolve(&self, reference: &str) -> Result<(Descriptor, Bytes)> {
-        self.registry.resolve(&reference.parse::<Reference>().unwrap()).await
+        clean(self.registry.resolve(&reference.parse::<Reference>().unwrap()).await)
     }
 
     pub(crate) async fn read(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        let mut stream = self.registry.fetch(repository, descriptor).await?;
+        let mut stream = clean(self.registry.fetch(repository, descriptor).await)?;
         let mut all = Vec::new();
         while let Some(bytes) = stream.next().await {
-            all.extend_from_slice(&bytes?);
+            all.extend_from_slice(&clean(bytes)?);
         }
         Ok(all)
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bases;
 pub(crate) mod cached;
+pub(crate) mod canary;
 pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod facts;

@@ -1,14 +1,31 @@
 //! A private directory with a copy of test data, a clean environment, and gimg run in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use super::canary::{self, PAIR, SECRET};
 
 /// Where a test lives: `src` (the user's files), `home`, and whatever it makes.
 pub(crate) struct Sandbox {
     dir: tempfile::TempDir,
     env: BTreeMap<String, String>,
     cwd: PathBuf,
+    /// Files that may hold secrets, because the test put them there, or `gimg login`.
+    secret: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Drop for Sandbox {
+    /// No file holds a secret that nobody put there on purpose.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let mut found = canary::below(self.dir.path());
+        found.retain(|path| !self.secret.lock().unwrap().contains(path));
+        assert!(found.is_empty(), "secrets in {found:?}");
+    }
 }
 
 /// What a command did.
@@ -21,6 +38,19 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    /// What a command left behind. It shows no secret.
+    #[track_caller]
+    pub(crate) fn of(what: &str, output: std::process::Output) -> Self {
+        let ran = Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        canary::check(what, &ran.stdout);
+        canary::check(what, &ran.stderr);
+        ran
+    }
+
     /// The same, if it succeeded.
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
@@ -103,8 +133,15 @@ impl Sandbox {
         env.insert("GOCACHE".into(), cache.join("gocache").to_str().unwrap().into());
         env.insert("GOMODCACHE".into(), cache.join("gomodcache").to_str().unwrap().into());
         env.insert("GOFLAGS".into(), "-modcacherw".into());
+        // What a CI system has around, and another registry's login: none of it has any business anywhere.
+        env.insert("GITHUB_TOKEN".into(), SECRET.into());
+        env.insert("GITHUB_ACTOR".into(), "user".into());
         let cwd = dir.path().join("src");
-        Sandbox { dir, env, cwd }
+        let sandbox = Sandbox { dir, env, cwd, secret: Mutex::default() };
+        let auths = format!(r#"{{"auths": {{"r.invalid": {{"auth": "{PAIR}"}}}}}}"#);
+        sandbox.write_at(&sandbox.path("home/.config/containers/auth.json"), &auths);
+        sandbox.may_hold_secrets("home/.docker/config.json");
+        sandbox
     }
 
     /// A sandbox whose `src` is a copy of `testdata/go/<name>`.
@@ -150,9 +187,18 @@ impl Sandbox {
 
     /// Writes a file below the working folder, with its folders.
     pub(crate) fn write(&self, name: &str, text: &str) {
-        let path = self.cwd.join(name);
+        self.write_at(&self.cwd.join(name), text);
+    }
+
+    fn write_at(&self, path: &Path, text: &str) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
+        self.secret.lock().unwrap().insert(path.to_owned());
+    }
+
+    /// Says that a secret in this file of the sandbox is there on purpose.
+    pub(crate) fn may_hold_secrets(&self, sub: &str) {
+        self.secret.lock().unwrap().insert(self.path(sub));
     }
 
     /// The command of a line; words are split at blanks, `gimg` is the one under test.
@@ -177,11 +223,7 @@ impl Sandbox {
     /// Runs a line with further arguments, which may hold blanks.
     pub(crate) fn run_with(&self, line: &str, more: &[&str]) -> Ran {
         let output = self.command(line).args(more).output().unwrap_or_else(|e| panic!("{line}: {e}"));
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ran::of(line, output)
     }
 
     /// What is left in the temporary folder.

@@ -21,7 +21,7 @@ impl Server {
         Self::olareg_with(|_, _| Vec::new())
     }
 
-    /// olareg that wants a token of `user`, `secret`.
+    /// olareg that wants a token of `user` with the tests' secret.
     pub(crate) fn olareg_with_tokens() -> Self {
         Self::olareg_with(|dir, port| {
             let path = acl(dir);
@@ -35,7 +35,7 @@ impl Server {
         Self::olareg_with(|_, _| vec!["--api-referrer=false".into()])
     }
 
-    /// olareg that wants Basic of `user`, `secret`.
+    /// olareg that wants Basic of `user` with the tests' secret.
     pub(crate) fn olareg_with_basic() -> Self {
         Self::olareg_with(|dir, _| vec!["--auth-basic".into(), acl(dir)])
     }
@@ -160,14 +160,14 @@ pub(crate) fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// bcrypt's hash of `secret`, as htpasswd writes it.
-pub(crate) const SECRET: &str = "$2a$04$eoQ3a07MmiG.QUQ7OWtvRuuXA8jn9fVO/30bY9e0pb/XbSRFMz32W";
+/// bcrypt's hash of the tests' secret, as htpasswd writes it.
+pub(crate) const HASH: &str = "$2a$04$eoQ3a07MmiG.QUQ7OWtvRuhWBvpBHAChxAw1eDP5ELpdTJEggg.Mq";
 
-/// olareg's access file: `user` with password `secret` may do everything.
+/// olareg's access file: `user` with the tests' secret may do everything.
 pub(crate) fn acl(dir: &Path) -> String {
     let path = dir.join("acl.yaml");
     let text = format!(
-        "users: {{user: {{cred: \"{SECRET}\"}}}}\nacls:\n  - {{repo: \"\", members: [\"user\"], access: [\"read\"]}}\n  \
+        "users: {{user: {{cred: \"{HASH}\"}}}}\nacls:\n  - {{repo: \"\", members: [\"user\"], access: [\"read\"]}}\n  \
          - {{repo: \"*\", members: [\"user\"], access: [\"read\", \"write\", \"delete\"]}}\n"
     );
     std::fs::write(&path, text).unwrap();

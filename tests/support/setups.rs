@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::Sandbox;
-use super::servers::{SECRET, Server, acl, tls, tool};
+use super::servers::{HASH, Server, acl, tls, tool};
 
 /// Whose registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,7 @@ impl Setup {
             let secured = if self.tls { &secured } else { "" };
             text.push_str(&format!("http: {{addr: 127.0.0.1:{port}{secured}}}\n"));
             if self.asks == Asks::Basic {
-                std::fs::write(dir.join("htpasswd"), format!("user:{SECRET}\n")).unwrap();
+                std::fs::write(dir.join("htpasswd"), format!("user:{HASH}\n")).unwrap();
                 text.push_str(&format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", at("htpasswd")));
             }
             if let Some(tokens) = &tokens {

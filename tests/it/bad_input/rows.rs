@@ -144,6 +144,8 @@ pub(super) const VARIABLES: &[Row] = &[
         .env(&[("SOURCE_DATE_EPOCH", "253402300800")]),
     row("epoch of kodata", "gimg build", 2, &["KO_DATA_DATE_EPOCH", "\"1.5\""])
         .env(&[("KO_DATA_DATE_EPOCH", "1.5")]),
+    row("a token server for no registry", "gimg build --repo r.invalid/x", 2, &["isn't REGISTRY=HOST"])
+        .env(&[("GIMG_TOKEN_SERVERS", "auth.example.com")]),
     row("no temporary directory", "gimg build", 9, &["make a temporary directory", "TMPDIR"])
         .env(&[("TMPDIR", "/proc")]),
     row("go that isn't there", "gimg build", 3, &["/nonexistent/go", "no such program"])

@@ -14,7 +14,7 @@ use crate::support::client::{Client, image, layer};
 use crate::support::registry::{Auth, Config, Handle, TestRegistry};
 
 /// The password of every registry here: no output may hold it.
-pub(super) const CANARY: &str = "canary-5f1c9";
+pub(super) const CANARY: &str = crate::support::canary::SECRET;
 /// How long a push may take, however it ends: far more than it does.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many cases run at a time: most of the time is waiting.

@@ -363,7 +363,8 @@ pub(super) const FAULTS: &[Fault] = &[
         &[0, 7],
         &[
             "clock::only_cli_reads_the_clock",
-            "clock::integration_a_clock_ten_years_off_gives_the_same_digest_and_is_named_by_tls",
+            "registry::tls::certificate_errors_name_what_is_wrong",
+            "clock::integration_a_clock_ten_years_off_gives_the_same_digest",
             "interrupt::a_sleep_in_the_middle_of_an_upload_is_survived",
         ],
     ),

@@ -92,7 +92,7 @@ impl State {
             return Reply::error(401, "UNAUTHORIZED", "unknown user or wrong password");
         }
         self.next += 1;
-        let token = format!("token-{}", self.next);
+        let token = format!("{}-token-{}", crate::support::canary::SECRET, self.next);
         self.tokens.0.insert(token.clone(), (scopes, self.config.token_uses));
         let field = if request.method == "POST" { "access_token" } else { self.config.token_field };
         let mut body = serde_json::json!({field: token});
