@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Put};
 use crate::oci::json::MAX_DOCUMENT;
 use crate::oci::{Descriptor, Digest, Repository, Tag};
-use crate::registry::failure::Refusal;
+use crate::registry::failure::{Again, Refusal};
 use crate::registry::pull::accept;
 use crate::registry::target::RegistryTarget;
 use crate::registry::transport::Body;
@@ -72,7 +72,7 @@ impl RegistryTarget {
 
     /// The digests of the manifest that a tag names and of those below it, asked once. None if the registry doesn't say:
     /// whatever is asked next will.
-    pub(super) async fn named(&self, to: &Repository, tag: &Tag) -> Vec<Digest> {
+    pub(super) async fn named(&self, to: &Repository, tag: &Tag) -> Result<Vec<Digest>> {
         let cell = {
             let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(named.entry((to.clone(), tag.clone())).or_default())
@@ -81,22 +81,28 @@ impl RegistryTarget {
             let what = format!("look for {to}:{tag}");
             let mut call = Call::new(Method::GET, to, format!("manifests/{tag}"), what);
             (call.push, call.headers) = (true, accept());
-            let Ok(answer) = self.registry.try_once(&call).await else { return Vec::new() };
+            let answer = match self.registry.try_once(&call).await {
+                Ok(answer) => answer,
+                Err(failure) if failure.again == Again::No => return Err(failure.error),
+                Err(_) => return Ok(Vec::new()),
+            };
             match answer.status() {
                 200 => {}
                 404 => {
                     self.see(to, tag.to_string(), Found::Nothing);
-                    return Vec::new();
+                    return Ok(Vec::new());
                 }
-                _ => return Vec::new(),
+                _ => return Ok(Vec::new()),
             }
-            let Ok(bytes) = answer.read(&call.what, MAX_DOCUMENT).await else { return Vec::new() };
+            let Ok(bytes) = answer.read(&call.what, MAX_DOCUMENT).await else {
+                return Ok(Vec::new());
+            };
             let digest = Digest::of(&bytes);
             self.see(to, tag.to_string(), Found::Digest(digest));
             let below = serde_json::from_slice::<References>(&bytes).map(|r| r.manifests).unwrap_or_default();
-            std::iter::once(digest).chain(below.into_iter().map(|d| d.digest)).collect()
+            Ok(std::iter::once(digest).chain(below.into_iter().map(|d| d.digest)).collect())
         };
-        cell.get_or_init(ask).await.clone()
+        cell.get_or_try_init(ask).await.cloned()
     }
 
     /// Notes what was found.
@@ -110,12 +116,13 @@ impl RegistryTarget {
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(to.clone(), name.to_owned()));
         match seen {
             Some(found) => Ok(found),
-            None => self.find(to, name, what).await,
+            None => self.find(to, name, what, false).await,
         }
     }
 
     /// What `name`, a tag or digest, stands for now. HEAD tells; where it can't or doesn't say the digest, GET does.
-    async fn find(&self, to: &Repository, name: &str, what: &str) -> Result<Found> {
+    /// Whoever `insist`s asks again when the registry is busy or broken for a moment.
+    async fn find(&self, to: &Repository, name: &str, what: &str, insist: bool) -> Result<Found> {
         let mut tries = self.registry.manifest_tries(to.registry());
         let mut method = Method::HEAD;
         loop {
@@ -123,8 +130,11 @@ impl RegistryTarget {
             (call.push, call.headers) = (true, accept());
             let answer = match self.registry.try_once(&call).await {
                 Ok(answer) => answer,
-                // It is asked, and perhaps refused, again by the request that follows.
-                Err(failure) if failure.answered() => return Ok(Found::Unclear),
+                // The request that follows will say more. A server of tokens that says no isn't asked again: logins
+                // that fail lock accounts.
+                Err(failure) if failure.answered() && failure.again != Again::No && !insist => {
+                    return Ok(Found::Unclear);
+                }
                 Err(failure) => {
                     self.registry.pause(&mut tries, failure, what).await?;
                     continue;
@@ -198,7 +208,7 @@ impl RegistryTarget {
         let what = format!("check {to}:{tag}");
         let mut round = 0;
         loop {
-            match self.find(to, tag.as_str(), &what).await? {
+            match self.find(to, tag.as_str(), &what, true).await? {
                 Found::Digest(found) if found == digest => return Ok(()),
                 Found::Digest(found) => {
                     self.registry.0.observer.on(Event::Warning(format!(

@@ -176,7 +176,7 @@ impl Target for RegistryTarget {
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
             let (to, Some(tag)) = (repository(name)?, tag) else { return Ok(false) };
-            Ok(self.named(to, tag).await.contains(&manifest))
+            Ok(self.named(to, tag).await?.contains(&manifest))
         })
     }
 

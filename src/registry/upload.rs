@@ -14,6 +14,9 @@ use crate::registry::sessions::Session;
 use crate::registry::transport::{Answer, Body, Upload};
 use crate::registry::{Call, Registry, To, refusal};
 
+/// How many tokens may end while a blob is sent: several blobs share one.
+const MAX_ENDED: u32 = 3;
+
 /// One blob on its way into one repository.
 pub(super) struct Job<'a> {
     pub(super) registry: &'a Registry,
@@ -43,8 +46,9 @@ pub(super) struct Course {
     broken: Option<Session>,
     /// How often a session couldn't even be opened, because the connection ended.
     cuts: u32,
-    /// What is forgiven once: a token that ended meanwhile, content that got damaged.
-    reauthorized: bool,
+    /// How often a token ended meanwhile.
+    ended: u32,
+    /// Whether content got damaged: that is forgiven once.
     damaged: bool,
 }
 
@@ -71,7 +75,7 @@ impl Job<'_> {
             best: 0,
             broken: None,
             cuts: 0,
-            reauthorized: false,
+            ended: 0,
             damaged: false,
         };
         loop {
@@ -113,7 +117,8 @@ impl Job<'_> {
                 Ok(answer.length().is_none_or(|length| length == self.upload.size()))
             }
             Ok(_) => Ok(false),
-            Err(failure) if failure.answered() => Ok(false),
+            // A server of tokens that says no isn't asked again: logins that fail lock accounts.
+            Err(failure) if failure.answered() && failure.again != Again::No => Ok(false),
             Err(failure) => Err(failure),
         }
     }
@@ -289,7 +294,8 @@ impl Job<'_> {
             }
         } else if dead {
             failure = failure.again();
-        } else if status == 401 && !std::mem::replace(&mut course.reauthorized, true) {
+        } else if status == 401 && course.ended < MAX_ENDED {
+            course.ended += 1;
             failure.again = Again::Yes(Some(std::time::Duration::ZERO));
         }
         failure
