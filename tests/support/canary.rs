@@ -11,7 +11,7 @@ use base64::Engine as _;
 pub(crate) const SECRET: &str = "canary-5f1c9";
 /// base64 of `user` with it.
 pub(crate) const PAIR: &str = "dXNlcjpjYW5hcnktNWYxYzk=";
-/// Of a compressed file no more than this is looked at, in bytes.
+/// Of a compressed or large file no more than this is looked at, in bytes.
 const MOST: u64 = 64 * 1024 * 1024;
 
 /// The secret and what it looks like in base64, wherever in it.
@@ -41,15 +41,22 @@ fn grep(options: &str) -> Command {
     grep
 }
 
-/// The files below `dir` that hold the secret, also compressed.
+/// The files below `dir` that hold the secret, also compressed. Of large ones, which may be sparse, the start.
 pub(crate) fn below(dir: &Path) -> Vec<PathBuf> {
-    let output = grep("-rlaF").args(["-D", "skip", "--"]).arg(dir).output().unwrap();
-    let found = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut found: Vec<PathBuf> = found.lines().map(PathBuf::from).collect();
+    let (mut plain, mut found) = (Vec::new(), Vec::new());
     for entry in walkdir::WalkDir::new(dir).into_iter().flatten().filter(|e| e.file_type().is_file()) {
-        if compressed(entry.path()).is_some_and(holds) {
-            found.push(entry.into_path());
+        let path = entry.path();
+        let large = entry.metadata().is_ok_and(|m| m.len() > MOST);
+        if large && std::fs::File::open(path).is_ok_and(holds) || compressed(path).is_some_and(holds) {
+            found.push(path.to_owned());
+        } else if !large {
+            plain.push(entry.into_path());
         }
+    }
+    // Few enough for a command line. Lines end in zeros, of which binary files have more than of line breaks.
+    for some in plain.chunks(1000) {
+        let output = grep("-lazF").arg("--").args(some).output().unwrap();
+        found.extend(String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from));
     }
     found
 }
@@ -68,7 +75,7 @@ fn compressed(path: &Path) -> Option<Box<dyn std::io::Read>> {
 }
 
 fn holds(reader: impl std::io::Read) -> bool {
-    let mut child = grep("-qaF").stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = grep("-qazF").stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // Damaged files and a grep that has found it end this early.
     let _ = std::io::copy(&mut reader.take(MOST), &mut stdin).and_then(|_| stdin.flush());
