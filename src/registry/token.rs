@@ -45,14 +45,14 @@ pub(super) enum Used {
 struct Token {
     value: HeaderValue,
     /// When it ends, by this machine's steady clock: what the server says of the time of day doesn't count.
-    ends: Instant,
+    until: Instant,
     life: Duration,
 }
 
 impl Token {
     /// Whether it may still be used for a request that sends `size` bytes.
     fn serves(&self, size: u64) -> bool {
-        enough(self.ends.saturating_duration_since(Instant::now()), self.life, size)
+        enough(self.until.saturating_duration_since(Instant::now()), self.life, size)
     }
 }
 
@@ -419,7 +419,7 @@ impl Ask<'_> {
         let token = token.ok_or_else(|| unreadable("token response has no token"))?;
         let value = self.cx.known.authorization("Bearer", &token);
         let value = value.ok_or_else(|| unreadable("token response has a token that isn't text"))?;
-        Ok(Token { value, ends: Instant::now() + life, life })
+        Ok(Token { value, until: Instant::now() + life, life })
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Make {
     CraneWithReferrers,
 }
 
-/// How the registry finds out who is there; `user`, `secret` may do everything.
+/// How the registry finds out who is there; `user` with the tests' secret may do everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asks {
     Nobody,
@@ -219,7 +219,7 @@ impl Setup {
             sandbox = sandbox.env("SSL_CERT_FILE", tls("ca.pem").to_str().unwrap());
         }
         if self.asks != Asks::Nobody {
-            sandbox.run(&format!("gimg login {host} -u user -p secret")).ok();
+            sandbox.run(&format!("gimg login {host} -u user -p {}", super::canary::SECRET)).ok();
         }
         sandbox
     }
