@@ -15,7 +15,7 @@ use crate::settings::env::{self, Env};
 
 #[derive(Debug, Args)]
 pub(super) struct InsecureArgs {
-    /// Also speak plain HTTP or unverified TLS to registries, or to this one only; repeatable
+    /// Plain HTTP or unverified TLS for all, or this one; repeatable
     // As in ko `true` and `false` are taken too.
     #[arg(
         long,

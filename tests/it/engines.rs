@@ -271,7 +271,7 @@ fn a_layer_that_changes_on_the_way_is_never_loaded() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 10]).unwrap();
     let ran = sandbox.run("gimg build ./cmd/other -L --base oci:base");
-    ran.fails(8, &["the content is sha256:"]);
+    ran.fails(8, &["bytes, its descriptor says"]);
     let mut wrong = bytes;
     wrong.reverse();
     std::fs::write(&path, &wrong).unwrap();

@@ -200,7 +200,8 @@ impl Setup {
     fn token_server(self) -> Server {
         let server = Server::start(|dir, port| {
             let mut command = Command::new(tool("token-server"));
-            command.args(["-addr", &format!("127.0.0.1:{port}")]).arg("-bundle").arg(dir.join("bundle.pem"));
+            command.args(["-addr", &format!("127.0.0.1:{port}"), "-password", super::canary::SECRET]);
+            command.arg("-bundle").arg(dir.join("bundle.pem"));
             if self.asks == Asks::ShortToken {
                 // distribution allows for clocks that differ by a minute.
                 command.args(["-life", "-57s"]);

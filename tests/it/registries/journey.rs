@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use crate::real;
+use crate::support::canary::SECRET;
 use crate::support::setups::{Asks, Make, Setup};
 use crate::support::{Layout, Ran, Sandbox, root};
 
@@ -181,7 +182,7 @@ fn pulled_back(setup: Setup, sandbox: &Sandbox, image: &str, layout: &Path) {
         assert!(status.unwrap().success());
         target.join("debug/pulled-back")
     });
-    let credentials = if setup.asks == Asks::Nobody { "" } else { "user secret" };
+    let credentials = if setup.asks == Asks::Nobody { String::new() } else { format!("user {SECRET}") };
     let (program, scheme, layout) = (program.display(), setup.scheme(), layout.display());
     let said = sandbox.run(&format!("{program} {scheme} {image} {layout} {credentials}")).ok().stdout;
     // An index, two manifests, two configs and their layers.
