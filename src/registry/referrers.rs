@@ -40,7 +40,7 @@ pub(super) struct Turns {
 }
 
 /// A turn, until it is dropped.
-struct Turn {
+pub(super) struct Turn {
     _shared: Option<Box<dyn Send>>,
     _own: tokio::sync::OwnedMutexGuard<()>,
 }
@@ -51,7 +51,8 @@ impl Turns {
         Turns { own: Mutex::default(), shared }
     }
 
-    async fn take(&self, key: &str) -> Turn {
+    /// Waits for the turn of `key`: in this process, and with shared locks among all of this machine.
+    pub(super) async fn take(&self, key: &str) -> Turn {
         let own = {
             let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(own.entry(key.to_owned()).or_default())

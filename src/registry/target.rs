@@ -224,6 +224,8 @@ impl Target for RegistryTarget {
             let to = repository(&graph.name)?;
             let (digest, subject) = (referrer.manifest.descriptor.digest, referrer.subject.digest);
             let what = format!("attach {digest} to {to}@{subject}");
+            // A registry that keeps the list itself can lose one of two that come at once: olareg 0.2.2 does.
+            let _turn = self.registry.0.lists.take(&format!("put {to}@{subject}")).await;
             // Also if it is there: only the answer says whether the registry lists it.
             let listed = self.put_manifest(to, &referrer.manifest, &digest.to_string(), &what).await?;
             if listed == Some(subject) {

@@ -214,7 +214,10 @@ fn bench_a_registry_that_allows_ten_requests_a_second() {
     let sandbox = Sandbox::go("hello").env("KO_DEFAULTBASEIMAGE", &base);
     sandbox.run(&format!("gimg build ./... --platform {PLATFORMS} --output oci:layout")).ok();
     for (name, line) in [
-        ("gimg build", format!("gimg build ./cmd/hello ./cmd/other --platform {PLATFORMS} --repo {{host}}/team")),
+        (
+            "gimg build",
+            format!("gimg build ./cmd/hello ./cmd/other --platform {PLATFORMS} --repo {{host}}/team"),
+        ),
         ("ko build", format!("ko build ./cmd/hello ./cmd/other --platform {PLATFORMS} --sbom none")),
     ] {
         let registry = TestRegistry::start();
