@@ -146,6 +146,8 @@ impl Observer for Progress {
             Event::Publishing { .. } | Event::Published { .. } => {}
             Event::Tagged { name } => self.line(Volume::Normal, &format!("tagged {name}")),
             Event::Retry { what, why, delay } => {
+                // Most errors begin with what was tried.
+                let why = why.strip_prefix(&format!("{what}: ")).unwrap_or(&why);
                 self.line(Volume::Normal, &format!("retry: {what}: {why} (in {:.1} s)", delay.as_secs_f64()));
             }
             Event::Warning(text) => {
