@@ -56,20 +56,25 @@ fn token(text: &str) -> Option<(&str, &str)> {
 /// The value of a parameter at the start of `text`, and what follows it. Unquoted values may hold more than
 /// a token allows: registries write bare URLs.
 fn quoted_or_token(text: &str) -> Option<(String, &str)> {
-    if let Some(quoted) = text.strip_prefix('"') {
-        let mut value = String::new();
-        let mut chars = quoted.char_indices();
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '"' => return Some((value, &quoted[at + 1..])),
-                '\\' => value.push(chars.next()?.1),
-                c => value.push(c),
-            }
-        }
-        return None;
+    if let Some(rest) = text.strip_prefix('"') {
+        return quoted(rest);
     }
     let end = text.find([' ', '\t', ',', '"', '=']).unwrap_or(text.len());
     (end > 0).then(|| (text[..end].to_owned(), &text[end..]))
+}
+
+/// A quoted string (RFC 9110, section 5.6.4) whose first quote was read, and what follows it.
+pub(super) fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((value, &text[at + 1..])),
+            '\\' => value.push(chars.next()?.1),
+            c => value.push(c),
+        }
+    }
+    None
 }
 
 /// `text` after a token68 (`Negotiate YII=`), if it begins with one.

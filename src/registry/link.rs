@@ -1,5 +1,7 @@
 //! `Link` headers (RFC 8288, section 3), as far as pages of a list need them: pure.
 
+use crate::registry::auth::quoted;
+
 /// The target of the first link with the relation `next` in the values of all `Link` headers of an answer, as it is
 /// written there. What comes after something that isn't a link isn't read.
 #[must_use]
@@ -42,20 +44,11 @@ fn parameters(text: &str) -> Option<(bool, &str)> {
 
 /// A token or a quoted string, without its quotes, and what comes after it.
 fn value(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find([';', ',', ' ', '\t']).unwrap_or(text.len());
-        return Some((text[..end].to_owned(), &text[end..]));
-    };
-    let mut value = String::new();
-    let mut chars = quoted.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((value, &quoted[at + 1..])),
-            '\\' => value.push(chars.next()?.1),
-            _ => value.push(c),
-        }
+    if let Some(rest) = text.strip_prefix('"') {
+        return quoted(rest);
     }
-    None
+    let end = text.find([';', ',', ' ', '\t']).unwrap_or(text.len());
+    Some((text[..end].to_owned(), &text[end..]))
 }
 
 #[cfg(test)]
