@@ -215,7 +215,8 @@ fn a_second_signal_ends_at_once() {
     send(&child, Signal::INT);
     send(&child, Signal::TERM);
     let ran = wait(child);
-    assert_eq!(ran.code, 143, "{}", ran.stderr);
+    // Two that are there at the same time have no order.
+    assert!([130, 143].contains(&ran.code), "{}: {}", ran.code, ran.stderr);
     assert!(!ran.stderr.contains("gimg: "), "{}", ran.stderr);
     nothing_runs(&sandbox);
 }

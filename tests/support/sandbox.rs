@@ -84,6 +84,17 @@ impl Ran {
     }
 }
 
+/// A command that no signal is ignored by, whoever runs the tests: what a shell puts into the background doesn't hear
+/// SIGINT, and gimg leaves it at that.
+fn default_signals(program: PathBuf) -> Command {
+    if !cfg!(target_os = "linux") {
+        return Command::new(program);
+    }
+    let mut command = Command::new("/usr/bin/env");
+    command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(program);
+    command
+}
+
 /// The project's root.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -210,7 +221,7 @@ impl Sandbox {
             name if root().join(".tools/bin").join(name).exists() => tool(name),
             name => PathBuf::from(name),
         };
-        let mut command = Command::new(program);
+        let mut command = default_signals(program);
         command.args(words).current_dir(&self.cwd).env_clear().envs(&self.env).stdin(Stdio::null());
         command
     }
