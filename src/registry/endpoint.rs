@@ -156,7 +156,7 @@ pub(super) fn lead(base: &Url, location: &str, class: Class) -> Result<Url> {
 }
 
 /// [`lead`] from a registry at `base` of which nothing else is known.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(test)]
 pub(super) fn follow(base: &Url, location: &str) -> Result<Url> {
     lead(base, location, literal(base).unwrap_or(Class::Public))
 }
