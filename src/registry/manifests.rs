@@ -126,8 +126,7 @@ impl RegistryTarget {
         let mut tries = self.registry.manifest_tries(to.registry());
         let mut method = Method::HEAD;
         loop {
-            let mut call = Call::new(method.clone(), to, format!("manifests/{name}"), what.to_owned());
-            (call.push, call.headers) = (true, accept());
+            let call = question(method.clone(), to, name, what);
             let answer = match self.registry.try_once(&call).await {
                 Ok(answer) => answer,
                 // The request that follows will say more. A server of tokens that says no isn't asked again: logins
@@ -246,15 +245,13 @@ impl RegistryTarget {
 
     /// The digest of what GET finds under `name`, if it finds something.
     async fn by_get(&self, to: &Repository, name: &str, what: &str) -> Option<Digest> {
-        let mut call = Call::new(Method::GET, to, format!("manifests/{name}"), what.to_owned());
-        (call.push, call.headers) = (true, accept());
+        let call = question(Method::GET, to, name, what);
         let answer = self.registry.try_once(&call).await.ok().filter(|a| a.status() == 200)?;
         Some(Digest::of(&answer.read(what, MAX_DOCUMENT).await.ok()?))
     }
 
     /// Puts a manifest under a digest or tag, and makes sure that it is there. A registry that doesn't know what the manifest
-    /// refers to gets that again.
-    /// Gives the `OCI-Subject` of the answer: whose referrer the registry took it for.
+    /// refers to gets that again. Gives the `OCI-Subject` of the answer: whose referrer the registry took it for.
     pub(super) async fn put_manifest(
         &self,
         to: &Repository,
@@ -326,8 +323,7 @@ impl RegistryTarget {
 
     /// What a registry has stored that didn't say so: read back, since one that says yes to everything says it to HEAD too.
     async fn stored(&self, to: &Repository, name: &str, what: &str) -> Result<Found> {
-        let mut call = Call::new(Method::GET, to, format!("manifests/{name}"), what.to_owned());
-        (call.push, call.headers) = (true, accept());
+        let call = question(Method::GET, to, name, what);
         let answer = self.registry.send(&call).await?;
         match answer.status() {
             200 => {
@@ -418,6 +414,13 @@ impl RegistryTarget {
             found => Err(Error::new(Kind::Integrity, what(), format!("the content is {found}"))),
         }
     }
+}
+
+/// The question what `name`, a tag or digest, stands for; asked with the right to push, whose token there is already.
+fn question<'a>(method: Method, to: &'a Repository, name: &str, what: &str) -> Call<'a> {
+    let mut call = Call::new(method, to, format!("manifests/{name}"), what.to_owned());
+    (call.push, call.headers) = (true, accept());
+    call
 }
 
 /// How far the healing of a manifest is.
