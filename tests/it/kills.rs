@@ -9,7 +9,8 @@ use super::interrupt::{at, complete, endless, endless_at, pids, runs, send, star
 use crate::support::registry::{Fault, TestRegistry};
 use crate::support::{Layout, Sandbox, read_tar_bytes};
 
-/// Every process that has the sandbox in its environment, by its command line.
+/// Every process that has the sandbox in its environment, by its command line, but for Go's own helper: once a day (in
+/// a sandbox: once) the `go` command starts one that counts its uses, in a session of its own, and doesn't wait for it.
 pub(crate) fn alive(sandbox: &Sandbox) -> Vec<String> {
     let marker = sandbox.path("tmp").to_str().unwrap().to_owned();
     let mut found = Vec::new();
@@ -19,7 +20,7 @@ pub(crate) fn alive(sandbox: &Sandbox) -> Vec<String> {
             let bytes = std::fs::read(entry.path().join(file)).unwrap_or_default();
             bytes.windows(what.len()).any(|w| w == what.as_bytes())
         };
-        if has("environ", &marker) && runs(pid) {
+        if has("environ", &marker) && !has("environ", "GO_TELEMETRY_CHILD=") && runs(pid) {
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             found.push(String::from_utf8_lossy(&line).replace('\0', " "));
         }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::super::kills::nothing_runs;
 use super::case::{CANARY, no_secret};
 use crate::support::bases;
 use crate::support::registry::{Auth, Config, Fault, Handle, TestRegistry, When};
@@ -107,23 +108,12 @@ impl Stage {
         assert_eq!(self.registry.incomplete(), Vec::<String>::new(), "tags point to incomplete images");
         no_secret(&format!("{}{}", ran.stdout, ran.stderr));
         assert_eq!(self.sandbox.leftovers(), Vec::<String>::new(), "temporary files");
-        assert_eq!(self.children(), Vec::<String>::new(), "processes");
+        nothing_runs(&self.sandbox);
         if ran.code != 0 {
             assert_eq!(ran.stdout, "", "standard output of a failure");
             assert_eq!(ran.stderr.matches("gimg: ").count(), 1, "one error:\n{}", ran.stderr);
         }
         self.registry.tags("app")
-    }
-
-    /// Processes that still have the sandbox's environment.
-    fn children(&self) -> Vec<String> {
-        let home = format!("HOME={}", self.sandbox.path("home").display());
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let of_ours = processes.filter(|entry| {
-            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            environment.split(|b| *b == 0).any(|variable| variable == home.as_bytes())
-        });
-        of_ours.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 }
 
