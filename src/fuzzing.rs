@@ -27,6 +27,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("link", registry::fuzzing::link),
     ("location", registry::fuzzing::location),
     ("lock_file", lock_file),
+    ("range", registry::fuzzing::range),
     ("reference", reference),
     ("retry_after", registry::fuzzing::retry_after),
     ("tar", tar),

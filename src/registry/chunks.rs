@@ -298,7 +298,7 @@ fn range_end(answer: &Answer) -> Option<u64> {
     parse_range_end(answer.header("range")?)
 }
 
-fn parse_range_end(range: &str) -> Option<u64> {
+pub(super) fn parse_range_end(range: &str) -> Option<u64> {
     let range = range.trim();
     let range = range.strip_prefix("bytes=").or(range.strip_prefix("bytes ")).unwrap_or(range);
     let (start, end) = range.split_once('-')?;

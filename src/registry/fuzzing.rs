@@ -5,7 +5,7 @@ use reqwest::Url;
 use crate::registry::address::Class;
 use crate::registry::endpoint::{is_internal, lead};
 use crate::registry::keychain::Keychain;
-use crate::registry::{auth, link, retry};
+use crate::registry::{auth, chunks, link, retry};
 
 /// `WWW-Authenticate`: schemes have names, parameters are found by theirs.
 pub fn challenge(data: &[u8]) {
@@ -21,6 +21,15 @@ pub fn link(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(next) = link::next(text.lines()) {
         assert!(text.contains(&next), "{next}");
+    }
+}
+
+/// `Range` of an upload: what is read begins at the start, and ends where it says.
+pub fn range(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(end) = chunks::parse_range_end(&text) {
+        let last = text.rsplit('-').next().and_then(|last| last.trim().parse::<u64>().ok());
+        assert_eq!(last.and_then(|last| last.checked_add(1)), Some(end), "{text}");
     }
 }
 
