@@ -27,6 +27,13 @@ pub enum Event {
         /// Wall time.
         elapsed: std::time::Duration,
     },
+    /// What was made before from the same inputs is used again: nothing is compiled.
+    Recalled {
+        /// The target.
+        platform: Platform,
+        /// The program.
+        program: String,
+    },
     /// A layer is being written.
     Packing {
         /// The program.

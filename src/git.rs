@@ -31,6 +31,29 @@ pub async fn shows_untracked(dir: &Path, path: &Path) -> bool {
     true
 }
 
+/// All of git's state that Go stamps into programs, around `dir`: the commit, whether there are changes, the tags that
+/// versions are made from, and whether history is missing. None where git can't say.
+pub async fn fingerprint(dir: &Path) -> Option<String> {
+    let git = Path::new("git");
+    let (place, status, tags) = tokio::join!(
+        run(git, dir, &["rev-parse", "HEAD", "--is-inside-work-tree", "--is-shallow-repository"]),
+        run(git, dir, &["--no-optional-locks", "status", "--porcelain"]),
+        run(git, dir, &["for-each-ref", "--format=%(refname) %(objectname)", "refs/tags"]),
+    );
+    let (place, status, tags) = (place.ok()??, status.ok()??, tags.ok()??);
+    if !(place.success && status.success && tags.success) {
+        return None;
+    }
+    let place = String::from_utf8(place.stdout).ok()?;
+    let dirty = if status.stdout.trim_ascii().is_empty() { "clean" } else { "dirty" };
+    let tags = String::from_utf8(tags.stdout).ok()?;
+    Some(format!(
+        "{} {dirty} {}",
+        place.split_whitespace().collect::<Vec<_>>().join(" "),
+        tags.replace('\n', ";")
+    ))
+}
+
 /// What git says about the commit checked out in `dir`, as ko's templates have it: the nearest tag or `v0.0.0`, and
 /// dirty if `git status` has anything to say. `None` without git, outside a work tree, and before the first commit.
 ///

@@ -1,10 +1,12 @@
 //! What a Go program is made of, by what the linker recorded in it: its own module, the modules that it was built
 //! with, and the standard library.
 
+use serde::{Deserialize, Serialize};
+
 use crate::binary::{self, BuildInfo};
 
 /// A module in a program: the one whose code is there, also where go.mod asked for another.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Module {
     /// Its path.
     pub path: String,
@@ -17,7 +19,7 @@ pub struct Module {
 }
 
 /// The modules of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Modules {
     /// The module of the main package.
     pub main: Module,

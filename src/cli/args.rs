@@ -136,12 +136,18 @@ struct CompileFlags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true,
         action = ArgAction::Set)]
     buildvcs: Option<bool>,
+    /// Build also what was built from the same before
+    #[arg(long, conflicts_with = "verify_cache")]
+    no_cache: bool,
+    /// Build all the same, and fail if the cache says something else
+    #[arg(long, hide = true)]
+    verify_cache: bool,
 }
 
 /// What images say and where they go, whoever compiled their programs: `build` and `pack`.
 #[derive(Debug, Args)]
 pub(super) struct ImageFlags {
-    /// static, scratch, a reference, oci:DIR or an archive [default: static]
+    /// static, scratch, a name, oci:DIR, archive [default: static]
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
     /// Take bases with layers that are kept elsewhere (urls)
@@ -191,7 +197,7 @@ struct PublishArgs {
     /// Load into Docker, as --output docker:
     #[arg(short = 'L', long)]
     local: bool,
-    /// The repository to push below; repeatable [env: GIMG_REPO, KO_DOCKER_REPO]
+    /// Where to push; repeatable [env: GIMG_REPO, KO_DOCKER_REPO]
     #[arg(long, value_name = "REPO")]
     repo: Vec<String>,
     /// --push=false publishes nothing, and prints the same
@@ -258,6 +264,8 @@ impl BuildFlags {
             all: self.all,
             debug: self.compile.debug,
             disable_optimizations: self.compile.disable_optimizations,
+            no_cache: self.compile.no_cache,
+            verify_cache: self.compile.verify_cache,
             ..self.image.words()
         }
     }

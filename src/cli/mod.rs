@@ -77,7 +77,7 @@ enum Command {
     Login(login::LoginArgs),
     /// Forget the user name and password for a registry
     Logout(login::LogoutArgs),
-    /// Show, check or shrink what is kept of registries' content
+    /// Show, check or shrink the cache
     Cache(cache::CacheArgs),
     /// Print a completion script for a shell
     Completion(documents::CompletionArgs),

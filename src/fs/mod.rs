@@ -4,7 +4,9 @@
 mod atomic;
 mod beneath;
 mod boundary;
+mod look;
 mod manifests;
+mod snapshot;
 
 use std::fs::File;
 use std::io::Read;
@@ -12,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 pub use atomic::{Atomic, TEMPORARY_PREFIX, make_hidden, replaceable, write_atomically};
 pub use boundary::{Boundary, files, kodata};
+pub use look::{Ask, Looker, Moment};
 pub use manifests::{list_manifests, read_manifest, unnamed};
+pub use snapshot::{Check, Doubt, Paths, Snapshot};
 
 /// Opens a file of the run's private directory for reading.
 ///
@@ -55,6 +59,20 @@ pub fn read_small(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
 #[must_use]
 pub fn nearest_module(dir: &Path) -> Option<PathBuf> {
     dir.ancestors().find(|d| d.join("go.mod").is_file()).map(Path::to_owned)
+}
+
+/// Whether something is at `path`, be it a link that leads nowhere.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
+/// What tells the file of the running program from others: its size and when it was written.
+#[must_use]
+pub fn own_program() -> Option<String> {
+    let found = std::fs::metadata(std::env::current_exe().ok()?).ok()?;
+    let written = found.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(format!("{}@{}", found.len(), written.as_nanos()))
 }
 
 /// Whether `path` is a directory.

@@ -5,8 +5,10 @@
 //! build depends on what was resolved and on nothing else.
 #![expect(clippy::disallowed_methods, reason = "edge: Go's env file")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::facts::Toolchain;
@@ -50,13 +52,28 @@ pub async fn find(
     if !output.success {
         return Err(Error::new(Kind::GoBuild, "run go env", output.status).output(output.stderr));
     }
-    let mut known: BTreeMap<String, String> = serde_json::from_slice(&output.stdout)
+    let known: BTreeMap<String, String> = serde_json::from_slice(&output.stdout)
         .map_err(|e| Error::new(Kind::GoBuild, "read the output of go env", e))?;
-    let get = |key: &str| known.get(key).cloned().unwrap_or_default();
+    let settings = settings(&known, env)?;
+    Ok(Go { program: program.to_owned(), temporary, guardian, toolchain: toolchain(known, settings) })
+}
 
-    let file = get("GOENV");
+/// The toolchain that says `known` of itself under the user's `settings`.
+fn toolchain(mut known: BTreeMap<String, String>, settings: BTreeMap<String, String>) -> Toolchain {
+    // Ours was only lent to it.
+    known.insert(GOTMPDIR.to_owned(), settings.get(GOTMPDIR).cloned().unwrap_or_default());
+    let version = known.get("GOVERSION").cloned().unwrap_or_default();
+    Toolchain { version, settings, env: known }
+}
+
+/// The user's settings: the environment's over those of Go's env file.
+fn settings(
+    known: &BTreeMap<String, String>,
+    env: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>> {
+    let file = known.get("GOENV").map_or("", String::as_str);
     let mut settings =
-        if file.is_empty() || file == "off" { BTreeMap::new() } else { read_env_file(Path::new(&file))? };
+        if file.is_empty() || file == "off" { BTreeMap::new() } else { read_env_file(Path::new(file))? };
     for (key, value) in env {
         let is_gos = known.contains_key(key) || UNLISTED.contains(&key.as_str());
         // An empty variable means unset to Go: its env file then still counts.
@@ -65,11 +82,16 @@ pub async fn find(
         }
     }
     settings.retain(|key, _| !crate::plan::command::TARGET_VARIABLES.contains(&key.as_str()));
-    let version = get("GOVERSION");
-    // Ours was only lent to it.
-    known.insert(GOTMPDIR.to_owned(), settings.get(GOTMPDIR).cloned().unwrap_or_default());
-    let toolchain = Toolchain { version, settings, env: known };
-    Ok(Go { program: program.to_owned(), temporary, guardian, toolchain })
+    Ok(settings)
+}
+
+/// What a toolchain said of itself, without what the user's settings say: those can hold secrets, and are looked up again
+/// whenever this is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    env: BTreeMap<String, String>,
+    /// The names of what is left out.
+    set: BTreeSet<String>,
 }
 
 /// Reads Go's env file: `KEY=value` lines and `#` comments (cmd/go, "go env -w").
@@ -85,6 +107,44 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 impl Go {
+    /// A toolchain that told this of itself before: what [`find`] would give, if it would still say so.
+    ///
+    /// # Errors
+    /// Go's env file can't be read.
+    pub fn known(
+        program: &Path,
+        env: &BTreeMap<String, String>,
+        temporary: PathBuf,
+        guardian: Option<Guardian>,
+        told: Told,
+    ) -> Result<Self> {
+        let mut known = told.env;
+        known.extend(told.set.into_iter().map(|name| (name, String::new())));
+        let settings = settings(&known, env)?;
+        known.extend(settings.iter().map(|(k, v)| (k.clone(), v.clone())));
+        Ok(Go { program: program.to_owned(), temporary, guardian, toolchain: toolchain(known, settings) })
+    }
+
+    /// What the toolchain says of itself.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        let (mut env, mut set) = (BTreeMap::new(), BTreeSet::new());
+        for (name, value) in &self.toolchain.env {
+            // GOGCCFLAGS repeats CGO_CFLAGS, and names a new directory every time.
+            match self.toolchain.settings.contains_key(name) || name == "GOGCCFLAGS" {
+                true => drop(set.insert(name.clone())),
+                false => drop(env.insert(name.clone(), value.clone())),
+            }
+        }
+        Told { env, set }
+    }
+
+    /// The program that is run: a path, or a name looked up in PATH.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The same, with its children's temporary files in `temporary`.
     #[must_use]
     pub fn with_temporary(mut self, temporary: &Path) -> Self {

@@ -2,13 +2,15 @@
 
 use std::io::{self, BufWriter, Write};
 
+use serde::{Deserialize, Serialize};
+
 use super::compress::Encoder;
 use super::{Compression, FileTree, Opener, tar};
 use crate::error::{Error, Kind, Result};
 use crate::oci::{Descriptor, Digest, Hasher, MediaType};
 
 /// What was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// The digest of the uncompressed tar.
     pub diff_id: Digest,

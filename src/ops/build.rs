@@ -10,6 +10,7 @@ use crate::ops::Context;
 use crate::ops::compile::Compiler;
 use crate::ops::debug;
 use crate::ops::lookup::{Found, lookup};
+use crate::ops::memo::Memo;
 use crate::ops::publish::Publisher;
 use crate::ops::targets;
 use crate::plan;
@@ -22,16 +23,28 @@ use crate::settings::Settings;
 /// # Errors
 /// Whatever a stage says; nothing is tagged then.
 pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
-    let start = Instant::now();
     for warning in &settings.warnings {
         cx.observer.on(Event::Warning(warning.clone()));
     }
-    let Found { facts, go, bases, engines, certificates } = lookup(cx, settings).await?;
+    let memo = Memo::new(cx, settings.reuse);
+    match attempt(cx, settings, &memo).await {
+        Err(error) if memo.misled().await => {
+            let again = format!("a layer in the cache was damaged ({error}): everything is built again");
+            cx.observer.on(Event::Warning(again));
+            attempt(cx, settings, &Memo::afresh(cx, settings.reuse)).await
+        }
+        result => result,
+    }
+}
+
+async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Report> {
+    let start = Instant::now();
+    let Found { facts, go, bases, engines, certificates } = lookup(cx, settings, memo).await?;
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
     let (images, bases, copiers, certificates) = (&plan.images, &bases, &copiers, &certificates);
     let publisher = Publisher { cx, settings, images, bases, copiers, certificates, between: SetOnce::new() };
-    let compiler = Compiler::new(&go, &plan, &publisher);
+    let compiler = Compiler::new(&go, &plan, &publisher, memo);
     let debuggers = debug::debuggers(&go, &publisher);
     let (packed, ()) = tokio::try_join!(compiler.run(), publisher.prepare(debuggers))?;
     let images = publisher.publish(&packed).await?;

@@ -12,6 +12,7 @@ use crate::image::assemble::DATA_DIR;
 use crate::image::{Filesystem, certificates};
 use crate::ops::base::Bases;
 use crate::ops::lookup::{Found, lookup};
+use crate::ops::memo::Memo;
 use crate::ops::{Context, pack, publish, targets};
 use crate::plan::secrets::Secrets;
 use crate::plan::{self, CompileGroup, ImagePlan, debug};
@@ -34,7 +35,8 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<DryRun> {
     for warning in &settings.warnings {
         cx.observer.on(Event::Warning(warning.clone()));
     }
-    let Found { facts, go, bases, engines, .. } = lookup(cx, settings).await?;
+    let Found { facts, go, bases, engines, .. } =
+        lookup(cx, settings, &Memo::new(cx, settings.reuse)).await?;
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
     let secrets = secrets(cx, settings, &go.toolchain.settings);

@@ -1,7 +1,6 @@
 //! Settings become facts: the toolchain, the packages and their bases, each asked once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
 
@@ -14,12 +13,11 @@ use crate::oci::Platform;
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
 use crate::ops::engines::Engines;
+use crate::ops::memo::Memo;
+use crate::ops::programs;
 use crate::ops::trust;
-use crate::plan::command;
 use crate::plan::facts::{Facts, GitState, Package, TemplateFacts, Toolchain};
-use crate::plan::packages::{self, Modules, Query};
 use crate::plan::program_of;
-use crate::plan::templates::Templates;
 use crate::settings::program::Rule;
 use crate::settings::{Settings, Stand, lock};
 
@@ -36,7 +34,7 @@ pub(super) struct Found {
 
 /// Looks everything up; toolchain and packages beside the base, if all programs have the same.
 /// Engines come first: they decide the platforms that nobody named.
-pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
+pub(super) async fn lookup(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Found> {
     let certificates = trust::certificates(settings).await?;
     let engines = Engines::connect(cx, settings).await?;
     let platforms = engines.requested(&settings.platforms);
@@ -44,8 +42,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
     let rules = rules(settings)?;
     let early = settings.base.of_all(&settings.rules);
     let programs = async {
-        let (temporary, guardian) = (cx.scratch.directory()?, cx.guardian.clone());
-        let find = go::find(&settings.go, &settings.cwd, cx.env.all(), temporary, guardian);
+        let find = programs::toolchain(cx, settings, memo);
         let (go, git, source) = tokio::try_join!(find, git_state(settings), source(settings))?;
         let templates = TemplateFacts {
             env: cx.env.all().clone(),
@@ -54,9 +51,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings) -> Result<Found> {
             git,
             source,
         };
-        let lister = Lister::new(&go, settings, &rules, &templates).await?;
-        let found = lister.list(&settings.packages, &settings.places).await?;
-        let with = lister.companions(&found).await?;
+        let (found, with) = programs::list(cx, settings, memo, &go, &rules, &templates).await?;
         Ok((go, templates, found, with))
     };
     let early_base = async {
@@ -232,81 +227,4 @@ async fn bases(
     }
     let found = try_join_all(chosen.iter().map(|stand| base::lookup(cx, settings, stand))).await?;
     Ok((chosen, found))
-}
-
-/// Asks `go list`.
-struct Lister<'a> {
-    go: &'a Go,
-    settings: &'a Settings,
-    rules: &'a [Option<String>],
-    main: Vec<PathBuf>,
-    known: BTreeMap<String, PathBuf>,
-    target: command::Target,
-    flags: Vec<String>,
-}
-
-impl<'a> Lister<'a> {
-    async fn new(
-        go: &'a Go,
-        settings: &'a Settings,
-        rules: &'a [Option<String>],
-        templates: &TemplateFacts,
-    ) -> Result<Self> {
-        let main = go::main_modules(go, &settings.cwd).await?;
-        let with_path = settings.rules.iter().zip(rules);
-        let known =
-            with_path.filter_map(|(rule, path)| Some((path.clone()?, rule.package.clone()))).collect();
-        let target = command::target(&settings.platforms.first(), &go.toolchain, &settings.program.env)?;
-        let templates = Templates::new(templates);
-        let flags = settings.program.flags.iter().map(|f| templates.render_for("flags", f, &target));
-        let flags = flags.collect::<Result<Vec<String>>>()?;
-        Ok(Lister { go, settings, rules, main, known, target, flags })
-    }
-
-    /// The main packages of every argument; a failure names the argument's place, if it has one.
-    async fn list(&self, arguments: &[String], places: &[String]) -> Result<Vec<Vec<Package>>> {
-        let modules = Modules { nearest: &crate::fs::nearest_module, main: &self.main, known: &self.known };
-        let queries = packages::queries(arguments, &self.settings.cwd, &modules);
-        let mut found = vec![Vec::new(); arguments.len()];
-        for query in &queries {
-            self.check_module(query)?;
-            let lists = go::list(self.go, query, &self.flags, &self.target).await?;
-            for (argument, packages) in query.arguments.iter().zip(lists) {
-                let packages = packages.map_err(|e| match places.get(*argument) {
-                    Some(place) => e.at(place),
-                    None => e,
-                })?;
-                if let Some(slot) = found.get_mut(*argument) {
-                    *slot = packages;
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// The further programs of the images of the entries that are used.
-    async fn companions(&self, packages: &[Vec<Package>]) -> Result<BTreeMap<usize, Vec<Package>>> {
-        let mut all = BTreeMap::new();
-        for package in packages.iter().flatten() {
-            let (program, rule) = program_of(self.settings, self.rules, &package.import_path);
-            let Some(rule) = rule.filter(|r| !program.with.is_empty() && !all.contains_key(r)) else {
-                continue;
-            };
-            let directories: Vec<String> = program.with.iter().map(|d| d.display().to_string()).collect();
-            let found = self.list(&directories, &[]).await.map_err(|e| {
-                let name = self.settings.rules.get(rule).map_or("builds", |r| r.name.as_str());
-                e.within(format!("use {name}"))
-            })?;
-            all.insert(rule, found.into_iter().flatten().collect());
-        }
-        Ok(all)
-    }
-
-    /// Without a module or workspace `go` would speak of GOPATH; say it plainly.
-    fn check_module(&self, query: &Query) -> Result<()> {
-        if self.main.is_empty() && crate::fs::nearest_module(&query.dir).is_none() {
-            return Err(go::no_module(&query.dir));
-        }
-        Ok(())
-    }
 }

@@ -46,7 +46,7 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
     let programs = binaries.into_iter().enumerate().map(|(platform, binary)| {
         let publisher = &publisher;
         async move {
-            let packed = publisher.pack(0, platform, std::slice::from_ref(binary)).await?;
+            let (packed, _) = publisher.pack(0, platform, std::slice::from_ref(binary)).await?;
             publisher.send_early(0, platform, &packed).await?;
             Ok::<_, Error>(((0, platform), packed))
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
 use tokio::sync::SetOnce;
 
 use crate::attest::Modules;
@@ -55,10 +56,19 @@ pub(super) struct Between {
 /// The layer of an image's programs for one platform.
 pub(super) struct Packed {
     layer: Layer,
-    /// The programs in bytes, before compression.
-    binary_size: u64,
-    /// Where each program is in the image, and what it is made of.
+    /// What is in it.
+    pub(super) programs: Programs,
+}
+
+/// An image's programs for one platform, as far as they matter once they are packed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Programs {
+    /// All of them in bytes, before compression.
+    size: u64,
+    /// Where each is in the image, and what it is made of.
     pub(super) contents: Vec<(String, Option<Modules>)>,
+    /// The loader that each asks for.
+    loaders: Vec<Option<String>>,
 }
 
 /// Layers of an image's data, by how its platforms name files.
@@ -68,11 +78,17 @@ pub(super) type DataLayers = BTreeMap<Filesystem, Vec<Layer>>;
 pub(super) type PackedLayers = BTreeMap<(usize, usize), Packed>;
 
 impl Publisher<'_> {
-    /// Packs an image's programs.
-    pub(super) async fn pack(&self, index: usize, platform: usize, binaries: &[Binary]) -> Result<Packed> {
+    /// Packs an image's programs; also gives the layer's file.
+    pub(super) async fn pack(
+        &self,
+        index: usize,
+        number: usize,
+        binaries: &[Binary],
+    ) -> Result<(Packed, (Written, Arc<Path>))> {
         let image = &self.images[index];
-        self.check_loaders(image, platform, binaries)?;
-        let (platform, _) = &self.bases[image.base].list[platform];
+        let loaders: Vec<Option<String>> = binaries.iter().map(|b| b.header.interpreter.clone()).collect();
+        self.check_loaders(image, number, &loaders)?;
+        let (platform, _) = &self.bases[image.base].list[number];
         let program = image.name.program.clone();
         self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
         let filesystem = Filesystem::of(platform);
@@ -88,21 +104,34 @@ impl Publisher<'_> {
         let tree = filesystem.arrange(contents::programs(&image.programs_dir, &files)?)?;
         let written = self.write(tree, crate::fs::open).await?;
         let place = |f: &ProgramFile| filesystem.path(&format!("{}/{}", image.programs_dir, f.name));
-        let places: Vec<String> = files.iter().map(place).collect();
-        let comment = format!("go build output, at {}", places.join(", "));
-        let layer = self.layer(written, image, &comment, None);
-        let descriptor = layer.blob.descriptor.clone();
+        let descriptor = written.0.descriptor();
         self.cx.observer.on(Event::LayerReady { program, platform: platform.clone(), descriptor });
         let modules = binaries.iter().map(|b| b.header.build_info.as_ref().map(Modules::of));
-        let contents = places.into_iter().zip(modules).collect();
-        Ok(Packed { layer, binary_size: binaries.iter().map(|b| b.size).sum(), contents })
+        let contents = files.iter().map(place).zip(modules).collect();
+        let programs = Programs { size: binaries.iter().map(|b| b.size).sum(), contents, loaders };
+        Ok((self.packed(index, number, written.clone(), programs)?, written))
+    }
+
+    /// An image's programs that are in a layer.
+    pub(super) fn packed(
+        &self,
+        index: usize,
+        number: usize,
+        written: (Written, Arc<Path>),
+        programs: Programs,
+    ) -> Result<Packed> {
+        let image = &self.images[index];
+        self.check_loaders(image, number, &programs.loaders)?;
+        let places: Vec<&str> = programs.contents.iter().map(|(place, _)| place.as_str()).collect();
+        let comment = format!("go build output, at {}", places.join(", "));
+        Ok(Packed { layer: self.layer(written, image, &comment, None), programs })
     }
 
     /// A program that asks for a loader can't start on a base that surely has none.
-    fn check_loaders(&self, image: &ImagePlan, platform: usize, binaries: &[Binary]) -> Result<()> {
+    fn check_loaders(&self, image: &ImagePlan, platform: usize, loaders: &[Option<String>]) -> Result<()> {
         let root = &self.bases[image.base].of[platform];
-        for (program, binary) in image.programs.iter().zip(binaries) {
-            if let Some(loader) = &binary.header.interpreter
+        for (program, loader) in image.programs.iter().zip(loaders) {
+            if let Some(loader) = loader
                 && root.base.has_no_loader()
             {
                 let why = format!("it asks for the loader {loader}, which the base lacks");
@@ -277,7 +306,7 @@ impl Publisher<'_> {
                 .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
             programs.push(sbom::Contents { packed: program, debugger: between.debuggers.get(platform) });
             let image = self.image(index, number, program, between)?;
-            platforms.push(published_platform(&image, platform.to_string(), program.binary_size));
+            platforms.push(published_platform(&image, platform.to_string(), program.programs.size));
             images.push(image);
         }
         let blobs = images.iter().flat_map(|i| i.layers.iter().cloned().chain([i.config.clone()])).collect();

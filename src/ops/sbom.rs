@@ -45,7 +45,7 @@ pub(super) fn documents(
             (place, d.modules.clone())
         });
         let mut programs = Vec::new();
-        for (path, modules) in contents.packed.contents.iter().chain(&debugger) {
+        for (path, modules) in contents.packed.programs.contents.iter().chain(&debugger) {
             let modules = modules.as_ref().ok_or_else(|| {
                 let why = format!("{path} holds no record of its Go modules");
                 Error::new(Kind::Input, format!("write the SBOM for {platform}"), why)

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::oci::Platform;
 use crate::settings::Stand;
 
@@ -50,7 +52,7 @@ pub struct Toolchain {
 }
 
 /// A main package.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
     /// Its import path.
     pub import_path: String,

@@ -38,7 +38,7 @@ pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 pub const GIMG_TOKEN_SERVERS: &str = "GIMG_TOKEN_SERVERS";
 /// Directories of CA certificates to trust besides the system's, separated by `:`.
 pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
-/// Where gimg keeps what it took from registries; `off`: nowhere. See `gimg cache`.
+/// Where gimg keeps what it took from registries and what it built; `off`: nowhere. See `gimg cache`.
 pub const GIMG_CACHE: &str = "GIMG_CACHE";
 /// How large that may become, such as 500M. The default is 10GiB.
 pub const GIMG_CACHE_MAX: &str = "GIMG_CACHE_MAX";

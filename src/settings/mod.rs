@@ -84,8 +84,22 @@ pub struct Settings {
     pub kodata_root: Option<PathBuf>,
     /// Files of certificates to add to the images' CA bundles; absolute.
     pub ca_certs: Vec<PathBuf>,
+    /// Whether what was made before is used again.
+    pub reuse: Reuse,
     /// Things to warn about before anything is done.
     pub warnings: Vec<String>,
+}
+
+/// What to do with what earlier runs made from the same inputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// Use it.
+    #[default]
+    Always,
+    /// Make everything.
+    Never,
+    /// Make everything, and fail where it differs.
+    Audit,
 }
 
 impl Settings {
@@ -182,6 +196,10 @@ pub struct Words {
     pub binary: Option<String>,
     /// `--ca-cert`.
     pub ca_certs: Vec<PathBuf>,
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// `--verify-cache`.
+    pub verify_cache: bool,
 }
 
 /// The only precedence rules in the program: flags over environment over the file over defaults.
@@ -295,6 +313,11 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         sbom_dir,
         epoch: env.epoch(env::SOURCE_DATE_EPOCH)?,
         kodata_epoch: env.epoch(env::KO_DATA_DATE_EPOCH)?,
+        reuse: match (words.no_cache, words.verify_cache) {
+            (true, _) => Reuse::Never,
+            (_, true) => Reuse::Audit,
+            _ => Reuse::Always,
+        },
         warnings,
     })
 }

@@ -196,7 +196,7 @@ pub(super) fn check(
 }
 
 /// A name that no other process has, for a file in `tmp`.
-fn temporary_name() -> OsString {
+pub(super) fn temporary_name() -> OsString {
     // The standard library's only source of chance; process ids repeat in containers that share a cache.
     let chance = RandomState::new().build_hasher().finish();
     OsString::from(format!("{}-{chance:016x}", std::process::id()))
@@ -258,27 +258,41 @@ impl Writer {
         if std::mem::take(&mut self.hasher).finish().0 != *digest {
             return Ok(false);
         }
-        let gone = || Error::new(Kind::LocalIo, "write the cache", "its directories are gone");
-        let blobs = self.shared.blobs(true)?.ok_or_else(gone)?;
-        let tmp = self.shared.tmp()?.ok_or_else(gone)?;
+        let shared = Arc::clone(&self.shared);
+        let blobs = shared.blobs(true)?.ok_or_else(gone)?;
+        self.place(blobs, &OsString::from(digest.hex()))?;
+        Ok(true)
+    }
+
+    /// Gives it a name in `dir`, in place of what has it.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn place(mut self, dir: &Dir, name: &OsStr) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let tmp = shared.tmp()?.ok_or_else(gone)?;
         self.file.sync_all().map_err(|e| self.io(&e))?;
         seal(&self.file).map_err(|e| self.io(&e))?;
-        let name = OsString::from(digest.hex());
-        let named = tmp.rename(&self.name, blobs, &name);
+        let named = tmp.rename(&self.name, dir, name);
         if let Err(e) = &named
             && matches!(e.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty)
         {
             // Something stands where only files belong.
-            self.shared.discard(blobs, &name, None)?;
-            tmp.rename(&self.name, blobs, &name).map_err(|e| self.io(&e))?;
+            shared.discard(dir, name, None)?;
+            tmp.rename(&self.name, dir, name).map_err(|e| self.io(&e))?;
         } else {
             named.map_err(|e| self.io(&e))?;
         }
         self.is_done = true;
-        blobs.sync().map_err(|e| Error::io("write", blobs.path(), &e))?;
-        self.shared.wrote.store(true, Ordering::Relaxed);
-        Ok(true)
+        dir.sync().map_err(|e| Error::io("write", dir.path(), &e))?;
+        shared.wrote.store(true, Ordering::Relaxed);
+        Ok(())
     }
+}
+
+/// The cache was taken away while it was used.
+pub(super) fn gone() -> Error {
+    Error::new(Kind::LocalIo, "write the cache", "its directories are gone")
 }
 
 impl Drop for Writer {

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! v1/blobs/sha256/<hex>   content; the name is its digest, the time of modification is that of its last use
+//! v1/memo/<hex>           what was made before, and from what; the name is the digest of the question
 //! v1/tmp/<random>         being written, or being removed; locked by whoever does it
 //! v1/lock/<hex>           locks between processes, one for each key
 //! ```
@@ -15,7 +16,9 @@
 
 mod blobs;
 mod dir;
+mod kept;
 mod lock;
+mod memo;
 mod own;
 mod scratch;
 mod source;
@@ -63,6 +66,7 @@ struct Shared {
     observer: Arc<dyn Observer>,
     root: OnceLock<Dir>,
     blobs: OnceLock<Dir>,
+    memo: OnceLock<Dir>,
     tmp: OnceLock<Dir>,
     locks: OnceLock<Dir>,
     /// Whether the one warning was given.
@@ -97,6 +101,11 @@ impl Store {
         Self::new(Place::Unknown, 0, observer)
     }
 
+    /// Notes a task that ends by itself, and that the end of the run waits for.
+    pub fn will_end(&self, task: JoinHandle<()>) {
+        self.0.will_end(task);
+    }
+
     /// From now on this process only reads.
     pub fn freeze(&self) {
         self.0.unwritable.store(true, Ordering::Relaxed);
@@ -109,6 +118,7 @@ impl Store {
             observer,
             root: OnceLock::new(),
             blobs: OnceLock::new(),
+            memo: OnceLock::new(),
             tmp: OnceLock::new(),
             locks: OnceLock::new(),
             warned: AtomicBool::new(false),
@@ -149,6 +159,12 @@ impl Shared {
             Some(outer) => outer.sub("sha256", make),
             None => Ok(None),
         })
+    }
+
+    /// The directory of memos; none if there is no cache, or `make` is false and it isn't there.
+    fn memo(&self, make: bool) -> Result<Option<&Dir>> {
+        let Some(root) = self.root(make)? else { return Ok(None) };
+        once(&self.memo, &root.path().join("memo"), || root.sub("memo", make))
     }
 
     /// The directory of what is being written; none if there is no cache.

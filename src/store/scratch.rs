@@ -51,6 +51,12 @@ impl Scratch {
         Ok((file, path))
     }
 
+    /// A name in it that nothing has yet.
+    #[must_use]
+    pub fn vacant(&self) -> PathBuf {
+        self.name("v")
+    }
+
     /// A file of this directory as a blob: the descriptor is what its writer computed.
     #[must_use]
     pub fn blob(path: &Path, descriptor: Descriptor) -> Blob {

@@ -82,7 +82,7 @@ impl Cached {
 
 impl Shared {
     /// Notes a task that ends by itself, and that the end of the run waits for.
-    fn will_end(&self, task: JoinHandle<()>) {
+    pub(super) fn will_end(&self, task: JoinHandle<()>) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 }

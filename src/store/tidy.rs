@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::oci::Digest;
 use crate::store::blobs::{Checked, check};
 use crate::store::dir::{Dir, discard_tree, of_file};
+use crate::store::memo::{Found, read};
 use crate::store::{Place, Shared, Store};
 
 /// The lock of whoever prunes. No key has this name: theirs are digests.
@@ -70,8 +71,9 @@ impl Store {
     /// A cache that can't be read, or that others may write to (kind `LocalIo`).
     pub fn amount(&self) -> Result<Amount> {
         let mut amount = Amount::default();
-        let Some(blobs) = self.0.blobs(false)? else { return Ok(amount) };
-        entries(blobs)?.iter().for_each(|entry| amount.add(entry.size));
+        for dir in self.0.directories()? {
+            entries(dir)?.iter().for_each(|entry| amount.add(entry.size));
+        }
         Ok(amount)
     }
 
@@ -90,6 +92,9 @@ impl Store {
     /// A cache that can't be read or written, or that others may write to (kind `LocalIo`).
     pub fn verify(&self) -> Result<Verified> {
         let mut verified = Verified::default();
+        if let Some(memos) = self.0.memo(false)? {
+            self.verify_memos(memos, &mut verified)?;
+        }
         let Some(blobs) = self.0.blobs(false)? else { return Ok(verified) };
         for name in names(blobs)? {
             let text = name.to_string_lossy().into_owned();
@@ -112,6 +117,24 @@ impl Store {
             }
         }
         Ok(verified)
+    }
+
+    fn verify_memos(&self, memos: &Dir, verified: &mut Verified) -> Result<()> {
+        for name in names(memos)? {
+            let found = read(memos, &name).map_err(|e| io(memos, &name, &e))?;
+            let (identity, why) = match found {
+                Found::Absent => continue,
+                Found::Whole { entry, .. } => {
+                    verified.right.add(entry.size);
+                    continue;
+                }
+                Found::Wrong(identity) => (identity, "is no whole memo"),
+            };
+            if self.0.discard(memos, &name, identity)? {
+                verified.wrong.push((name.to_string_lossy().into_owned(), why.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// Ends a run: waits until what was fetched is stored, then prunes if something was. Never fails.
@@ -147,10 +170,18 @@ impl Shared {
         }
     }
 
+    /// The directories of what is kept that are there.
+    fn directories(&self) -> Result<Vec<&Dir>> {
+        Ok([self.blobs(false)?, self.memo(false)?].into_iter().flatten().collect())
+    }
+
     /// See [`Store::prune`]. If another process prunes, this one waits, or is content.
     fn prune(&self, max: u64, wait: bool) -> Result<Option<Pruned>> {
         let mut pruned = Pruned::default();
-        let Some(blobs) = self.blobs(false)? else { return Ok(Some(pruned)) };
+        let directories = self.directories()?;
+        if directories.is_empty() {
+            return Ok(Some(pruned));
+        }
         let Some(locks) = self.locks()? else { return Ok(Some(pruned)) };
         let lock = locks.open_or_create(PRUNING.as_ref()).map_err(|e| io(locks, PRUNING.as_ref(), &e))?;
         // Where files can't be locked, several prune side by side: no harm.
@@ -159,19 +190,22 @@ impl Shared {
         } else if matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
             return Ok(None);
         }
-        let mut entries = entries(blobs)?;
-        entries.iter().for_each(|entry| pruned.kept.add(entry.size));
-        entries.sort_by_key(|entry| entry.used);
-        for entry in &entries {
+        let mut all = Vec::new();
+        for dir in directories {
+            all.extend(entries(dir)?.into_iter().map(|entry| (dir, entry)));
+        }
+        all.iter().for_each(|(_, entry)| pruned.kept.add(entry.size));
+        all.sort_by_key(|(_, entry)| entry.used);
+        for (dir, entry) in &all {
             if pruned.kept.bytes <= max && (max > 0 || pruned.kept.files == 0) {
                 break;
             }
-            match blobs.remove(&entry.name) {
+            match dir.remove(&entry.name) {
                 Ok(()) => pruned.removed.add(entry.size),
                 // Somebody else removed it.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(_) if self.discard(blobs, &entry.name, None)? => pruned.removed.add(entry.size),
-                Err(e) => return Err(io(blobs, &entry.name, &e)),
+                Err(_) if self.discard(dir, &entry.name, None)? => pruned.removed.add(entry.size),
+                Err(e) => return Err(io(dir, &entry.name, &e)),
             }
             pruned.kept.files -= 1;
             pruned.kept.bytes -= entry.size;
@@ -205,14 +239,14 @@ fn sweep(dir: &Dir, is_swept: impl Fn(&OsStr) -> bool) {
     }
 }
 
-/// An entry of the blobs.
+/// A file of what is kept.
 struct Item {
     name: OsString,
     size: u64,
     used: i128,
 }
 
-/// Everything in the directory of blobs.
+/// Everything in one of the directories.
 fn entries(blobs: &Dir) -> Result<Vec<Item>> {
     let mut items = Vec::new();
     for name in names(blobs)? {

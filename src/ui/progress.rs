@@ -108,6 +108,9 @@ impl Observer for Progress {
                 }
                 self.start(&mut state, format!("compile {platform} {}", packages.join(" ")), &text);
             }
+            Event::Recalled { platform, program } => {
+                self.line(Volume::Normal, &format!("unchanged {program} for {platform}"));
+            }
             Event::Compiled { platform, packages, elapsed } => {
                 Self::stop(&mut state, &format!("compile {platform} {}", packages.join(" ")));
                 let seconds = elapsed.as_secs_f64();

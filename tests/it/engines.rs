@@ -104,7 +104,8 @@ fn the_engines_platform_is_built_unless_another_is_named() {
     for flags in ["--platform linux/amd64,linux/arm64", "--platform all"] {
         let ran = built(flags);
         assert_eq!(ran.stdout, format!("{name}:{hex}\n"));
-        assert_eq!(ran.stderr.matches("compiling").count(), 1, "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches("unchanged").count(), 1, "{}", ran.stderr);
+        assert!(!ran.stderr.contains("compiling"), "{}", ran.stderr);
     }
     assert_eq!((engine.count(), engine.asked("POST /images/load")), (1, 1));
 
@@ -158,14 +159,16 @@ fn layers_of_a_base_in_a_registry_come_along() {
         let layers = image.config["rootfs"]["diff_ids"].as_array().unwrap().len();
         assert_eq!(layers, if program == "hello" { 5 } else { 4 }, "{program}");
     }
-    // Both programs need the three layers of the base: each was fetched once.
+    // Both programs need the three layers of the base: each was fetched once, but for the one that was built here.
     sandbox.run("gimg build ./cmd/hello -o oci:base").ok();
+    let mut fetched = Vec::new();
     for layer in Layout::at(sandbox.path("src/base")).root()["layers"].as_array().unwrap() {
         let digest = layer["digest"].as_str().unwrap();
         let log = registry.log();
         let gets = log.iter().filter(|l| l.method == "GET" && l.status == 200 && l.target.ends_with(digest));
-        assert_eq!(gets.count(), 1, "{digest}");
+        fetched.push(gets.count());
     }
+    assert_eq!(fetched, [1, 1, 0]);
     assert_eq!(sandbox.leftovers(), Vec::<String>::new());
 }
 
@@ -250,7 +253,8 @@ fn a_load_that_fails_moves_no_name_anywhere() {
     ] {
         engine.trouble(trouble.clone());
         let ran = sandbox.run(&line).fails(code, &["load ", words, &engine.host()]);
-        assert!(ran.stderr.contains("compiled"), "{}", ran.stderr);
+        // It comes last: when everything was built.
+        assert!(ran.stderr.contains("compiled") || ran.stderr.contains("unchanged"), "{}", ran.stderr);
         assert!(registry.tags("r").is_empty(), "{trouble:?}");
         let tags: Vec<String> = engine.names().into_keys().filter(|n| n.ends_with(":latest")).collect();
         assert_eq!(tags, Vec::<String>::new(), "{trouble:?}");

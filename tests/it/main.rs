@@ -41,6 +41,7 @@ mod lists;
 mod load;
 mod lock;
 mod login;
+mod memo;
 mod mirrors;
 mod pack;
 mod parity;

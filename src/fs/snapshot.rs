@@ -1,0 +1,245 @@
+//! What a result was made from: paths, and what was there. A later look says whether anything that matters changed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::look::{Ask, Kind, Look, Looker, Moment, RACY, Stamp, now};
+
+/// Paths, and what matters at each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paths(BTreeMap<PathBuf, Ask>);
+
+impl Paths {
+    /// None.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a path; of two questions about one the wider stays.
+    pub fn add(&mut self, path: impl Into<PathBuf>, ask: Ask) {
+        let entry = self.0.entry(path.into()).or_insert(ask);
+        *entry = (*entry).max(ask);
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: Paths) {
+        other.0.into_iter().for_each(|(path, ask)| self.add(path, ask));
+    }
+
+    /// Each path and what matters there, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&Path, Ask)> {
+        self.0.iter().map(|(path, ask)| (path.as_path(), *ask))
+    }
+}
+
+/// What was at some paths when something was made from them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    folders: Vec<Folder>,
+}
+
+/// Paths in one directory: their names, which take less room than paths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Folder {
+    dir: String,
+    entries: Vec<Entry>,
+}
+
+/// What was at one path. `racy`: it may have been changed once more without another stamp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    #[serde(rename = "n")]
+    name: String,
+    #[serde(rename = "a")]
+    ask: Ask,
+    #[serde(rename = "k")]
+    kind: Kind,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    stamp: Option<Stamp>,
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+    #[serde(rename = "r", default, skip_serializing_if = "std::ops::Not::not")]
+    racy: bool,
+}
+
+/// A path that keeps a snapshot from being taken, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The path.
+    pub path: PathBuf,
+    /// Why.
+    pub why: &'static str,
+}
+
+/// What a look at all paths of a snapshot found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Nothing that matters changed. The snapshot with newer stamps, if some are.
+    Same(Option<Snapshot>),
+    /// The first path where something did.
+    Changed(PathBuf),
+}
+
+/// Fewer paths than this are not worth a thread.
+const SHARE: usize = 256;
+
+impl Snapshot {
+    /// What is at `paths`, if that is surely what was there when something was made from them, which began at `begun`:
+    /// nothing may have been changed since shortly before, unless `before`, which looked before it began, saw the same.
+    ///
+    /// # Errors
+    /// A path whose content then isn't known.
+    pub fn take(paths: &Paths, begun: Moment, before: &Looker) -> Result<Self, Doubt> {
+        let list: Vec<(&Path, Ask)> = paths.iter().collect();
+        let taken = side_by_side(&list, |(path, ask)| entry(path, *ask, begun.0, before));
+        let mut folders: Vec<Folder> = Vec::new();
+        for ((path, _), entry) in list.iter().zip(taken) {
+            let (dir, entry) = (folder(path)?, entry?);
+            match folders.last_mut() {
+                Some(last) if last.dir == dir => last.entries.push(entry),
+                _ => folders.push(Folder { dir: dir.to_owned(), entries: vec![entry] }),
+            }
+        }
+        Ok(Snapshot { folders })
+    }
+
+    /// Looks at every path: after a change at all, so that `looker` knows what was there.
+    #[must_use]
+    pub fn check(&self, looker: &Looker) -> Check {
+        let list: Vec<(&Folder, &Entry)> =
+            self.folders.iter().flat_map(|f| f.entries.iter().map(move |e| (f, e))).collect();
+        let is_as_recorded =
+            side_by_side(&list, |(folder, entry)| entry.is_as_recorded(&folder.path(entry), looker));
+        if is_as_recorded.iter().all(|same| *same) {
+            return Check::Same(None);
+        }
+        let list: Vec<_> = list.into_iter().zip(is_as_recorded).collect();
+        let looks =
+            side_by_side(&list, |((folder, entry), same)| entry.look(&folder.path(entry), *same, looker));
+        let mut fresh = self.clone();
+        let entries = fresh.folders.iter_mut().flat_map(|f| &mut f.entries);
+        for ((entry, look), ((folder, recorded), _)) in entries.zip(looks).zip(&list) {
+            if !look.same(recorded.link.as_deref(), &recorded.kind) {
+                return Check::Changed(folder.path(recorded));
+            }
+            entry.racy = look.is_racy();
+            entry.stamp = look.stamp;
+        }
+        Check::Same((fresh != *self).then_some(fresh))
+    }
+
+    /// The paths, and what matters at each.
+    #[must_use]
+    pub fn paths(&self) -> Paths {
+        let all = self.folders.iter().flat_map(|f| f.entries.iter().map(move |e| (f, e)));
+        let mut paths = Paths::new();
+        all.for_each(|(folder, entry)| paths.add(folder.path(entry), entry.ask));
+        paths
+    }
+}
+
+impl Folder {
+    fn path(&self, entry: &Entry) -> PathBuf {
+        Path::new(&self.dir).join(&entry.name)
+    }
+}
+
+impl Entry {
+    /// Whether its stamp alone says that nothing changed. Reads nothing.
+    fn is_as_recorded(&self, path: &Path, looker: &Looker) -> bool {
+        let Ok(now) = looker.glance(path) else { return false };
+        let same = match self.stamp {
+            Some(stamp) => !self.racy && now.stamp == Some(stamp),
+            None => self.kind == Kind::Absent && now.is_absent(),
+        };
+        same && now.link == self.link
+    }
+
+    /// What is there now, noted by `looker`; known without reading where the stamp says that it is the `same`.
+    fn look(&self, path: &Path, same: bool, looker: &Looker) -> Look {
+        if same && looker.before(path, self.ask).is_none() {
+            let (link, kind) = (self.link.clone(), self.kind.clone());
+            looker.note(path, self.ask, Look { link, kind, stamp: self.stamp, at: now() });
+        }
+        looker.look(path, self.ask)
+    }
+}
+
+/// What is at a path, if it surely was there at `begun`.
+fn entry(path: &Path, ask: Ask, begun: i64, before: &Looker) -> Result<Entry, Doubt> {
+    let doubt = |why| Doubt { path: path.to_owned(), why };
+    let look = match before.before(path, ask) {
+        Some(seen) => {
+            // Bytes are not read again where the stamp says that they are the same.
+            let is_known = seen.stamp.is_some()
+                && !seen.is_racy()
+                && before.glance(path).is_ok_and(|g| g.stamp == seen.stamp && g.link == seen.link);
+            let look = if is_known { seen.clone() } else { before.look_again(path, ask) };
+            if !look.same(seen.link.as_deref(), &seen.kind) || look.stamp != seen.stamp {
+                return Err(doubt("it changed meanwhile"));
+            }
+            look
+        }
+        None => {
+            let look = before.look_again(path, ask);
+            let changed = match (&look.stamp, &look.kind) {
+                (Some(stamp), _) => Some(stamp.changed()),
+                (None, Kind::Absent) => parent_changed(path, before),
+                (None, _) => None,
+            };
+            if changed.is_none_or(|changed| changed >= begun - RACY) {
+                return Err(doubt("it was changed shortly before or meanwhile"));
+            }
+            look
+        }
+    };
+    if look.kind == Kind::Other {
+        return Err(doubt("it can't be read"));
+    }
+    let name = path.file_name().and_then(|n| n.to_str()).ok_or_else(|| doubt("its name is not text"))?;
+    Ok(Entry {
+        name: name.to_owned(),
+        ask,
+        racy: look.is_racy(),
+        kind: look.kind,
+        stamp: look.stamp,
+        link: look.link,
+    })
+}
+
+/// When names last changed in the nearest directory above `path` that is there.
+fn parent_changed(path: &Path, looker: &Looker) -> Option<i64> {
+    let mut above = path.ancestors().skip(1).map(|dir| looker.glance(dir).ok().and_then(|g| g.stamp));
+    above.find_map(|stamp| stamp).map(Stamp::changed)
+}
+
+fn folder(path: &Path) -> Result<&str, Doubt> {
+    let doubt = || Doubt { path: path.to_owned(), why: "its name is not text" };
+    path.parent().and_then(Path::to_str).ok_or_else(doubt)
+}
+
+/// Does `work` for every item, on several threads if there are many; results are in the items' order.
+fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(8).min(items.len().div_ceil(SHARE)).max(1);
+    if threads == 1 {
+        return items.iter().map(work).collect();
+    }
+    let share = items.len().div_ceil(threads);
+    let work = &work;
+    std::thread::scope(|scope| {
+        let parts = items.chunks(share).map(|part| scope.spawn(move || part.iter().map(work).collect()));
+        let parts: Vec<std::thread::ScopedJoinHandle<'_, Vec<R>>> = parts.collect();
+        let joined = parts.into_iter().map(|part| match part.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.flatten().collect()
+    })
+}
+
+#[cfg(test)]
+mod tests;

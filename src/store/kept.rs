@@ -1,0 +1,137 @@
+//! Layers that this machine made: taken over from a run's private directory, and lent to later runs.
+#![expect(clippy::disallowed_methods, reason = "edge: disk")]
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, Kind, Result};
+use crate::oci::{Descriptor, Digest, Hasher};
+use crate::store::blobs::Writer;
+use crate::store::dir::{of_file, touch};
+use crate::store::{Shared, Store};
+
+/// What files are read by at a time.
+const PIECE: usize = 256 * 1024;
+
+impl Store {
+    /// Keeps the bytes of `descriptor`, which are in a file of the run's private directory that nobody changes any more.
+    /// Blocks.
+    pub fn keep_file(&self, file: &Path, descriptor: &Descriptor) {
+        if let Err(error) = self.0.keep_file(file, descriptor) {
+            self.0.unwritable(&error);
+        }
+    }
+
+    /// Puts the bytes of `descriptor` into the new file `to`; whether they were here. They are checked if `check`, else
+    /// only their number is where that is quicker, and whoever reads them must check them. Blocks.
+    ///
+    /// # Errors
+    /// No room in the run's private directory (kind `LocalIo`).
+    pub fn lend(&self, descriptor: &Descriptor, to: &Path, check: bool) -> Result<bool> {
+        self.0.lend(descriptor, to, check)
+    }
+
+    /// Whether the file has the bytes of `descriptor`, which it was lent with; if not, they are removed here too. Blocks.
+    #[must_use]
+    pub fn is_right(&self, file: &Path, descriptor: &Descriptor) -> bool {
+        let read = File::open(file).and_then(|file| digest(file, None));
+        let right = read.is_ok_and(|found| found == (descriptor.digest, descriptor.size));
+        if !right {
+            self.0.forget(descriptor);
+        }
+        right
+    }
+}
+
+impl Shared {
+    fn keep_file(self: &Arc<Self>, file: &Path, descriptor: &Descriptor) -> Result<()> {
+        if !self.wants(descriptor.size) {
+            return Ok(());
+        }
+        if let Some(blobs) = self.blobs(false)?
+            && blobs
+                .look(&OsString::from(descriptor.digest.hex()))
+                .is_ok_and(|e| e.is_file && e.size == descriptor.size)
+        {
+            // It is checked when it is used, as all here.
+            return Ok(());
+        }
+        let Some(mut writer) = Writer::begin(self)? else { return Ok(()) };
+        let io = |e: io::Error| Error::io("read", file, &e);
+        let mut from = File::open(file).map_err(io)?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            match from.read(&mut piece).map_err(io)? {
+                0 => break,
+                n => writer.write(&piece[..n])?,
+            }
+        }
+        writer.commit(&descriptor.digest).map(drop)
+    }
+
+    fn lend(&self, descriptor: &Descriptor, to: &Path, check: bool) -> Result<bool> {
+        let blobs = match self.blobs(false) {
+            Ok(Some(blobs)) => blobs,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                self.warn(&error);
+                return Ok(false);
+            }
+        };
+        let name = OsString::from(descriptor.digest.hex());
+        let Ok(from) = blobs.open(&name) else { return Ok(false) };
+        let Ok((entry, _)) = of_file(&from) else { return Ok(false) };
+        if !entry.is_file || entry.size != descriptor.size {
+            self.forget(descriptor);
+            return Ok(false);
+        }
+        let failed = |e: io::Error| Error::new(Kind::LocalIo, format!("write {}", to.display()), e);
+        // The same file under a second name needs no room; what is pruned meanwhile stays.
+        let is_linked = std::fs::hard_link(blobs.path().join(&name), to).is_ok();
+        let copy = if is_linked { None } else { Some(File::create_new(to).map_err(failed)?) };
+        touch(&from);
+        if is_linked && !check {
+            return Ok(true);
+        }
+        let from = if is_linked { File::open(to).map_err(failed)? } else { from };
+        if digest(from, copy).map_err(failed)? != (descriptor.digest, descriptor.size) {
+            std::fs::remove_file(to).map_err(failed)?;
+            self.forget(descriptor);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Removes a layer that is wrong: it will be made again.
+    fn forget(&self, descriptor: &Descriptor) {
+        if !self.unwritable.load(Ordering::Relaxed)
+            && let Ok(Some(blobs)) = self.blobs(false)
+        {
+            // One that stays is found wrong again.
+            let _ = self.discard(blobs, &OsString::from(descriptor.digest.hex()), None);
+        }
+    }
+}
+
+/// Reads a file to its end, and writes what it reads to `copy`.
+fn digest(mut file: File, mut copy: Option<File>) -> io::Result<(Digest, u64)> {
+    let mut hasher = Hasher::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(n) => {
+                hasher.update(&piece[..n]);
+                if let Some(copy) = &mut copy {
+                    copy.write_all(&piece[..n])?;
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
