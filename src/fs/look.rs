@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::source::head;
 use crate::oci::{Digest, Hasher};
 
 /// How long before a look a change counts as just made, in nanoseconds: more than the coarsest clock of a file system.
@@ -37,9 +38,15 @@ impl Stamp {
 /// What matters at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ask {
+    /// Of a Go source its head: what decides which packages there are.
+    #[serde(rename = "h")]
+    Head,
     /// What is there, and the bytes of a file.
     #[serde(rename = "b")]
     Bytes,
+    /// The same, and of a Go source also its head.
+    #[serde(rename = "s")]
+    Source,
     /// Of a directory also which files a package of Go could have (go/build, "matchFile"): what else comes and goes in
     /// it means nothing.
     #[serde(rename = "g")]
@@ -61,6 +68,12 @@ pub(super) enum Kind {
     /// A file with these bytes, and whether its owner may run it.
     #[serde(rename = "f")]
     File(Digest, bool),
+    /// A Go source with these bytes and this head.
+    #[serde(rename = "s")]
+    Source(Digest, Digest),
+    /// A Go source with this head.
+    #[serde(rename = "h")]
+    Head(Digest),
     /// A directory, whose names don't matter.
     #[serde(rename = "d")]
     Directory,
@@ -83,6 +96,16 @@ pub(super) struct Look {
     pub(super) stamp: Option<Stamp>,
     /// When it was looked at, in nanoseconds since 1970.
     pub(super) at: i64,
+}
+
+impl Kind {
+    /// Whether what differs from the other kind is at most what a Go source does, not what it is made of.
+    pub(super) fn is_as_made(&self, other: &Kind) -> bool {
+        match (self, other) {
+            (Kind::Source(_, head), Kind::Source(_, other)) => head == other,
+            (one, other) => one == other,
+        }
+    }
 }
 
 impl Look {
@@ -173,10 +196,8 @@ impl Looker {
         };
         let kind = match found {
             None => Kind::Absent,
-            Some(found) if found.is_file() => {
-                digest(path).map_or(Kind::Other, |digest| Kind::File(digest, is_program(&found)))
-            }
-            Some(found) if found.is_dir() && ask == Ask::Bytes => Kind::Directory,
+            Some(found) if found.is_file() => file(path, ask, &found).unwrap_or(Kind::Other),
+            Some(found) if found.is_dir() && ask <= Ask::Source => Kind::Directory,
             Some(found) if found.is_dir() => names(path, ask).map_or(Kind::Other, Kind::Names),
             Some(_) => Kind::Other,
         };
@@ -270,6 +291,15 @@ impl Moment {
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn file(path: &Path, ask: Ask, found: &std::fs::Metadata) -> io::Result<Kind> {
+    if !matches!(ask, Ask::Head | Ask::Source) {
+        return Ok(Kind::File(digest(path)?, is_program(found)));
+    }
+    let text = std::fs::read(path)?;
+    let head = Digest::of(&head(&text));
+    Ok(if ask == Ask::Head { Kind::Head(head) } else { Kind::Source(Digest::of(&text), head) })
 }
 
 #[cfg(unix)]

@@ -7,6 +7,7 @@ mod boundary;
 mod look;
 mod manifests;
 mod snapshot;
+mod source;
 
 use std::fs::File;
 use std::io::Read;

@@ -80,7 +80,13 @@ pub enum Check {
     /// Nothing that matters changed. The snapshot with newer stamps, if some are.
     Same(Option<Snapshot>),
     /// The first path where something did.
-    Changed(PathBuf),
+    Changed {
+        /// It.
+        path: PathBuf,
+        /// Whether all changes are within Go sources, and their heads are as they were: what is made of them is another
+        /// thing, of the same paths.
+        same_paths: bool,
+    },
 }
 
 /// Fewer paths than this are not worth a thread.
@@ -121,12 +127,17 @@ impl Snapshot {
             side_by_side(&list, |((folder, entry), same)| entry.look(&folder.path(entry), *same, looker));
         let mut fresh = self.clone();
         let entries = fresh.folders.iter_mut().flat_map(|f| &mut f.entries);
+        let (mut changed, mut same_paths) = (None, true);
         for ((entry, look), ((folder, recorded), _)) in entries.zip(looks).zip(&list) {
             if !look.same(recorded.link.as_deref(), &recorded.kind) {
-                return Check::Changed(folder.path(recorded));
+                same_paths &= look.link == recorded.link && look.kind.is_as_made(&recorded.kind);
+                changed.get_or_insert_with(|| folder.path(recorded));
             }
             entry.racy = look.is_racy();
             entry.stamp = look.stamp;
+        }
+        if let Some(path) = changed {
+            return Check::Changed { path, same_paths };
         }
         Check::Same((fresh != *self).then_some(fresh))
     }

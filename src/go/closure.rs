@@ -182,8 +182,10 @@ impl Listed {
             &self.syso_files,
             &self.embed_files,
         ];
+        let is_local = self.module.as_ref().is_some_and(Module::is_local);
         for file in files.into_iter().flatten() {
-            paths.add(self.dir.join(file), Ask::Bytes);
+            let ask = if is_local && file.ends_with(".go") { Ask::Source } else { Ask::Bytes };
+            paths.add(self.dir.join(file), ask);
         }
         for pattern in &self.embed_patterns {
             let pattern = pattern.strip_prefix("all:").unwrap_or(pattern);

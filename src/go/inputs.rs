@@ -258,7 +258,7 @@ fn sources(dir: &Path, paths: &mut Paths) -> Option<()> {
     for entry in entries {
         let path = entry.ok()?.path();
         if path.extension().is_some_and(|e| e == "go") {
-            paths.add(path, Ask::Bytes);
+            paths.add(path, Ask::Head);
         }
     }
     Some(())

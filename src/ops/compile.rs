@@ -18,7 +18,7 @@ use crate::git;
 use crate::go::{self, Binary, Closure, Go};
 use crate::image::Written;
 use crate::oci::Digest;
-use crate::ops::memo::{Made, Memo, Repository, Stamped, known_toolchain, repository};
+use crate::ops::memo::{Made, Memo, Recalled, Repository, Stamped, known_toolchain, repository};
 use crate::ops::publish::{Packed, PackedLayers, Programs, Publisher};
 use crate::plan::{CompileGroup, Compiled, Plan};
 use crate::settings::{Destination, Settings};
@@ -67,6 +67,8 @@ pub(super) struct Compiler<'a> {
     stamped: Mutex<Vec<(PathBuf, Stamp)>>,
     /// What memos say of what is made all the same, to compare.
     expected: Mutex<BTreeMap<Place, Remembered>>,
+    /// What places are made from that are made again, where that is as it was but for what sources do.
+    same_paths: Mutex<BTreeMap<Place, Paths>>,
 }
 
 /// A place, and what its layer is remembered by.
@@ -100,7 +102,8 @@ struct Sources {
 impl<'a> Compiler<'a> {
     pub(super) fn new(go: &'a Go, plan: &'a Plan, publisher: &'a Publisher<'a>, memo: &'a Memo) -> Self {
         let (waiting, open, stamped) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Compiler { go, plan, publisher, memo, waiting, open, stamped, expected: Mutex::default() }
+        let (expected, same_paths) = (Mutex::default(), Mutex::default());
+        Compiler { go, plan, publisher, memo, waiting, open, stamped, expected, same_paths }
     }
 
     /// Compiles every group and packs its programs, a bounded number of groups at a time, but for what is remembered. All
@@ -163,11 +166,16 @@ impl<'a> Compiler<'a> {
 
     /// The layer of a place, if it was made before from the same; compiles that are to be compared are noted.
     async fn recall(&self, asked: &Asked) -> Result<Option<Packed>> {
-        let Some(known) = self.memo.recall::<Remembered>(asked.key, &asked.what).await else {
-            return Ok(None);
+        let known = match self.memo.recall::<Remembered>(asked.key, &asked.what).await {
+            Recalled::Same(known) => known,
+            Recalled::Paths(paths) => {
+                lock(&self.same_paths).insert(asked.place, paths);
+                return Ok(None);
+            }
+            Recalled::Nothing => return Ok(None),
         };
         if self.memo.audits() {
-            self.lock_expected().insert(asked.place, known);
+            lock(&self.expected).insert(asked.place, known);
             return Ok(None);
         }
         let cx = self.publisher.cx;
@@ -220,10 +228,10 @@ impl<'a> Compiler<'a> {
         let stamps = binaries.iter().map(Stamp::of).collect();
         let made = Remembered { layer, programs: packed.programs.clone(), stamps };
         let what = asked.iter().find(|a| a.place == place).map_or("", |a| a.what.as_str());
-        self.memo.audit(what, self.lock_expected().get(&place), &made)?;
+        self.memo.audit(what, lock(&self.expected).get(&place), &made)?;
         if asked.iter().any(|a| a.place == place && a.key.is_some()) {
             self.memo.keep(&file, &made.layer.descriptor());
-            self.lock_open().entry(place).or_default().made = Some(made);
+            lock(&self.open).entry(place).or_default().made = Some(made);
             self.remember_if_complete(place, asked).await;
         }
         self.publisher.send_early(image, platform, &packed).await?;
@@ -250,13 +258,24 @@ impl<'a> Compiler<'a> {
             },
             None => None,
         };
-        // It failing is for `go build` to say.
-        let Ok(closure) = go::closure(self.go, group, packages).await else { return };
+        let known = |compiled: &Compiled| lock(&self.same_paths).get(&place(compiled)).cloned();
+        let closure = match group.packages.iter().all(|p| known(p).is_some()) {
+            true => None,
+            false => match go::closure(self.go, group, packages).await {
+                Ok(closure) => Some(closure),
+                // That is for `go build` to say.
+                Err(_) => return,
+            },
+        };
         for compiled in &group.packages {
-            let Some(mut paths) = self.paths(&closure, group, compiled, &repository) else { continue };
-            paths.merge(around.clone());
+            let asked_now = || {
+                let mut paths = self.paths(closure.as_ref()?, group, compiled, &repository)?;
+                paths.merge(around.clone());
+                Some(paths)
+            };
+            let Some(paths) = known(compiled).or_else(asked_now) else { continue };
             {
-                let mut open = self.lock_open();
+                let mut open = lock(&self.open);
                 let entry = open.entry(place(compiled)).or_default();
                 entry.begun = Some(entry.begun.map_or(begun, |other| other.min(begun)));
                 entry.sources.insert(compiled.program, Sources { paths, git: git.clone() });
@@ -289,7 +308,7 @@ impl<'a> Compiler<'a> {
     async fn remember_if_complete(&self, place: Place, asked: &[Asked]) {
         let count = self.plan.images[place.0].programs.len();
         let complete = {
-            let mut open = self.lock_open();
+            let mut open = lock(&self.open);
             let is_complete = |o: &Open| o.made.is_some() && o.sources.len() == count;
             match open.get(&place).is_some_and(is_complete) {
                 true => open.remove(&place),
@@ -327,7 +346,7 @@ impl<'a> Compiler<'a> {
     fn arrived(&self, compiled: &Compiled, binary: Binary) -> Option<(Place, Vec<Binary>)> {
         let image = &self.plan.images[compiled.image];
         self.note_stamps(compiled.image, &[Stamp::of(&binary)]);
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         let there = waiting.entry(place(compiled)).or_default();
         there.insert(compiled.program, binary);
         if there.len() < image.programs.len() {
@@ -338,23 +357,14 @@ impl<'a> Compiler<'a> {
 
     fn note_stamps(&self, image: usize, stamps: &[Stamp]) {
         let dir = &self.plan.images[image].dir;
-        let mut stamped = self.stamped.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stamped = lock(&self.stamped);
         stamped.extend(stamps.iter().map(|stamp| (dir.clone(), *stamp)));
-    }
-
-    fn lock_open(&self) -> MutexGuard<'_, BTreeMap<Place, Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What memos say of places that are made all the same.
-    fn lock_expected(&self) -> MutexGuard<'_, BTreeMap<Place, Remembered>> {
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Git's state that Go stamped into a program reaches the digest: say what will make it differ elsewhere.
     pub(super) async fn warn_about_stamps(&self) {
         let warn = |text: String| self.publisher.cx.observer.on(Event::Warning(text));
-        let stamped = std::mem::take(&mut *self.stamped.lock().unwrap_or_else(PoisonError::into_inner));
+        let stamped = std::mem::take(&mut *lock(&self.stamped));
         let Some((dir, _)) = stamped.iter().find(|(_, s)| *s != Stamp::None) else { return };
         if stamped.iter().any(|(_, s)| *s == Stamp::Dirty) {
             warn(
@@ -377,6 +387,11 @@ impl<'a> Compiler<'a> {
             }
         }
     }
+}
+
+/// What is behind a lock; no panic leaves it half changed.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn place(compiled: &Compiled) -> Place {

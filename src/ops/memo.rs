@@ -63,6 +63,26 @@ pub(super) struct Stamped {
     pub(super) state: String,
 }
 
+/// What a memo says.
+pub(super) enum Recalled<T> {
+    /// What was made, which is what would be made now.
+    Same(T),
+    /// Something else would be made now, but of the same paths.
+    Paths(Paths),
+    /// Nothing.
+    Nothing,
+}
+
+impl<T> Recalled<T> {
+    /// What was made, if it would be the same now.
+    pub(super) fn same(self) -> Option<T> {
+        match self {
+            Recalled::Same(value) => Some(value),
+            Recalled::Paths(_) | Recalled::Nothing => None,
+        }
+    }
+}
+
 /// Something that is about to be made, and from what.
 pub(super) struct Made {
     pub(super) key: Digest,
@@ -115,21 +135,32 @@ impl Memo {
     }
 
     /// What was made under `key`, if nothing that it was made from changed.
-    pub(super) async fn recall<T>(&self, key: Option<Digest>, what: &str) -> Option<T>
+    pub(super) async fn recall<T>(&self, key: Option<Digest>, what: &str) -> Recalled<T>
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        let key = key.filter(|_| self.recalls)?;
+        let Some(key) = key.filter(|_| self.recalls) else { return Recalled::Nothing };
         let (store, before) = (self.store.clone(), Arc::clone(&self.before));
         let (observer, what) = (Arc::clone(&self.observer), what.to_owned());
         let looked = blocking(move || Ok(look(&store, &before, &key, &*observer, &what)));
-        let mut record: Record<T> = looked.await.ok().flatten()?;
-        if let Some(stamped) = &record.git
+        let (record, same) = match looked.await {
+            Ok(Some(found)) => found,
+            _ => return Recalled::Nothing,
+        };
+        let Record::<T> { from, git, value } = record;
+        let paths = match from {
+            From::Snapshot(snapshot) => snapshot.paths(),
+            From::Paths(_) => return Recalled::Nothing,
+        };
+        if let Some(stamped) = &git
             && git::fingerprint(&stamped.dir).await.as_ref() != Some(&stamped.state)
         {
-            return None;
+            return Recalled::Paths(paths);
         }
-        record.value.take()
+        match value.filter(|_| same) {
+            Some(value) => Recalled::Same(value),
+            None => Recalled::Paths(paths),
+        }
     }
 
     /// Whether what is recalled is to be made again all the same, and compared.
@@ -209,14 +240,15 @@ impl Memo {
     }
 }
 
-/// The record under `key`, if what it says is still so. Otherwise what it names was looked at.
+/// The record under `key`, if what it says is still so (true), or at least of the same paths. Otherwise what it names was
+/// looked at.
 fn look<T: Serialize + DeserializeOwned>(
     store: &Store,
     before: &Looker,
     key: &Digest,
     observer: &dyn Observer,
     what: &str,
-) -> Option<Record<T>> {
+) -> Option<(Record<T>, bool)> {
     let bytes = store.recall(key)?;
     let mut record: Record<T> = serde_json::from_slice(&bytes).ok()?;
     match &record.from {
@@ -225,17 +257,17 @@ fn look<T: Serialize + DeserializeOwned>(
             None
         }
         From::Snapshot(snapshot) => match snapshot.check(before) {
-            Check::Changed(path) => {
+            Check::Changed { path, same_paths } => {
                 observer.on(Event::Detail(format!("{what}: {} changed", path.display())));
-                None
+                same_paths.then_some((record, false))
             }
-            Check::Same(None) => Some(record),
+            Check::Same(None) => Some((record, true)),
             Check::Same(Some(fresh)) => {
                 record.from = From::Snapshot(fresh);
                 if let Ok(bytes) = serde_json::to_vec(&record) {
                     store.remember(key, &bytes);
                 }
-                Some(record)
+                Some((record, true))
             }
         },
     }

@@ -22,7 +22,7 @@ pub(super) async fn toolchain(cx: &Context, settings: &Settings, memo: &Memo) ->
     let what = "the toolchain";
     let (temporary, guardian) = (cx.scratch.directory()?, cx.guardian.clone());
     let key = memo.key(what, &(&settings.go, &settings.cwd, go::environment(cx.env.all())));
-    let known = memo.recall::<Told>(key, what).await;
+    let known = memo.recall::<Told>(key, what).await.same();
     if let Some(told) = known.clone().filter(|_| !memo.audits()) {
         return Go::known(&settings.go, cx.env.all(), temporary, guardian, told);
     }
@@ -66,7 +66,7 @@ pub(super) async fn list(
             (rules, own.collect::<Vec<_>>(), &settings.program.with),
         ),
     );
-    let known = memo.recall::<Listed>(key, what).await;
+    let known = memo.recall::<Listed>(key, what).await.same();
     if let Some(listed) = known.clone().filter(|_| !memo.audits()) {
         return Ok((listed.packages, listed.with));
     }

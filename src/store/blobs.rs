@@ -260,18 +260,20 @@ impl Writer {
         }
         let shared = Arc::clone(&self.shared);
         let blobs = shared.blobs(true)?.ok_or_else(gone)?;
-        self.place(blobs, &OsString::from(digest.hex()))?;
+        self.place(blobs, &OsString::from(digest.hex()), true)?;
         Ok(true)
     }
 
-    /// Gives it a name in `dir`, in place of what has it.
+    /// Gives it a name in `dir`, in place of what has it; `synced`, so that a crash of the machine leaves all or nothing.
     ///
     /// # Errors
     /// Whatever the system says.
-    pub(super) fn place(mut self, dir: &Dir, name: &OsStr) -> Result<()> {
+    pub(super) fn place(mut self, dir: &Dir, name: &OsStr, synced: bool) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let tmp = shared.tmp()?.ok_or_else(gone)?;
-        self.file.sync_all().map_err(|e| self.io(&e))?;
+        if synced {
+            self.file.sync_all().map_err(|e| self.io(&e))?;
+        }
         seal(&self.file).map_err(|e| self.io(&e))?;
         let named = tmp.rename(&self.name, dir, name);
         if let Err(e) = &named
@@ -284,7 +286,9 @@ impl Writer {
             named.map_err(|e| self.io(&e))?;
         }
         self.is_done = true;
-        dir.sync().map_err(|e| Error::io("write", dir.path(), &e))?;
+        if synced {
+            dir.sync().map_err(|e| Error::io("write", dir.path(), &e))?;
+        }
         shared.wrote.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Kind, Result};
 use crate::oci::{Descriptor, Digest, Hasher};
-use crate::store::blobs::Writer;
-use crate::store::dir::{of_file, touch};
+use crate::store::blobs::{Writer, temporary_name};
+use crate::store::dir::{of_file, seal, touch};
 use crate::store::{Shared, Store};
 
 /// What files are read by at a time.
@@ -60,6 +60,9 @@ impl Shared {
             // It is checked when it is used, as all here.
             return Ok(());
         }
+        if self.linked(file, descriptor)? {
+            return Ok(());
+        }
         let Some(mut writer) = Writer::begin(self)? else { return Ok(()) };
         let io = |e: io::Error| Error::io("read", file, &e);
         let mut from = File::open(file).map_err(io)?;
@@ -71,6 +74,25 @@ impl Shared {
             }
         }
         writer.commit(&descriptor.digest).map(drop)
+    }
+
+    /// Gives the file a name here as well, if it is on the same file system. It isn't synced: what a crash leaves of it is
+    /// found wrong, and made again.
+    fn linked(&self, file: &Path, descriptor: &Descriptor) -> Result<bool> {
+        let (Some(blobs), Some(tmp)) = (self.blobs(true)?, self.tmp()?) else { return Ok(false) };
+        let name = temporary_name();
+        if std::fs::hard_link(file, tmp.path().join(&name)).is_err() {
+            return Ok(false);
+        }
+        let named = tmp.open(&name).and_then(|file| seal(&file));
+        let hex = OsString::from(descriptor.digest.hex());
+        if named.and_then(|()| tmp.rename(&name, blobs, &hex)).is_err() {
+            // What can't be removed now is swept later.
+            let _ = tmp.remove(&name);
+            return Ok(false);
+        }
+        self.wrote.store(true, Ordering::Relaxed);
+        Ok(true)
     }
 
     fn lend(&self, descriptor: &Descriptor, to: &Path, check: bool) -> Result<bool> {

@@ -64,7 +64,8 @@ impl Shared {
         writer.write(b"\n")?;
         writer.write(memo)?;
         let memos = self.memo(true)?.ok_or_else(gone)?;
-        writer.place(memos, &OsString::from(key.hex()))
+        // What a crash leaves of it is found wrong, and made again.
+        writer.place(memos, &OsString::from(key.hex()), false)
     }
 }
 

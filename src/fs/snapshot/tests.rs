@@ -140,9 +140,43 @@ fn a_check_sees_all_paths_also_after_a_change() {
     assert_eq!(snapshot.paths(), place.paths());
     std::fs::write(place.at("dir/a.go"), "x").unwrap();
     let looker = Looker::new();
-    assert_eq!(snapshot.check(&looker), Check::Changed(place.at("dir/a.go")));
+    let path = place.at("dir/a.go");
+    assert_eq!(snapshot.check(&looker), Check::Changed { path, same_paths: false });
     // What was changed before the check is known now: the next result can be remembered.
     assert!(Snapshot::take(&place.paths(), Moment::now(), &looker).is_ok());
+}
+
+#[test]
+fn changes_within_sources_leave_the_paths_as_they_are() {
+    let place = Place::new();
+    let source = |text: &str| std::fs::write(place.at("dir/a.go"), text).unwrap();
+    source("package a\n\nimport \"fmt\"\n\nfunc f() { fmt.Println(1) }\n");
+    let mut paths = place.paths();
+    paths.add(place.at("dir/a.go"), Ask::Source);
+    let snapshot = Snapshot::take(&paths, later(), &Looker::new()).unwrap();
+    let same_paths = || match snapshot.check(&Looker::new()) {
+        Check::Changed { same_paths, .. } => same_paths,
+        Check::Same(_) => panic!("it changed"),
+    };
+    source("package a\n\nimport \"fmt\"\n\nfunc f() { fmt.Println(2) }\n");
+    // The link to it was asked for its bytes alone.
+    assert!(!same_paths());
+    paths.add(place.at("dir/link.go"), Ask::Source);
+    let snapshot = Snapshot::take(&paths, later(), &Looker::new()).unwrap();
+    let same_paths = || match snapshot.check(&Looker::new()) {
+        Check::Changed { same_paths, .. } => same_paths,
+        Check::Same(_) => panic!("it changed"),
+    };
+    source("package a\n\nimport \"fmt\"\n\nfunc f() { fmt.Println(3) }\n");
+    assert!(same_paths());
+    source("package a\n\nimport \"os\"\n\nfunc f() { fmt.Println(3) }\n");
+    assert!(!same_paths());
+    // Who asks for heads sees no change at all.
+    let mut heads = Paths::new();
+    heads.add(place.at("dir/a.go"), Ask::Head);
+    let snapshot = Snapshot::take(&heads, later(), &Looker::new()).unwrap();
+    source("package a\n\nimport \"os\"\n\nfunc f() { os.Exit(1) }\n");
+    assert!(is_same(&snapshot));
 }
 
 #[test]
