@@ -82,7 +82,7 @@ pub fn of_toolchain(go: &Go, dir: &Path, env: &BTreeMap<String, String>) -> Opti
     if let Some(file) = get("GOENV").filter(|file| file.as_os_str() != "off") {
         paths.add(file, Ask::Bytes);
     }
-    around(go, dir, &mut paths);
+    paths.merge(around(go, dir));
     Some(paths)
 }
 
@@ -127,7 +127,10 @@ pub fn above(dir: &Path, env: &BTreeMap<String, String>) -> Paths {
 }
 
 /// The workspace and the module around `dir`: the files that are there, and those that would count if they were.
-fn around(go: &Go, dir: &Path, paths: &mut Paths) {
+#[must_use]
+pub fn around(go: &Go, dir: &Path) -> Paths {
+    let mut found = Paths::new();
+    let paths = &mut found;
     match go.toolchain.settings.get("GOWORK").map(String::as_str) {
         Some("off") => {}
         Some(file) if !file.is_empty() => workspace(Path::new(file), paths),
@@ -149,6 +152,7 @@ fn around(go: &Go, dir: &Path, paths: &mut Paths) {
             break;
         }
     }
+    found
 }
 
 fn workspace(file: &Path, paths: &mut Paths) {
@@ -217,8 +221,7 @@ fn vendored(dir: &Path, paths: &mut Paths) {
 /// aren't known.
 #[must_use]
 pub fn of_query(go: &Go, query: &Query, main: &[PathBuf], found: &[PathBuf]) -> Option<Paths> {
-    let mut paths = Paths::new();
-    around(go, &query.dir, &mut paths);
+    let mut paths = around(go, &query.dir);
     main.iter().for_each(|dir| module(dir, &mut paths));
     for pattern in &query.patterns {
         let Some(at) = pattern.find("...") else {

@@ -10,6 +10,6 @@ mod toolchain;
 pub use build::{Binary, build, command};
 pub use closure::{Closure, closure};
 pub use delve::delve;
-pub use inputs::{above, can_judge, environment, may_stamp, of_query, of_toolchain};
+pub use inputs::{above, around, can_judge, environment, may_stamp, of_query, of_toolchain};
 pub use list::{Matched, list, main_modules, module_path, no_module};
 pub use toolchain::{Go, Told, find};

@@ -99,6 +99,15 @@ struct Sources {
     git: Option<Stamped>,
 }
 
+/// What was around before a compile.
+struct Before {
+    begun: Moment,
+    around: Paths,
+    repository: Repository,
+    /// Git's state, if it can be stamped.
+    git: Option<Stamped>,
+}
+
 impl<'a> Compiler<'a> {
     pub(super) fn new(go: &'a Go, plan: &'a Plan, publisher: &'a Publisher<'a>, memo: &'a Memo) -> Self {
         let (waiting, open, stamped) = (Mutex::default(), Mutex::default(), Mutex::default());
@@ -201,9 +210,10 @@ impl<'a> Compiler<'a> {
         let out = scratch.directory()?;
         let of_group = |a: &&Asked| group.packages.iter().any(|p| place(p) == a.place);
         let is_remembered = asked.iter().filter(of_group).any(|a| a.key.is_some());
+        let before = if is_remembered { self.before(group).await } else { None };
         let sources = async {
-            if is_remembered {
-                self.sources(group, &packages, asked).await;
+            if let Some(before) = before {
+                self.sources(group, &packages, asked, before).await;
             }
             Ok(())
         };
@@ -238,26 +248,30 @@ impl<'a> Compiler<'a> {
         Ok((place, packed))
     }
 
-    /// Finds out what the programs of a group are made from, while they are compiled.
-    async fn sources(&self, group: &CompileGroup, packages: &[String], asked: &[Asked]) {
+    /// Looks around before a group is compiled. None where it can't be told what its programs are made from.
+    async fn before(&self, group: &CompileGroup) -> Option<Before> {
         let begun = Moment::now();
-        let Some(mut around) = go::of_toolchain(self.go, &group.dir, self.publisher.cx.env.all()) else {
-            return;
-        };
         let repository = match go::may_stamp(self.go, group) {
-            true => repository(&group.dir),
-            false => Some(Repository::default()),
+            true => repository(&group.dir)?,
+            false => Repository::default(),
         };
-        let Some(repository) = repository else { return };
+        // Directories change whenever something is written into them: only now is it clear what is absent.
+        let env = self.publisher.cx.env.all();
+        let mut around = go::around(self.go, &group.dir);
         around.merge(repository.paths.clone());
         self.memo.look(around.clone()).await;
+        self.memo.look(go::above(&group.dir, env)).await;
         let git = match &repository.root {
-            Some(_) => match git::fingerprint(&group.dir).await {
-                Some(state) => Some(Stamped { dir: group.dir.clone(), state }),
-                None => return,
-            },
+            Some(_) => Some(Stamped { dir: group.dir.clone(), state: git::fingerprint(&group.dir).await? }),
             None => None,
         };
+        around.merge(go::of_toolchain(self.go, &group.dir, env)?);
+        Some(Before { begun, around, repository, git })
+    }
+
+    /// Finds out what the programs of a group are made from, while they are compiled.
+    async fn sources(&self, group: &CompileGroup, packages: &[String], asked: &[Asked], before: Before) {
+        let Before { begun, around, repository, git } = before;
         let known = |compiled: &Compiled| lock(&self.same_paths).get(&place(compiled)).cloned();
         let closure = match group.packages.iter().all(|p| known(p).is_some()) {
             true => None,
