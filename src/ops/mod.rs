@@ -21,6 +21,7 @@ pub mod pack;
 mod programs;
 mod publish;
 pub mod push;
+mod remember;
 pub mod resolve;
 mod sbom;
 mod targets;
