@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tries gimg with a registry of yours: `make live REPO=ghcr.io/me/gimg-live`. It logs in nowhere: your credentials are
-# used as they are (docker login, gimg login, a CI's token). The repository gets three tags, which stay there.
+# used as they are (docker login, gimg login, a CI's token). The repository gets three tags and an artifact, which stay there.
 #
 #   GIMG=path      the program to try (default: a release build of this tree)
 #   LIVE_FLAGS=…   more flags for each push, such as --insecure-registry
@@ -61,10 +61,36 @@ push_again() {
 	diff "$work/push" "$work/again" || return 1
 	! grep -E ': (put|mounted) sha256:' "$work/again.log" >&2
 }
-# The image as a base: all of it is pulled, and each of its layers must be what was pushed.
+# A blob of the pushed layout; its digest goes to standard output.
+blob() {
+	local hex
+	hex=$({ sha256sum "$1" 2>/dev/null || shasum -a 256 "$1"; } | cut -d' ' -f1)
+	cp "$1" "$work/pushed/blobs/sha256/$hex"
+	echo "sha256:$hex"
+}
+# Something that refers to the image, and is found by it. A second push finds all of it there.
+# shellcheck disable=SC2086
+referrer() {
+	local empty index size document
+	printf '{}' >"$work/empty"
+	empty=$(blob "$work/empty")
+	index=$work/pushed/blobs/sha256/${digest#sha256:}
+	size=$(wc -c <"$index" | tr -d ' ')
+	local nothing="{\"mediaType\":\"application/vnd.oci.empty.v1+json\",\"digest\":\"$empty\",\"size\":2}"
+	local subject="{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"digest\":\"$digest\",\"size\":$size}"
+	printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.gimg.live","config":%s,"layers":[%s],"subject":%s}' \
+		"$nothing" "$nothing" "$subject" >"$work/document"
+	document=$(blob "$work/document")
+	local entry="{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"$document\",\"size\":$(wc -c <"$work/document" | tr -d ' '),\"artifactType\":\"application/vnd.gimg.live\"}"
+	sed "s|\"manifests\":\[|&$entry,|" "$work/pushed/index.json" >"$work/index" && mv "$work/index" "$work/pushed/index.json"
+	"$gimg" push "$work/pushed" "$repo" -v $flags || return 1
+	"$gimg" push "$work/pushed" "$repo" -v $flags 2>"$work/referrer-again.log" || return 1
+	! grep -E ': (put|mounted) sha256:' "$work/referrer-again.log" >&2 && grep -qF "$document" "$work/referrer-again.log"
+}
+# The image as a base: all of it is pulled, not taken from the cache, and each of its layers must be what was pushed.
 # shellcheck disable=SC2086
 pull() {
-	"$gimg" build ./cmd/other $both --base "$repo@$digest" --output "oci:$work/pulled" --tags pulled -v $flags || return 1
+	GIMG_CACHE=off "$gimg" build ./cmd/other $both --base "$repo@$digest" --output "oci:$work/pulled" --tags pulled -v $flags || return 1
 	local blob found=0
 	for blob in "$work/pushed/blobs/sha256"/*; do
 		if [ -e "$work/pulled/blobs/sha256/${blob##*/}" ]; then
@@ -93,6 +119,7 @@ step push push
 digest=$(sed 's/.*@//' "$work/push")
 if [ $failed = 0 ]; then
 	step again push_again
+	step referrer referrer
 	step pull pull
 	step move move
 	if [ -n "$crane" ]; then step crane validate; fi

@@ -157,9 +157,13 @@ fn remove(dir: &Path, lock: &mut Option<File>) -> io::Result<()> {
             false => std::fs::remove_file(entry.path()),
         })?;
     }
-    // Closed first: some systems don't remove what is open. Who takes the lock now removes the same as we do.
-    *lock = None;
+    // Some systems don't remove what is open. Elsewhere it is held until it has no name: whoever is making just this
+    // directory could take it in between, and would believe that the directory is theirs.
+    if cfg!(not(unix)) {
+        *lock = None;
+    }
     gone(std::fs::remove_file(dir.join(LOCK)))?;
+    *lock = None;
     gone(std::fs::remove_dir(dir))
 }
 

@@ -65,7 +65,8 @@ impl Source for Cached {
                 None => {}
             }
             let stream = self.origin.fetch(repository, descriptor).await?;
-            match self.shared.wants(descriptor.size) {
+            // Nothing is not worth a file.
+            match descriptor.size > 0 && self.shared.wants(descriptor.size) {
                 true => Ok(tee(stream, descriptor, &self.shared)),
                 false => Ok(stream),
             }
