@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use futures_util::future::{join_all, try_join, try_join_all};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Semaphore;
 
 use crate::attest;
@@ -19,6 +20,9 @@ use crate::ops::publish::{Packed, PackedLayers, Publisher};
 use crate::ops::remember::{Layers, Place, Remembered, Stamp, lock, place};
 use crate::plan::{CompileGroup, Compiled, Plan};
 use crate::settings::{Destination, Settings};
+
+/// How many memos are looked at a time.
+const AT_ONCE: usize = 4;
 
 /// One run's compiles.
 pub(super) struct Compiler<'a> {
@@ -42,7 +46,9 @@ impl<'a> Compiler<'a> {
     /// groups end before a failure is reported, so that it is always that of the first platform asked for, not of the
     /// fastest.
     pub(super) async fn run(&self) -> Result<PackedLayers> {
-        let recalled = try_join_all(self.layers.places().map(|place| self.recall(place))).await?;
+        // A memo is large while it is looked at: a few at a time.
+        let recalled = stream::iter(self.layers.places()).map(|place| self.recall(place)).buffered(AT_ONCE);
+        let recalled: Vec<Option<(Place, Packed)>> = recalled.try_collect().await?;
         let mut layers: PackedLayers = recalled.into_iter().flatten().collect();
         for (image, number) in layers.keys() {
             let plan = &self.plan.images[*image];

@@ -276,6 +276,12 @@ fn edit(sandbox: Sandbox, dice: &mut Dice) -> (Sandbox, String) {
         "go.mod",
     ];
     let at = |name: &str| sandbox.cwd().join(name);
+    // What breaks the build is soon mended: else there would be little to see.
+    for broken in ["greet/broken.go", "greet/go.mod"] {
+        if dice.roll(2) == 0 {
+            let _ = std::fs::remove_file(at(broken));
+        }
+    }
     let name = FILES[dice.roll(FILES.len())];
     let text = std::fs::read_to_string(at(name)).unwrap_or_default();
     let set_time = |name: &str, time: SystemTime| {
@@ -458,13 +464,15 @@ fn edits(seed: u64, count: usize) -> usize {
             settle();
         }
         let ran = sandbox.run("gimg build ./cmd/app");
+        let again = sandbox.run("gimg build ./cmd/app");
         let clean = sandbox.run("gimg build ./cmd/app --no-cache --output oci:../clean");
         let story =
             || format!("seed {seed}, after edit {round}: {history:#?}\n{}\n{}", ran.stderr, clean.stderr);
-        assert_eq!(ran.code, clean.code, "{}", story());
+        assert_eq!((ran.code, again.code), (clean.code, clean.code), "{}", story());
         if ran.code == 0 {
             assert_eq!(ran.digest(), clean.digest(), "{}", story());
-            recalled += usize::from(is_recalled(&ran));
+            assert_eq!(again.digest(), clean.digest(), "a second time: {}", story());
+            recalled += usize::from(is_recalled(&ran)) + usize::from(is_recalled(&again));
         }
     }
     recalled
@@ -472,7 +480,7 @@ fn edits(seed: u64, count: usize) -> usize {
 
 #[test]
 fn after_random_edits_the_image_is_that_of_a_clean_build() {
-    let recalled = edits(0x9E37_79B9_7F4A_7C15, 30);
+    let recalled = edits(0x9E37_79B9_7F4A_7C15, 24);
     assert!(recalled > 0, "the memo was never used");
 }
 
@@ -486,5 +494,5 @@ fn soak_five_hundred_random_edits() {
         runs.into_iter().map(|run| run.join().unwrap()).sum()
     });
     println!("520 edits, all as a clean build; the memo was used {recalled} times; {:?}", start.elapsed());
-    assert!(recalled > 50, "the memo was used {recalled} times");
+    assert!(recalled > 100, "the memo was used {recalled} times");
 }
