@@ -68,7 +68,7 @@ blob() {
 	cp "$1" "$work/pushed/blobs/sha256/$hex"
 	echo "sha256:$hex"
 }
-# Something that refers to the image, and is found by it. A second push finds all of it there.
+# Something that refers to the image: gimg makes sure that it is found by it. A second push sends nothing else again.
 # shellcheck disable=SC2086
 referrer() {
 	local empty index size document
@@ -85,7 +85,8 @@ referrer() {
 	sed "s|\"manifests\":\[|&$entry,|" "$work/pushed/index.json" >"$work/index" && mv "$work/index" "$work/pushed/index.json"
 	"$gimg" push "$work/pushed" "$repo" -v $flags || return 1
 	"$gimg" push "$work/pushed" "$repo" -v $flags 2>"$work/referrer-again.log" || return 1
-	! grep -E ': (put|mounted) sha256:' "$work/referrer-again.log" >&2 && grep -qF "$document" "$work/referrer-again.log"
+	grep -qF "$document" "$work/referrer-again.log" &&
+		! grep -E ': (put|mounted) sha256:' "$work/referrer-again.log" | grep -vF "$document" >&2
 }
 # The image as a base: all of it is pulled, not taken from the cache, and each of its layers must be what was pushed.
 # shellcheck disable=SC2086
