@@ -7,7 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "edge: disk")]
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -295,7 +295,8 @@ pub(super) fn now() -> i64 {
 
 fn file(path: &Path, ask: Ask, found: &std::fs::Metadata) -> io::Result<Kind> {
     if !matches!(ask, Ask::Head | Ask::Source) {
-        return Ok(Kind::File(digest(path)?, is_program(found)));
+        let (digest, _) = Digest::of_reader(std::fs::File::open(path)?)?;
+        return Ok(Kind::File(digest, is_program(found)));
     }
     let text = std::fs::read(path)?;
     let head = Digest::of(&head(&text));
@@ -311,21 +312,6 @@ fn is_program(found: &std::fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_program(_found: &std::fs::Metadata) -> bool {
     false
-}
-
-/// The digest of a file's bytes.
-fn digest(path: &Path) -> io::Result<Digest> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hasher = Hasher::new();
-    let mut piece = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => return Ok(hasher.finish().0),
-            Ok(n) => hasher.update(&piece[..n]),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
 }
 
 /// The digest of a directory's names that are asked for, sorted, each with its kind.

@@ -15,12 +15,10 @@ use crate::plan::CompileGroup;
 use crate::plan::command;
 
 /// What is read of each package.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-#[derive(Default)]
 struct Listed {
     import_path: String,
-    name: String,
     dir: PathBuf,
     standard: bool,
     module: Option<Module>,
@@ -50,7 +48,6 @@ struct Module {
     path: String,
     version: String,
     dir: PathBuf,
-    go_mod: PathBuf,
     main: bool,
     replace: Option<Box<Module>>,
 }
@@ -66,7 +63,7 @@ impl Module {
 }
 
 /// The fields of [`Listed`].
-const FIELDS: &str = "-json=ImportPath,Name,Dir,Standard,Module,Imports,EmbedPatterns,EmbedFiles,GoFiles,CgoFiles,\
+const FIELDS: &str = "-json=ImportPath,Dir,Standard,Module,Imports,EmbedPatterns,EmbedFiles,GoFiles,CgoFiles,\
                       IgnoredGoFiles,IgnoredOtherFiles,CFiles,CXXFiles,MFiles,HFiles,FFiles,SFiles,SwigFiles,\
                       SwigCXXFiles,SysoFiles";
 
@@ -109,7 +106,6 @@ impl Closure {
             .map(|m| (m.path.as_str(), m))
             .collect();
         for local in locals.values() {
-            paths.add(&local.go_mod, Ask::Bytes);
             module(&local.dir, &mut paths);
         }
         for package in reached {

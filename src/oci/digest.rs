@@ -1,6 +1,7 @@
 //! Digests: SHA-256 only (OCI image-spec, descriptor.md, "Digests").
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,23 @@ impl Digest {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Digest(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The digest of all that `reader` gives, and how many bytes that was.
+    ///
+    /// # Errors
+    /// Whatever reading says.
+    pub fn of_reader(mut reader: impl Read) -> io::Result<(Self, u64)> {
+        let mut hasher = Hasher::new();
+        let mut piece = vec![0; 128 * 1024];
+        loop {
+            match reader.read(&mut piece) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(n) => hasher.update(&piece[..n]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     /// The 64 hex digits without the algorithm: a blob's file name in a layout.

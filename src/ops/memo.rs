@@ -148,18 +148,14 @@ impl Memo {
             _ => return Recalled::Nothing,
         };
         let Record::<T> { from, git, value } = record;
-        let paths = match from {
-            From::Snapshot(snapshot) => snapshot.paths(),
-            From::Paths(_) => return Recalled::Nothing,
+        let git_is_same = match &git {
+            Some(stamped) => git::fingerprint(&stamped.dir).await.as_ref() == Some(&stamped.state),
+            None => true,
         };
-        if let Some(stamped) = &git
-            && git::fingerprint(&stamped.dir).await.as_ref() != Some(&stamped.state)
-        {
-            return Recalled::Paths(paths);
-        }
-        match value.filter(|_| same) {
-            Some(value) => Recalled::Same(value),
-            None => Recalled::Paths(paths),
+        match (value.filter(|_| same && git_is_same), from) {
+            (Some(value), _) => Recalled::Same(value),
+            (None, From::Snapshot(snapshot)) => Recalled::Paths(snapshot.paths()),
+            (None, From::Paths(_)) => Recalled::Nothing,
         }
     }
 

@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Kind, Result};
-use crate::oci::{Descriptor, Digest, Hasher};
+use crate::oci::{Descriptor, Digest};
 use crate::store::blobs::{Writer, temporary_name};
 use crate::store::dir::{of_file, seal, touch};
 use crate::store::{Shared, Store};
@@ -38,12 +38,7 @@ impl Store {
     /// Whether the file has the bytes of `descriptor`, which it was lent with; if not, they are removed here too. Blocks.
     #[must_use]
     pub fn is_right(&self, file: &Path, descriptor: &Descriptor) -> bool {
-        let read = File::open(file).and_then(|file| digest(file, None));
-        let right = read.is_ok_and(|found| found == (descriptor.digest, descriptor.size));
-        if !right {
-            self.0.forget(descriptor);
-        }
-        right
+        self.0.is_right(file, descriptor)
     }
 }
 
@@ -105,7 +100,7 @@ impl Shared {
             }
         };
         let name = OsString::from(descriptor.digest.hex());
-        let Ok(from) = blobs.open(&name) else { return Ok(false) };
+        let Ok(mut from) = blobs.open(&name) else { return Ok(false) };
         let Ok((entry, _)) = of_file(&from) else { return Ok(false) };
         if !entry.is_file || entry.size != descriptor.size {
             self.forget(descriptor);
@@ -114,18 +109,25 @@ impl Shared {
         let failed = |e: io::Error| Error::new(Kind::LocalIo, format!("write {}", to.display()), e);
         // The same file under a second name needs no room; what is pruned meanwhile stays.
         let is_linked = std::fs::hard_link(blobs.path().join(&name), to).is_ok();
-        let copy = if is_linked { None } else { Some(File::create_new(to).map_err(failed)?) };
-        touch(&from);
-        if is_linked && !check {
-            return Ok(true);
+        if !is_linked {
+            io::copy(&mut from, &mut File::create_new(to).map_err(failed)?).map_err(failed)?;
         }
-        let from = if is_linked { File::open(to).map_err(failed)? } else { from };
-        if digest(from, copy).map_err(failed)? != (descriptor.digest, descriptor.size) {
+        touch(&from);
+        if (check || !is_linked) && !self.is_right(to, descriptor) {
             std::fs::remove_file(to).map_err(failed)?;
-            self.forget(descriptor);
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Whether a file has the bytes of `descriptor`; if not, they are forgotten.
+    fn is_right(&self, file: &Path, descriptor: &Descriptor) -> bool {
+        let found = File::open(file).and_then(Digest::of_reader);
+        let right = found.is_ok_and(|found| found == (descriptor.digest, descriptor.size));
+        if !right {
+            self.forget(descriptor);
+        }
+        right
     }
 
     /// Removes a layer that is wrong: it will be made again.
@@ -135,25 +137,6 @@ impl Shared {
         {
             // One that stays is found wrong again.
             let _ = self.discard(blobs, &OsString::from(descriptor.digest.hex()), None);
-        }
-    }
-}
-
-/// Reads a file to its end, and writes what it reads to `copy`.
-fn digest(mut file: File, mut copy: Option<File>) -> io::Result<(Digest, u64)> {
-    let mut hasher = Hasher::new();
-    let mut piece = vec![0; PIECE];
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(n) => {
-                hasher.update(&piece[..n]);
-                if let Some(copy) = &mut copy {
-                    copy.write_all(&piece[..n])?;
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::content::{Blob, BoxFuture, Graph, ImageName, Naming, Source, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::Put;
 use crate::fs::{TEMPORARY_PREFIX, write_atomically};
-use crate::oci::{Digest, Hasher, ImageIndex, Tag, annotation, json};
+use crate::oci::{Digest, ImageIndex, Tag, annotation, json};
 use crate::target::save;
 
 /// What every layout's `oci-layout` file says.
@@ -192,16 +192,8 @@ fn holds(path: &Path, digest: &Digest) -> bool {
     if !path.is_file() {
         return false;
     }
-    let Ok(mut file) = std::fs::File::open(path) else { return false };
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match std::io::Read::read(&mut file, &mut buffer) {
-            Ok(0) => return hasher.finish().0 == *digest,
-            Ok(n) => hasher.update(&buffer[..n]),
-            Err(_) => return false,
-        }
-    }
+    let found = std::fs::File::open(path).and_then(Digest::of_reader);
+    found.is_ok_and(|(found, _)| found == *digest)
 }
 
 /// Makes `dir` a layout, or finds that it is one, and locks it. A directory that was not there or empty is hidden
