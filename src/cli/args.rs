@@ -137,8 +137,11 @@ struct CompileFlags {
         action = ArgAction::Set)]
     buildvcs: Option<bool>,
     /// Build also what was built from the same before
-    #[arg(long, conflicts_with = "verify_cache")]
+    #[arg(long, conflicts_with_all = ["verify_cache", "cache_from"])]
     no_cache: bool,
+    /// registry: take unchanged programs from what tags there hold
+    #[arg(long, value_name = "WHERE")]
+    cache_from: Option<String>,
     /// Build all the same, and fail if the cache says something else
     #[arg(long, hide = true)]
     verify_cache: bool,
@@ -266,6 +269,7 @@ impl BuildFlags {
             disable_optimizations: self.compile.disable_optimizations,
             no_cache: self.compile.no_cache,
             verify_cache: self.compile.verify_cache,
+            cache_from: self.compile.cache_from,
             ..self.image.words()
         }
     }

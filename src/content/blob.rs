@@ -19,6 +19,12 @@ pub enum Content {
     Remote(Repository),
 }
 
+impl From<Arc<Path>> for Content {
+    fn from(file: Arc<Path>) -> Self {
+        Content::File(file)
+    }
+}
+
 /// Some content with its descriptor. Cheap to clone; the digest is always known.
 #[derive(Clone, Debug)]
 pub struct Blob {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::content::Blob;
 use crate::error::Result;
-use crate::oci::{Descriptor, MediaType, json};
+use crate::oci::{Descriptor, ImageManifest, MediaType, json};
 
 /// A manifest or index that refers to another one, with all that it needs itself.
 #[derive(Clone, Debug)]
@@ -38,6 +38,28 @@ struct Typed {
 }
 
 impl Referrer {
+    /// An artifact of this type about `subject`, with `layers` and no config of its own (image-spec, manifest.md,
+    /// "Guidelines for Artifact Usage").
+    ///
+    /// # Errors
+    /// As [`Blob::json`].
+    pub fn artifact(artifact_type: MediaType, layers: Vec<Blob>, subject: &Descriptor) -> Result<Self> {
+        let config = Blob::of(MediaType::EMPTY, Bytes::from_static(b"{}"));
+        let subject = Descriptor::new(subject.media_type.clone(), subject.digest, subject.size);
+        let manifest = ImageManifest {
+            schema_version: 2,
+            media_type: Some(MediaType::MANIFEST),
+            artifact_type: Some(artifact_type.clone()),
+            config: config.descriptor.clone(),
+            layers: layers.iter().map(|layer| layer.descriptor.clone()).collect(),
+            subject: Some(subject.clone()),
+            annotations: BTreeMap::new(),
+        };
+        let mut manifest = Blob::json(MediaType::MANIFEST, &manifest)?;
+        manifest.descriptor.artifact_type = Some(artifact_type);
+        Ok(Referrer { manifest, subject, blobs: std::iter::once(config).chain(layers).collect() })
+    }
+
     /// Reads a manifest or index of the type `media_type`, which names `blobs`. None if it has no subject.
     ///
     /// # Errors
@@ -56,11 +78,23 @@ impl Referrer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::Content;
     use crate::oci::Digest;
 
     fn read(more: &str) -> Option<Referrer> {
         let text = format!(r#"{{"schemaVersion":2{more}}}"#);
         Referrer::read(MediaType::MANIFEST, text.into(), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn an_artifact_reads_as_it_was_made() {
+        let subject = Descriptor::of(MediaType::INDEX, b"image");
+        let layer = Blob::of(MediaType::from_header("a/b"), Bytes::from_static(b"text"));
+        let made = Referrer::artifact(MediaType::from_header("c/d"), vec![layer], &subject).unwrap();
+        let Content::Bytes(bytes) = made.manifest.content.clone() else { panic!("it is in memory") };
+        let read = Referrer::read(MediaType::MANIFEST, bytes, made.blobs.clone()).unwrap().unwrap();
+        assert_eq!(read.manifest.descriptor, made.manifest.descriptor);
+        assert_eq!((read.subject, made.blobs.len()), (subject, 2));
     }
 
     #[test]

@@ -13,11 +13,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::oci::Digest;
+
 pub use atomic::{Atomic, TEMPORARY_PREFIX, make_hidden, replaceable, write_atomically};
 pub use boundary::{Boundary, files, kodata};
 pub use look::{Ask, Looker, Moment};
 pub use manifests::{list_manifests, read_manifest, unnamed};
-pub use snapshot::{Check, Doubt, Paths, Snapshot};
+pub use snapshot::{Away, Check, Doubt, Paths, Snapshot};
 
 /// Opens a file of the run's private directory for reading.
 ///
@@ -74,6 +76,14 @@ pub fn own_program() -> Option<String> {
     let found = std::fs::metadata(std::env::current_exe().ok()?).ok()?;
     let written = found.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(format!("{}@{}", found.len(), written.as_nanos()))
+}
+
+/// The digest of the running program's file.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn own_digest() -> std::io::Result<Digest> {
+    Ok(Digest::of_reader(File::open(std::env::current_exe()?)?)?.0)
 }
 
 /// Whether `path` is a directory.

@@ -29,6 +29,14 @@ impl Paths {
         other.0.into_iter().for_each(|(path, ask)| self.add(path, ask));
     }
 
+    /// Those that are `wanted`.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&Path) -> bool) -> Paths {
+        Paths(
+            self.0.iter().filter(|(path, _)| wanted(path)).map(|(path, ask)| (path.clone(), *ask)).collect(),
+        )
+    }
+
     /// Each path and what matters there, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, Ask)> {
         self.0.iter().map(|(path, ask)| (path.as_path(), *ask))
@@ -89,6 +97,19 @@ pub enum Check {
     },
 }
 
+/// What a path is called on another machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Away {
+    /// This, with `/`.
+    As(String),
+    /// What is there follows from the rest.
+    Implied,
+    /// That nothing is there follows from the rest.
+    Absent,
+    /// Nothing that means the same.
+    Unknown,
+}
+
 /// Fewer paths than this are not worth a thread.
 const SHARE: usize = 256;
 
@@ -142,12 +163,61 @@ impl Snapshot {
         Check::Same((fresh != *self).then_some(fresh))
     }
 
+    /// The same for another machine: without stamps, and each path by its `name`.
+    ///
+    /// # Errors
+    /// The first path that has no name, or is a link to an absolute one.
+    pub fn away(&self, name: impl Fn(&Path) -> Away) -> Result<Self, PathBuf> {
+        let mut folders: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for (path, entry) in self.entries() {
+            // What a link says is told as it is.
+            if entry.link.as_ref().is_some_and(|text| Path::new(text).is_absolute()) {
+                return Err(path);
+            }
+            let full = match name(&path) {
+                Away::As(name) => name,
+                Away::Implied => continue,
+                Away::Absent if entry.kind == Kind::Absent => continue,
+                Away::Absent | Away::Unknown => return Err(path),
+            };
+            let (dir, name) = full.rsplit_once('/').unwrap_or(("", &full));
+            let entry = Entry { name: name.to_owned(), stamp: None, racy: false, ..entry.clone() };
+            folders.entry(dir.to_owned()).or_default().push(entry);
+        }
+        let folders = folders.into_iter().map(|(dir, entries)| Folder { dir, entries });
+        Ok(Snapshot { folders: folders.collect() })
+    }
+
+    /// One of another machine with the `path` here of each name. None where a name has no path, or one that isn't text.
+    #[must_use]
+    pub fn home(&self, path: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
+        let mut folders: Vec<Folder> = Vec::new();
+        for (folder, entry) in self.folders.iter().flat_map(|f| f.entries.iter().map(move |e| (f, e))) {
+            let name = if folder.dir.is_empty() {
+                entry.name.clone()
+            } else {
+                format!("{}/{}", folder.dir, entry.name)
+            };
+            let path = path(&name)?;
+            let (dir, name) = (path.parent()?.to_str()?, path.file_name()?.to_str()?);
+            let entry = Entry { name: name.to_owned(), stamp: None, racy: false, ..entry.clone() };
+            match folders.last_mut() {
+                Some(last) if last.dir == dir => last.entries.push(entry),
+                _ => folders.push(Folder { dir: dir.to_owned(), entries: vec![entry] }),
+            }
+        }
+        Some(Snapshot { folders })
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (PathBuf, &Entry)> {
+        self.folders.iter().flat_map(|f| f.entries.iter().map(move |e| (f.path(e), e)))
+    }
+
     /// The paths, and what matters at each.
     #[must_use]
     pub fn paths(&self) -> Paths {
-        let all = self.folders.iter().flat_map(|f| f.entries.iter().map(move |e| (f, e)));
         let mut paths = Paths::new();
-        all.for_each(|(folder, entry)| paths.add(folder.path(entry), entry.ask));
+        self.entries().for_each(|(path, entry)| paths.add(path, entry.ask));
         paths
     }
 }

@@ -87,7 +87,7 @@ pub fn of_toolchain(go: &Go, dir: &Path, env: &BTreeMap<String, String>) -> Opti
 }
 
 /// Where `program` is found, and what was looked at before on the way.
-fn look_up(program: &Path, path: &str) -> Option<(PathBuf, Vec<PathBuf>)> {
+pub(super) fn look_up(program: &Path, path: &str) -> Option<(PathBuf, Vec<PathBuf>)> {
     if program.components().count() > 1 {
         return program.is_file().then(|| (program.to_owned(), Vec::new()));
     }
@@ -182,7 +182,7 @@ fn directories_of(file: &Path) -> Vec<PathBuf> {
     named_directories(&text).map(|name| crate::plan::packages::normalise(&dir.join(name))).collect()
 }
 
-fn named_directories(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn named_directories(text: &str) -> impl Iterator<Item = &str> {
     let mut block = "";
     text.lines().filter_map(move |line| {
         let line = line.split("//").next().unwrap_or_default().trim();
@@ -287,7 +287,12 @@ fn tree(dir: &Path, paths: &mut Paths) -> Option<()> {
     Some(())
 }
 
-/// Whether what `go build` of `group` reads can be told: no C compiler, no flag that names a file or is unknown here.
+/// Variables that choose where Go looks. In a program's own environment they would move what was looked for elsewhere.
+const PLACES: &[&str] =
+    &["GOCACHEPROG", "GOENV", "GOMODCACHE", "GOPATH", "GOROOT", "GOTOOLCHAIN", "GOTOOLDIR", "GOWORK"];
+
+/// Whether what `go build` of `group` reads can be told: no C compiler, no flag that names a file or is unknown here, no
+/// place of its own for a workspace or toolchain.
 #[must_use]
 pub fn can_judge(go: &Go, group: &CompileGroup) -> bool {
     let own = |key: &str| group.target.environment.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v);
@@ -297,6 +302,7 @@ pub fn can_judge(go: &Go, group: &CompileGroup) -> bool {
         && matches!(setting("GO111MODULE"), "" | "on" | "auto")
         && matches!(setting("GOFIPS140"), "" | "off")
         && setting("GO_EXTLINK_ENABLED").is_empty()
+        && !group.target.environment.iter().any(|(key, _)| PLACES.contains(&key.as_str()))
         // Quoted words of GOFLAGS are left to Go.
         && !goflags.contains(['"', '\''])
         && flags_are_known(goflags.split_whitespace())

@@ -5,6 +5,7 @@ mod closure;
 mod delve;
 mod inputs;
 mod list;
+mod portable;
 mod toolchain;
 
 pub use build::{Binary, build, command};
@@ -12,4 +13,5 @@ pub use closure::{Closure, closure};
 pub use delve::delve;
 pub use inputs::{above, around, can_judge, environment, may_stamp, of_query, of_toolchain};
 pub use list::{Matched, list, main_modules, module_path, no_module};
+pub use portable::Portable;
 pub use toolchain::{Go, Told, find};

@@ -139,6 +139,14 @@ impl Go {
         Told { env, set }
     }
 
+    /// The same, but it fetches no module.
+    #[must_use]
+    pub fn offline(&self) -> Self {
+        let mut offline = self.clone();
+        offline.toolchain.settings.insert("GOPROXY".to_owned(), "off".to_owned());
+        offline
+    }
+
     /// The program that is run: a path, or a name looked up in PATH.
     #[must_use]
     pub fn program(&self) -> &Path {

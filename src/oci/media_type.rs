@@ -17,6 +17,12 @@ impl MediaType {
     pub const MANIFEST: Self = Self::of("application/vnd.oci.image.manifest.v1+json");
     /// An OCI image config.
     pub const CONFIG: Self = Self::of("application/vnd.oci.image.config.v1+json");
+    /// The config of an artifact that has none: `{}`.
+    pub const EMPTY: Self = Self::of("application/vnd.oci.empty.v1+json");
+    /// gimg's artifact that says what an image's programs were made from (docs/cache.md).
+    pub const INPUTS: Self = Self::of("application/vnd.gimg.inputs.v1");
+    /// Its only layer.
+    pub const INPUTS_LAYER: Self = Self::of("application/vnd.gimg.inputs.v1.json+zstd");
     /// An uncompressed layer.
     pub const LAYER: Self = Self::of("application/vnd.oci.image.layer.v1.tar");
     /// A gzip layer.

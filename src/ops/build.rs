@@ -12,6 +12,8 @@ use crate::ops::debug;
 use crate::ops::lookup::{Found, lookup};
 use crate::ops::memo::Memo;
 use crate::ops::publish::Publisher;
+use crate::ops::remember::Layers;
+use crate::ops::shared::Shared;
 use crate::ops::targets;
 use crate::plan;
 use crate::plan::facts::Package;
@@ -44,10 +46,15 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
     let copiers = targets::copiers(cx, settings, &engines)?;
     let (images, bases, copiers, certificates) = (&plan.images, &bases, &copiers, &certificates);
     let publisher = Publisher { cx, settings, images, bases, copiers, certificates, between: SetOnce::new() };
-    let compiler = Compiler::new(&go, &plan, &publisher, memo);
+    let shared = match settings.shares && memo.recalls() {
+        true => Some(Shared::new(&go, &plan, &publisher, memo).await?),
+        false => None,
+    };
+    let compiler =
+        Compiler::new(&go, &plan, &publisher, Layers::new(&go, &plan, &publisher, memo, shared.as_ref()));
     let debuggers = debug::debuggers(&go, &publisher);
     let (packed, ()) = tokio::try_join!(compiler.run(), publisher.prepare(debuggers))?;
-    let images = publisher.publish(&packed).await?;
+    let images = publisher.publish(&packed, shared.as_ref()).await?;
     compiler.warn_about_stamps().await;
     let of = |p: &Package| images.iter().position(|i| i.import_path == p.import_path);
     let named = facts.packages.iter().map(|argument| argument.iter().filter_map(of).collect()).collect();

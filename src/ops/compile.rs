@@ -15,7 +15,6 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
 use crate::go::{self, Binary, Go};
-use crate::ops::memo::Memo;
 use crate::ops::publish::{Packed, PackedLayers, Publisher};
 use crate::ops::remember::{Layers, Place, Remembered, Stamp, lock, place};
 use crate::plan::{CompileGroup, Compiled, Plan};
@@ -37,8 +36,7 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) fn new(go: &'a Go, plan: &'a Plan, publisher: &'a Publisher<'a>, memo: &'a Memo) -> Self {
-        let layers = Layers::new(go, plan, publisher, memo);
+    pub(super) fn new(go: &'a Go, plan: &'a Plan, publisher: &'a Publisher<'a>, layers: Layers<'a>) -> Self {
         Compiler { go, plan, publisher, layers, waiting: Mutex::default(), stamped: Mutex::default() }
     }
 
@@ -70,9 +68,9 @@ impl<'a> Compiler<'a> {
 
     /// The layer of a place, if it was made before from the same.
     async fn recall(&self, place: Place) -> Result<Option<(Place, Packed)>> {
-        let Some((known, file)) = self.layers.recall(place).await? else { return Ok(None) };
+        let Some((known, content)) = self.layers.recall(place).await? else { return Ok(None) };
         self.note_stamps(place.0, &known.stamps);
-        let packed = self.publisher.packed(place.0, place.1, (known.layer, file), known.programs)?;
+        let packed = self.publisher.packed(place.0, place.1, (known.layer, content), known.programs)?;
         Ok(Some((place, packed)))
     }
 
@@ -84,7 +82,7 @@ impl<'a> Compiler<'a> {
         cx.observer.on(Event::CompileStarted { platform: platform.clone(), packages: packages.clone() });
         let start = Instant::now();
         let out = scratch.directory()?;
-        let before = self.layers.before(group).await;
+        let before = self.layers.before(group, &packages).await;
         let sources = async {
             if let Some(before) = before {
                 self.layers.sources(group, &packages, before).await;

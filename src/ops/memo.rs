@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer};
-use crate::fs::{Ask, Check, Looker, Moment, Paths, Snapshot};
+use crate::fs::{Ask, Check, Doubt, Looker, Moment, Paths, Snapshot};
 use crate::git;
 use crate::go::Go;
 use crate::oci::{Descriptor, Digest};
@@ -65,19 +65,26 @@ pub(super) struct Stamped {
 
 /// What a memo says.
 pub(super) enum Recalled<T> {
-    /// What was made, which is what would be made now.
-    Same(T),
+    /// What was made, which is what would be made now, and from what.
+    Same(T, Box<Source>),
     /// Something else would be made now, but of the same paths.
     Paths(Paths),
     /// Nothing.
     Nothing,
 }
 
+/// What something was made from.
+pub(super) struct Source {
+    pub(super) snapshot: Snapshot,
+    /// Git's state, where it was stamped.
+    pub(super) git: Option<Stamped>,
+}
+
 impl<T> Recalled<T> {
     /// What was made, if it would be the same now.
     pub(super) fn same(self) -> Option<T> {
         match self {
-            Recalled::Same(value) => Some(value),
+            Recalled::Same(value, _) => Some(value),
             Recalled::Paths(_) | Recalled::Nothing => None,
         }
     }
@@ -108,6 +115,11 @@ impl Memo {
     /// The memos of a run that makes everything, for the runs after it.
     pub(super) fn afresh(cx: &Context, reuse: Reuse) -> Self {
         Memo { recalls: false, ..Self::new(cx, reuse) }
+    }
+
+    /// Whether anything is recalled.
+    pub(super) fn recalls(&self) -> bool {
+        self.recalls
     }
 
     /// The key of a question; `of` holds all of it that isn't in files. None if the user wants no memos, or some of
@@ -153,10 +165,30 @@ impl Memo {
             None => true,
         };
         match (value.filter(|_| same && git_is_same), from) {
-            (Some(value), _) => Recalled::Same(value),
+            (Some(value), From::Snapshot(snapshot)) => {
+                Recalled::Same(value, Box::new(Source { snapshot, git }))
+            }
             (None, From::Snapshot(snapshot)) => Recalled::Paths(snapshot.paths()),
-            (None, From::Paths(_)) => Recalled::Nothing,
+            (_, From::Paths(_)) => Recalled::Nothing,
         }
+    }
+
+    /// Whether everything is as a snapshot says; where not, `what` was made from something else.
+    pub(super) async fn holds(&self, snapshot: Snapshot, what: &str) -> Result<bool> {
+        let before = Arc::clone(&self.before);
+        match blocking(move || Ok(snapshot.check(&before))).await? {
+            Check::Same(_) => Ok(true),
+            Check::Changed { path, .. } => {
+                self.observer.on(Event::Detail(format!("{what}: {} is another", path.display())));
+                Ok(false)
+            }
+        }
+    }
+
+    /// What is at `paths`, if it surely was there when something was made from it, which began at `begun`.
+    pub(super) async fn take(&self, paths: Paths, begun: Moment) -> Result<Result<Snapshot, Doubt>> {
+        let before = Arc::clone(&self.before);
+        blocking(move || Ok(Snapshot::take(&paths, begun, &before))).await
     }
 
     /// Whether what is recalled is to be made again all the same, and compared.

@@ -9,6 +9,7 @@ mod debug;
 pub mod dry_run;
 mod engines;
 pub mod init;
+mod inputs;
 pub mod kubectl;
 pub mod lock;
 pub mod login;
@@ -24,6 +25,7 @@ pub mod push;
 mod remember;
 pub mod resolve;
 mod sbom;
+mod shared;
 mod targets;
 mod trust;
 

@@ -71,10 +71,22 @@ pub(super) async fn list(
         return Ok((listed.packages, listed.with));
     }
     let begun = Moment::now();
-    let lister = Lister::new(go, settings, rules, target, flags).await?;
-    let packages = lister.list(&settings.packages, &settings.places).await?;
-    let with = lister.companions(&packages).await?;
-    let listed = Listed { packages, with };
+    let ask = async |go| {
+        let lister = Lister::new(go, settings, rules, target.clone(), flags.clone()).await?;
+        let packages = lister.list(&settings.packages, &settings.places).await?;
+        let with = lister.companions(&packages).await?;
+        Ok((lister, Listed { packages, with }))
+    };
+    // Perhaps nothing is compiled, and then no module is needed.
+    let offline = go.offline();
+    let answer: Option<(Lister<'_>, Listed)> = match settings.shares {
+        true => Result::ok(ask(&offline).await),
+        false => None,
+    };
+    let (lister, listed) = match answer {
+        Some(answer) => answer,
+        None => ask(go).await?,
+    };
     memo.audit(what, known.as_ref(), &listed)?;
     if let (Some(key), Some(paths)) = (key, lister.paths(&listed, cx.env.all())) {
         let made = Made { key, what: what.to_owned(), begun, paths, git: None };

@@ -11,7 +11,7 @@ use tokio::sync::SetOnce;
 
 use crate::attest::Modules;
 use crate::content::copy::Copier;
-use crate::content::{Graph, ImageName};
+use crate::content::{Blob, Content, Graph, ImageName};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::fs::Boundary;
@@ -24,12 +24,12 @@ use crate::oci::{Descriptor, History, Repository};
 use crate::ops::base::Bases;
 use crate::ops::debug::Debuggers;
 use crate::ops::sbom::{self, Sboms};
+use crate::ops::shared::Shared;
 use crate::ops::trust::{self, Bundles};
 use crate::ops::{Context, blocking};
 use crate::plan::{ImagePlan, debug};
 use crate::report::{Published, PublishedPlatform};
 use crate::settings::{Destination, Settings};
-use crate::store::Scratch;
 
 /// What the stages after compiling work with.
 pub(super) struct Publisher<'a> {
@@ -117,7 +117,7 @@ impl Publisher<'_> {
         &self,
         index: usize,
         number: usize,
-        written: (Written, Arc<Path>),
+        written: (Written, impl Into<Content>),
         programs: Programs,
     ) -> Result<Packed> {
         let image = &self.images[index];
@@ -235,15 +235,15 @@ impl Publisher<'_> {
 
     pub(super) fn layer(
         &self,
-        written: (Written, Arc<Path>),
+        written: (Written, impl Into<Content>),
         image: &ImagePlan,
         comment: &str,
         epoch: Option<u64>,
     ) -> Layer {
-        let (written, path) = written;
+        let (written, content) = written;
         let created = epoch.or(self.settings.epoch).map_or_else(|| EPOCH.to_owned(), rfc3339);
         Layer {
-            blob: Scratch::blob(&path, written.descriptor()),
+            blob: Blob { descriptor: written.descriptor(), content: content.into() },
             diff_id: written.diff_id,
             history: History {
                 created: Some(created),
@@ -255,8 +255,13 @@ impl Publisher<'_> {
         }
     }
 
-    /// Makes the images, copies them everywhere, and moves the names when everything is everywhere.
-    pub(super) async fn publish(&self, packed: &PackedLayers) -> Result<Vec<Published>> {
+    /// Makes the images, copies them everywhere, and moves the names when everything is everywhere. Registries are also
+    /// told what is to be `shared`.
+    pub(super) async fn publish(
+        &self,
+        packed: &PackedLayers,
+        shared: Option<&Shared<'_>>,
+    ) -> Result<Vec<Published>> {
         let between = self.between.wait().await;
         let mut assembled = Vec::new();
         for (index, image) in self.images.iter().enumerate() {
@@ -267,8 +272,12 @@ impl Publisher<'_> {
             None => None,
         };
         let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
-        let further = self.further(&graphs);
-        let all: Vec<Graph> = graphs.iter().chain(&further).cloned().collect();
+        let mut all = graphs.clone();
+        if let Some(shared) = shared {
+            let told = graphs.iter().enumerate().map(|(image, graph)| shared.with_inputs(image, graph));
+            all = try_join_all(told).await?;
+        }
+        all.extend(self.further(&all));
         // Registries have further names for the same; other destinations don't.
         let sent = |d: &Destination| if *d == Destination::Registry { &all } else { &graphs };
         let each = || self.copiers.iter().zip(&self.settings.destinations).map(|(c, d)| (c, sent(d)));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::Content;
 use crate::error::Result;
 use crate::fs::{Moment, Paths};
 use crate::git;
@@ -15,6 +16,7 @@ use crate::image::Written;
 use crate::oci::Digest;
 use crate::ops::memo::{Made, Memo, Recalled, Repository, Stamped, known_toolchain, repository};
 use crate::ops::publish::{Programs, Publisher};
+use crate::ops::shared::Shared;
 use crate::plan::{CompileGroup, Compiled, Plan};
 use crate::settings::Destination;
 
@@ -87,6 +89,8 @@ pub(super) struct Before {
     repository: Repository,
     /// Git's state, if it can be stamped.
     git: Option<Stamped>,
+    /// What the programs are made of, if that was asked already.
+    closure: Option<Closure>,
 }
 
 /// The layers of a run's programs.
@@ -95,20 +99,28 @@ pub(super) struct Layers<'a> {
     plan: &'a Plan,
     publisher: &'a Publisher<'a>,
     memo: &'a Memo,
+    /// What other machines made, if they are asked.
+    shared: Option<&'a Shared<'a>>,
     asked: BTreeMap<Place, Asked>,
     /// What is known of what is made, until it is complete and remembered.
     open: Mutex<BTreeMap<Place, Open>>,
     /// What memos say of what is made all the same, to compare.
-    expected: Mutex<BTreeMap<Place, Remembered>>,
+    expected: Mutex<BTreeMap<Place, Vec<Remembered>>>,
     /// What places are made from that are made again, where that is as it was but for what sources do.
     same_paths: Mutex<BTreeMap<Place, Paths>>,
 }
 
 impl<'a> Layers<'a> {
-    pub(super) fn new(go: &'a Go, plan: &'a Plan, publisher: &'a Publisher<'a>, memo: &'a Memo) -> Self {
+    pub(super) fn new(
+        go: &'a Go,
+        plan: &'a Plan,
+        publisher: &'a Publisher<'a>,
+        memo: &'a Memo,
+        shared: Option<&'a Shared<'a>>,
+    ) -> Self {
         let (open, expected, same_paths) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let mut layers =
-            Layers { go, plan, publisher, memo, asked: BTreeMap::new(), open, expected, same_paths };
+        let asked = BTreeMap::new();
+        let mut layers = Layers { go, plan, publisher, memo, shared, asked, open, expected, same_paths };
         let images = plan.images.iter().enumerate();
         let places = images.flat_map(|(i, image)| (0..image.platforms.len()).map(move |number| (i, number)));
         layers.asked = places.map(|place| (place, layers.question(place))).collect();
@@ -147,11 +159,30 @@ impl<'a> Layers<'a> {
         Asked { key, what: format!("{} for {platform}", image.name.program) }
     }
 
-    /// The layer of a place and its file, if it was made before from the same; one that is to be compared is noted.
-    pub(super) async fn recall(&self, place: Place) -> Result<Option<(Remembered, Arc<Path>)>> {
+    /// The layer of a place and where it is, if it was made before from the same; one that is to be compared is noted.
+    pub(super) async fn recall(&self, place: Place) -> Result<Option<(Remembered, Content)>> {
+        if let Some((known, file)) = self.recall_here(place).await? {
+            return Ok(Some((known, Content::File(file))));
+        }
+        let Some(shared) = self.shared else { return Ok(None) };
+        let Some((known, repository)) = shared.recall(place).await else { return Ok(None) };
+        if self.memo.audits() {
+            lock(&self.expected).entry(place).or_default().push(known);
+            return Ok(None);
+        }
+        Ok(Some((known, Content::Remote(repository))))
+    }
+
+    /// The same, if it was made on this machine.
+    async fn recall_here(&self, place: Place) -> Result<Option<(Remembered, Arc<Path>)>> {
         let Some(Asked { key, what }) = self.asked.get(&place) else { return Ok(None) };
         let known = match self.memo.recall::<Remembered>(*key, what).await {
-            Recalled::Same(known) => known,
+            Recalled::Same(known, source) => {
+                if let Some(shared) = self.shared {
+                    shared.known(place, &source, &known);
+                }
+                known
+            }
             Recalled::Paths(paths) => {
                 lock(&self.same_paths).insert(place, paths);
                 return Ok(None);
@@ -159,7 +190,7 @@ impl<'a> Layers<'a> {
             Recalled::Nothing => return Ok(None),
         };
         if self.memo.audits() {
-            lock(&self.expected).insert(place, known);
+            lock(&self.expected).entry(place).or_default().push(known);
             return Ok(None);
         }
         // These check what they read.
@@ -176,7 +207,9 @@ impl<'a> Layers<'a> {
     /// A memo that is to be compared says something else (kind `Integrity`).
     pub(super) async fn made(&self, place: Place, made: Remembered, file: &Arc<Path>) -> Result<()> {
         let Some(Asked { key, what }) = self.asked.get(&place) else { return Ok(()) };
-        self.memo.audit(what, lock(&self.expected).get(&place), &made)?;
+        for expected in lock(&self.expected).remove(&place).unwrap_or_default() {
+            self.memo.audit(what, Some(&expected), &made)?;
+        }
         if key.is_some() {
             self.memo.keep(file, &made.layer.descriptor());
             lock(&self.open).entry(place).or_default().made = Some(made);
@@ -185,9 +218,9 @@ impl<'a> Layers<'a> {
         Ok(())
     }
 
-    /// Looks around before a group is compiled. None where it can't be told what its programs are made from, or nobody
-    /// wants to know.
-    pub(super) async fn before(&self, group: &CompileGroup) -> Option<Before> {
+    /// Looks around before `programs` of a group are compiled. None where it can't be told what they are made from, or
+    /// nobody wants to know.
+    pub(super) async fn before(&self, group: &CompileGroup, programs: &[String]) -> Option<Before> {
         let wanted = |p: &Compiled| self.asked.get(&place(p)).is_some_and(|asked| asked.key.is_some());
         if !group.packages.iter().any(wanted) {
             return None;
@@ -208,55 +241,72 @@ impl<'a> Layers<'a> {
             None => None,
         };
         around.merge(go::of_toolchain(self.go, &group.dir, env)?);
-        Some(Before { begun, around, repository, git })
+        let mut before = Before { begun, around, repository, git, closure: None };
+        if let Some(shared) = self.shared {
+            // A fresh machine's files were all written a moment ago: only who looked before the compile knows that they
+            // are what it read.
+            before.closure = self.closure(group, programs).await.ok()?;
+            for compiled in &group.packages {
+                let paths = self.paths(before.closure.as_ref(), group, compiled, &before);
+                let portable = paths.and_then(|paths| shared.paths(place(compiled), &paths));
+                self.memo.look(portable.unwrap_or_default()).await;
+            }
+        }
+        Some(before)
+    }
+
+    /// What `programs` of a group are made of, unless all their paths are known.
+    async fn closure(&self, group: &CompileGroup, programs: &[String]) -> Result<Option<Closure>> {
+        if group.packages.iter().all(|p| lock(&self.same_paths).contains_key(&place(p))) {
+            return Ok(None);
+        }
+        go::closure(self.go, group, programs).await.map(Some)
     }
 
     /// Finds out what the programs of a group are made from, while they are compiled.
-    pub(super) async fn sources(&self, group: &CompileGroup, packages: &[String], before: Before) {
-        let Before { begun, around, repository, git } = before;
-        let known = |compiled: &Compiled| lock(&self.same_paths).get(&place(compiled)).cloned();
-        let closure = match group.packages.iter().all(|p| known(p).is_some()) {
-            true => None,
-            false => match go::closure(self.go, group, packages).await {
-                Ok(closure) => Some(closure),
+    pub(super) async fn sources(&self, group: &CompileGroup, packages: &[String], mut before: Before) {
+        let closure = match before.closure.take() {
+            Some(closure) => Some(closure),
+            None => match self.closure(group, packages).await {
+                Ok(closure) => closure,
                 // That is for `go build` to say.
                 Err(_) => return,
             },
         };
         for compiled in &group.packages {
-            let asked_now = || {
-                let mut paths = self.paths(closure.as_ref()?, group, compiled, &repository)?;
-                paths.merge(around.clone());
-                Some(paths)
-            };
-            let Some(paths) = known(compiled).or_else(asked_now) else { continue };
+            let Some(paths) = self.paths(closure.as_ref(), group, compiled, &before) else { continue };
             {
                 let mut open = lock(&self.open);
                 let entry = open.entry(place(compiled)).or_default();
-                entry.begun = Some(entry.begun.map_or(begun, |other| other.min(begun)));
-                entry.sources.insert(compiled.program, Sources { paths, git: git.clone() });
+                entry.begun = Some(entry.begun.map_or(before.begun, |other| other.min(before.begun)));
+                entry.sources.insert(compiled.program, Sources { paths, git: before.git.clone() });
             }
             self.remember_if_complete(place(compiled)).await;
         }
     }
 
-    /// What decides the bytes of a program. None where that isn't known.
+    /// What decides the bytes of a program: known from before, or what `closure` says. None where that isn't known.
     fn paths(
         &self,
-        closure: &Closure,
+        closure: Option<&Closure>,
         group: &CompileGroup,
         compiled: &Compiled,
-        around: &Repository,
+        before: &Before,
     ) -> Option<Paths> {
+        if let Some(paths) = lock(&self.same_paths).get(&place(compiled)) {
+            return Some(paths.clone());
+        }
+        let closure = closure?;
         let mut paths = closure.inputs(&compiled.import_path)?;
         if go::may_stamp(self.go, group) {
             // Go looks from the package's directory.
             let own = repository(closure.dir(&compiled.import_path)?)?;
-            if own.root != around.root {
+            if own.root != before.repository.root {
                 return None;
             }
             paths.merge(own.paths);
         }
+        paths.merge(before.around.clone());
         Some(paths)
     }
 
@@ -292,6 +342,9 @@ impl<'a> Layers<'a> {
                 git = Some(before);
             }
             paths.merge(source.paths);
+        }
+        if let Some(shared) = self.shared {
+            shared.made(place, &paths, begun, git.as_ref(), &made).await;
         }
         let (key, what) = (*key, what.clone());
         self.memo.remember(Made { key, what, begun, paths, git }, made);

@@ -14,7 +14,7 @@ use crate::content::{BoxFuture, ByteStream, Source, bytes_stream, verified};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::oci::json::MAX_DOCUMENT;
-use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository, document};
+use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository, Tag, document};
 use crate::registry::failure::{Failure, one_line, shown};
 use crate::registry::retry::Tries;
 use crate::registry::transport::Answer;
@@ -75,6 +75,50 @@ impl Source for Registry {
 }
 
 impl Registry {
+    /// What `tag` stands for in a repository that is pushed to, if it stands for anything.
+    ///
+    /// # Errors
+    /// No answer, or another one than the manifest and that there is none.
+    pub async fn tagged(&self, repository: &Repository, tag: &Tag) -> Result<Option<(Descriptor, Bytes)>> {
+        self.guarded(self.look_at(repository, tag)).await
+    }
+
+    async fn look_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<(Descriptor, Bytes)>> {
+        let what = format!("look for {repository}:{tag}");
+        let mut call = Call::new(Method::GET, repository, format!("manifests/{tag}"), what);
+        (call.push, call.headers) = (true, accept());
+        let answer = self.send(&call).await?;
+        match answer.status() {
+            200 => {}
+            404 => return Ok(None),
+            _ => return Err(refusal(&call, answer).await),
+        }
+        let header = answer.header(CONTENT_TYPE.as_str()).map(str::to_owned);
+        let bytes = answer.read(&call.what, MAX_DOCUMENT).await.map_err(|f| f.error)?;
+        let media_type = media_type(header.as_deref(), &bytes).map_err(|e| e.within(&call.what))?;
+        Ok(Some((Descriptor::of(media_type, &bytes), bytes)))
+    }
+
+    /// Whether a repository that is pushed to has a blob of this digest and size.
+    ///
+    /// # Errors
+    /// No answer, or one that says neither.
+    pub async fn has_blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<bool> {
+        let digest = descriptor.digest;
+        let what = format!("look for blob {digest} in {repository}");
+        let mut call = Call::new(Method::HEAD, repository, format!("blobs/{digest}"), what);
+        call.push = true;
+        let asking = async {
+            let answer = self.send(&call).await?;
+            match answer.status() {
+                200 => Ok(answer.length().is_none_or(|length| length == descriptor.size)),
+                404 => Ok(false),
+                _ => Err(refusal(&call, answer).await),
+            }
+        };
+        self.guarded(asking).await
+    }
+
     /// A manifest of this very repository; `patient` if it is asked for again when that may help.
     pub(super) async fn manifest(&self, reference: &Reference, patient: bool) -> Result<(Descriptor, Bytes)> {
         let name = match (&reference.digest, &reference.tag) {

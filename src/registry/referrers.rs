@@ -244,6 +244,15 @@ impl Registry {
         subject: &Digest,
         artifact_type: Option<&MediaType>,
     ) -> Result<Vec<Descriptor>> {
+        self.guarded(self.list(repository, subject, artifact_type)).await
+    }
+
+    async fn list(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&MediaType>,
+    ) -> Result<Vec<Descriptor>> {
         let mut found = match self.api(repository, subject, artifact_type).await {
             Ok(Some(found)) => found,
             Ok(None) => self.under_tag(repository, subject).await?,

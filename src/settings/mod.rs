@@ -86,6 +86,8 @@ pub struct Settings {
     pub ca_certs: Vec<PathBuf>,
     /// Whether what was made before is used again.
     pub reuse: Reuse,
+    /// Whether what registries hold is used again, and told what it was made from.
+    pub shares: bool,
     /// Things to warn about before anything is done.
     pub warnings: Vec<String>,
 }
@@ -200,6 +202,8 @@ pub struct Words {
     pub no_cache: bool,
     /// `--verify-cache`.
     pub verify_cache: bool,
+    /// `--cache-from`.
+    pub cache_from: Option<String>,
 }
 
 /// The only precedence rules in the program: flags over environment over the file over defaults.
@@ -279,6 +283,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
             env::KO_DOCKER_REPO
         ));
     }
+    let shares = shares(words.cache_from.as_deref(), &destinations)?;
     let ca_certs = file.ca_certs.iter().map(PathBuf::from).chain(words.ca_certs);
     let ca_certs = ca_certs.map(|path| cwd.join(path)).collect();
     Ok(Settings {
@@ -318,8 +323,22 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
             (_, true) => Reuse::Audit,
             _ => Reuse::Always,
         },
+        shares,
         warnings,
     })
+}
+
+/// `--cache-from`: the one cache that is shared is the registry that is pushed to.
+fn shares(word: Option<&str>, destinations: &[Destination]) -> Result<bool> {
+    let wrong = |why: String| Error::new(Kind::Usage, "read --cache-from", why);
+    match word {
+        None => Ok(false),
+        Some("registry") if destinations.contains(&Destination::Registry) => Ok(true),
+        Some("registry") => {
+            Err(wrong("nothing is pushed to a registry".to_owned()).hint("name a repository with --repo"))
+        }
+        Some(other) => Err(wrong(format!("it takes registry, not \"{other}\""))),
+    }
 }
 
 /// Where SBOMs go, if anywhere. As in ko a directory is enough.

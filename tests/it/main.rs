@@ -61,6 +61,7 @@ mod resolve;
 mod run;
 mod sbom;
 mod scripted;
+mod shared;
 mod soak;
 mod store;
 mod store_full;

@@ -12,7 +12,7 @@ use crate::support::{Layout, Ran, Sandbox};
 const LINE: &str = "gimg build ./cmd/app --platform linux/amd64,linux/arm64";
 
 /// A program with everything that Go reads: packages, embedded files, a module in a directory, other platforms' files.
-fn project() -> Sandbox {
+pub(crate) fn project() -> Sandbox {
     let sandbox = Sandbox::new().cd("src/app");
     let main = "package main\n\nimport (\n\t\"embed\"\n\n\t\"example.com/app/greet\"\n\t\"example.com/local\"\n)\n\n\
                 //go:embed static pages/*.txt\nvar files embed.FS\n\nconst text = \"one\"\n\nfunc main() {\n\t\
@@ -34,11 +34,11 @@ fn project() -> Sandbox {
 }
 
 /// Waits until what was written is old enough to be judged by its times.
-fn settle() {
+pub(crate) fn settle() {
     std::thread::sleep(Duration::from_millis(2100));
 }
 
-fn is_recalled(ran: &Ran) -> bool {
+pub(crate) fn is_recalled(ran: &Ran) -> bool {
     let recalled = ran.stderr.contains("unchanged app for linux/amd64");
     assert_eq!(ran.stderr.contains("compiling"), !recalled, "{}", ran.stderr);
     recalled
@@ -251,10 +251,10 @@ fn a_stamped_program_is_built_again_when_git_says_something_else() {
 }
 
 /// A small generator: the same edits for the same seed.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -263,7 +263,7 @@ impl Dice {
 }
 
 /// One random edit of the project, in words; what it changes in the environment is in the sandbox.
-fn edit(sandbox: Sandbox, dice: &mut Dice) -> (Sandbox, String) {
+pub(crate) fn edit(sandbox: Sandbox, dice: &mut Dice) -> (Sandbox, String) {
     const FILES: &[&str] = &[
         "cmd/app/main.go",
         "greet/greet.go",

@@ -186,3 +186,54 @@ fn it_is_the_same_after_writing_and_reading() {
     let text = serde_json::to_vec(&snapshot).unwrap();
     assert_eq!(serde_json::from_slice::<Snapshot>(&text).unwrap(), snapshot);
 }
+
+#[test]
+fn another_machine_has_the_same_in_other_places() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut paths = Paths::new();
+    for dir in [one.path(), other.path()] {
+        std::fs::create_dir_all(dir.join("a/b")).unwrap();
+        std::fs::write(dir.join("a/b/x.go"), "package b\n").unwrap();
+        std::fs::write(dir.join("a/y.txt"), "y").unwrap();
+    }
+    for (path, ask) in
+        [("a", Ask::Tree), ("a/b/x.go", Ask::Source), ("a/y.txt", Ask::Bytes), ("gone", Ask::Bytes)]
+    {
+        paths.add(one.path().join(path), ask);
+    }
+    let before = Looker::new();
+    paths.iter().for_each(|(path, ask)| before.see(path, ask));
+    let taken = Snapshot::take(&paths, Moment::now(), &before).unwrap();
+    let named = |root: &Path, path: &Path| match path.strip_prefix(root).unwrap().to_str().unwrap() {
+        "gone" => Away::Absent,
+        name => Away::As(format!("x:{name}")),
+    };
+    let away = taken.away(|path| named(one.path(), path)).unwrap();
+    let text = serde_json::to_string(&away).unwrap();
+    assert!(!text.contains(one.path().to_str().unwrap()), "{text}");
+    let home = |away: &Snapshot| {
+        away.home(|name| Some(other.path().join(name.strip_prefix("x:").unwrap()))).unwrap()
+    };
+    assert!(matches!(home(&away).check(&Looker::new()), Check::Same(_)));
+    // Whoever looks there tells the same.
+    let same = home(&away).away(|path| named(other.path(), path)).unwrap();
+    assert_eq!(same, away);
+    std::fs::write(other.path().join("a/y.txt"), "z").unwrap();
+    let Check::Changed { path, .. } = home(&away).check(&Looker::new()) else { panic!("it changed") };
+    assert_eq!(path, other.path().join("a/y.txt"));
+    // What must not be there is, or a link leads away.
+    std::fs::write(one.path().join("gone"), "").unwrap();
+    let taken = Snapshot::take(&paths, Moment::now(), &Looker::new());
+    assert!(taken.is_err());
+    let seen = Looker::new();
+    paths.iter().for_each(|(path, ask)| seen.see(path, ask));
+    let taken = Snapshot::take(&paths, Moment::now(), &seen).unwrap();
+    assert_eq!(taken.away(|path| named(one.path(), path)), Err(one.path().join("gone")));
+    std::fs::remove_file(one.path().join("gone")).unwrap();
+    std::fs::remove_file(one.path().join("a/y.txt")).unwrap();
+    std::os::unix::fs::symlink(other.path().join("a/y.txt"), one.path().join("a/y.txt")).unwrap();
+    let seen = Looker::new();
+    paths.iter().for_each(|(path, ask)| seen.see(path, ask));
+    let taken = Snapshot::take(&paths, Moment::now(), &seen).unwrap();
+    assert_eq!(taken.away(|path| named(one.path(), path)), Err(one.path().join("a/y.txt")));
+}

@@ -276,6 +276,17 @@ impl Handle {
         manifest.or(repo.blobs.get(digest)).unwrap_or_else(|| panic!("no {digest}")).clone()
     }
 
+    /// The digests of the manifests of this artifact type in a repository.
+    pub(crate) fn artifacts(&self, repo: &str, artifact_type: &str) -> Vec<String> {
+        let state = locked(&self.0.state);
+        let is_one = |bytes: &Bytes| {
+            let document: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+            document["artifactType"] == artifact_type
+        };
+        let manifests = state.repos.get(repo).into_iter().flat_map(|repo| &repo.manifests);
+        manifests.filter(|(_, manifest)| is_one(&manifest.bytes)).map(|(digest, _)| digest.clone()).collect()
+    }
+
     /// What a tag needs but the repository hasn't got: empty if every tag names a complete image.
     pub(crate) fn incomplete(&self) -> Vec<String> {
         locked(&self.0.state).incomplete()

@@ -1,0 +1,82 @@
+//! The document beside an image in a registry that says what its programs were made from: names of files that mean the
+//! same everywhere, what was in them, and which layer came out.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::{Blob, Referrer};
+use crate::error::{Error, Kind, Result};
+use crate::fs::Snapshot;
+use crate::oci::json::MAX_DOCUMENT;
+use crate::oci::{Descriptor, Digest, ImageManifest, MediaType};
+use crate::ops::remember::Remembered;
+
+/// Registries are asked for no more than this, compressed, in bytes.
+const MAX: u64 = MAX_DOCUMENT;
+/// And for no more than this after that.
+const MAX_PLAIN: u64 = 64 * 1024 * 1024;
+/// zstd's, for some hundred kilobytes of names and digests.
+const LEVEL: i32 = 9;
+
+/// What an image's programs were made from, by platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Inputs {
+    pub(super) platforms: BTreeMap<String, Entry>,
+}
+
+/// What the programs for one platform were made from, and what came out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// The digest of all that isn't in files.
+    pub(super) key: Digest,
+    /// The digest of git's state, where that was stamped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) git: Option<Digest>,
+    /// What was in the files, by their names.
+    pub(super) files: Snapshot,
+    /// What came out.
+    pub(super) made: Remembered,
+}
+
+impl Inputs {
+    /// The artifact that says this about `subject`. None if it is larger than registries take, or readers.
+    ///
+    /// # Errors
+    /// Only a value that can't be written, which none is.
+    pub(super) fn referrer(&self, subject: &Descriptor) -> Result<Option<Referrer>> {
+        let internal = |e: &dyn std::fmt::Display| Error::new(Kind::Internal, "write what was read", e);
+        let plain = serde_json::to_vec(self).map_err(|e| internal(&e))?;
+        let bytes = zstd::bulk::compress(&plain, LEVEL).map_err(|e| internal(&e))?;
+        if plain.len() as u64 > MAX_PLAIN || bytes.len() as u64 > MAX {
+            return Ok(None);
+        }
+        let layer = Blob::of(MediaType::INPUTS_LAYER, bytes.into());
+        Referrer::artifact(MediaType::INPUTS, vec![layer], subject).map(Some)
+    }
+
+    /// Where the document is that the artifact `manifest` is about. None if it is another artifact, or too large.
+    pub(super) fn layer(manifest: &ImageManifest) -> Option<&Descriptor> {
+        let [layer] = manifest.layers.as_slice() else { return None };
+        let is_ours = manifest.artifact_type.as_ref() == Some(&MediaType::INPUTS)
+            && layer.media_type == MediaType::INPUTS_LAYER
+            && layer.size <= MAX;
+        is_ours.then_some(layer)
+    }
+
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// Bytes that are no such document, or too many.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self> {
+        let bad = |why: &dyn std::fmt::Display| Error::new(Kind::Integrity, "read what was read before", why);
+        let decoder = zstd::stream::read::Decoder::new(bytes).map_err(|e| bad(&e))?;
+        let mut plain = Vec::new();
+        decoder.take(MAX_PLAIN + 1).read_to_end(&mut plain).map_err(|e| bad(&e))?;
+        if plain.len() as u64 > MAX_PLAIN {
+            return Err(bad(&"it is larger than 64 MiB"));
+        }
+        serde_json::from_slice(&plain).map_err(|e| bad(&e))
+    }
+}
