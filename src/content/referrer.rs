@@ -38,12 +38,17 @@ struct Typed {
 }
 
 impl Referrer {
-    /// An artifact of this type about `subject`, with `layers` and no config of its own (image-spec, manifest.md,
-    /// "Guidelines for Artifact Usage").
+    /// An artifact of this type about `subject`, with `layers`, `annotations` and no config of its own (image-spec,
+    /// manifest.md, "Guidelines for Artifact Usage").
     ///
     /// # Errors
     /// As [`Blob::json`].
-    pub fn artifact(artifact_type: MediaType, layers: Vec<Blob>, subject: &Descriptor) -> Result<Self> {
+    pub fn artifact(
+        artifact_type: MediaType,
+        layers: Vec<Blob>,
+        annotations: BTreeMap<String, String>,
+        subject: &Descriptor,
+    ) -> Result<Self> {
         let config = Blob::of(MediaType::EMPTY, Bytes::from_static(b"{}"));
         let subject = Descriptor::new(subject.media_type.clone(), subject.digest, subject.size);
         let manifest = ImageManifest {
@@ -53,10 +58,11 @@ impl Referrer {
             config: config.descriptor.clone(),
             layers: layers.iter().map(|layer| layer.descriptor.clone()).collect(),
             subject: Some(subject.clone()),
-            annotations: BTreeMap::new(),
+            annotations: annotations.clone(),
         };
         let mut manifest = Blob::json(MediaType::MANIFEST, &manifest)?;
         manifest.descriptor.artifact_type = Some(artifact_type);
+        manifest.descriptor.annotations = annotations;
         Ok(Referrer { manifest, subject, blobs: std::iter::once(config).chain(layers).collect() })
     }
 
@@ -90,7 +96,9 @@ mod tests {
     fn an_artifact_reads_as_it_was_made() {
         let subject = Descriptor::of(MediaType::INDEX, b"image");
         let layer = Blob::of(MediaType::from_header("a/b"), Bytes::from_static(b"text"));
-        let made = Referrer::artifact(MediaType::from_header("c/d"), vec![layer], &subject).unwrap();
+        let annotations = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+        let kind = MediaType::from_header("c/d");
+        let made = Referrer::artifact(kind, vec![layer], annotations, &subject).unwrap();
         let Content::Bytes(bytes) = made.manifest.content.clone() else { panic!("it is in memory") };
         let read = Referrer::read(MediaType::MANIFEST, bytes, made.blobs.clone()).unwrap().unwrap();
         assert_eq!(read.manifest.descriptor, made.manifest.descriptor);

@@ -45,7 +45,16 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
     let (images, bases, copiers, certificates) = (&plan.images, &bases, &copiers, &certificates);
-    let publisher = Publisher { cx, settings, images, bases, copiers, certificates, between: SetOnce::new() };
+    let publisher = Publisher {
+        cx,
+        settings,
+        images,
+        bases,
+        copiers,
+        certificates,
+        memo: Some(memo),
+        between: SetOnce::new(),
+    };
     let shared = match settings.shares && memo.recalls() {
         true => Some(Shared::new(&go, &plan, &publisher, memo).await?),
         false => None,

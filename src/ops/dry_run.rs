@@ -13,7 +13,7 @@ use crate::image::{Filesystem, certificates};
 use crate::ops::base::Bases;
 use crate::ops::lookup::{Found, lookup};
 use crate::ops::memo::Memo;
-use crate::ops::{Context, pack, publish, targets};
+use crate::ops::{Context, data, pack, targets};
 use crate::plan::secrets::Secrets;
 use crate::plan::{self, CompileGroup, ImagePlan, debug};
 use crate::report::{
@@ -143,7 +143,7 @@ impl Teller<'_> {
         };
         let path = |path: &Path| self.secrets.text(&path.display().to_string());
         let mut layers = Vec::new();
-        if publish::kodata(self.settings, image).await?.is_some() {
+        if data::kodata(self.settings, image).await?.is_some() {
             let from = image.kodata.iter().map(|dir| path(dir)).collect();
             layers.push(layer(LayerKind::Kodata, from, DATA_DIR));
         }

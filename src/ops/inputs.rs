@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::content::{Blob, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Snapshot;
+use crate::image::assemble::rfc3339;
 use crate::oci::json::MAX_DOCUMENT;
-use crate::oci::{Descriptor, Digest, ImageManifest, MediaType};
+use crate::oci::{Descriptor, Digest, ImageManifest, MediaType, annotation};
 use crate::ops::remember::Remembered;
 
 /// Registries are asked for no more than this, compressed, in bytes.
@@ -41,11 +42,12 @@ pub(super) struct Entry {
 }
 
 impl Inputs {
-    /// The artifact that says this about `subject`. None if it is larger than registries take, or readers.
+    /// The artifact that says this about `subject`, made at `now` in seconds since 1970. None if it is larger than
+    /// registries take, or readers.
     ///
     /// # Errors
     /// Only a value that can't be written, which none is.
-    pub(super) fn referrer(&self, subject: &Descriptor) -> Result<Option<Referrer>> {
+    pub(super) fn referrer(&self, subject: &Descriptor, now: u64) -> Result<Option<Referrer>> {
         let internal = |e: &dyn std::fmt::Display| Error::new(Kind::Internal, "write what was read", e);
         let plain = serde_json::to_vec(self).map_err(|e| internal(&e))?;
         let bytes = zstd::bulk::compress(&plain, LEVEL).map_err(|e| internal(&e))?;
@@ -53,7 +55,16 @@ impl Inputs {
             return Ok(None);
         }
         let layer = Blob::of(MediaType::INPUTS_LAYER, bytes.into());
-        Referrer::artifact(MediaType::INPUTS, vec![layer], subject).map(Some)
+        let annotations = BTreeMap::from([(annotation::CREATED.to_owned(), rfc3339(now))]);
+        Referrer::artifact(MediaType::INPUTS, vec![layer], annotations, subject).map(Some)
+    }
+
+    /// The artifacts of a registry's list, the newest first.
+    pub(super) fn newest(mut artifacts: Vec<Descriptor>) -> Vec<Descriptor> {
+        artifacts.sort_by(|a, b| {
+            b.annotations.get(annotation::CREATED).cmp(&a.annotations.get(annotation::CREATED))
+        });
+        artifacts
     }
 
     /// Where the document is that the artifact `manifest` is about. None if it is another artifact, or too large.

@@ -5,6 +5,7 @@ mod base_engine;
 pub mod build;
 pub mod cache;
 mod compile;
+mod data;
 mod debug;
 pub mod dry_run;
 mod engines;

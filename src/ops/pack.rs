@@ -41,6 +41,7 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
         bases: &bases,
         copiers: &copiers,
         certificates: &certificates,
+        memo: None,
         between: SetOnce::new(),
     };
     let programs = binaries.into_iter().enumerate().map(|(platform, binary)| {

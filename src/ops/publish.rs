@@ -1,6 +1,6 @@
 //! Binaries become layers, images and graphs, and go where they shall: what `build` and `pack` share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,15 +14,16 @@ use crate::content::copy::Copier;
 use crate::content::{Blob, Content, Graph, ImageName};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
-use crate::fs::Boundary;
 use crate::go::Binary;
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
 use crate::image::certificates::Certificate;
-use crate::image::contents::{self, Listing, ProgramFile};
+use crate::image::contents::{self, ProgramFile};
 use crate::image::{FileTree, Filesystem, Written, layer};
 use crate::oci::{Descriptor, History, Repository};
 use crate::ops::base::Bases;
+use crate::ops::data::{self, DataLayers};
 use crate::ops::debug::Debuggers;
+use crate::ops::memo::Memo;
 use crate::ops::sbom::{self, Sboms};
 use crate::ops::shared::Shared;
 use crate::ops::trust::{self, Bundles};
@@ -41,6 +42,8 @@ pub(super) struct Publisher<'a> {
     pub(super) copiers: &'a [Copier],
     /// What is added to the CA bundles.
     pub(super) certificates: &'a [Certificate],
+    /// What was made before, where a layer of it that turns out wrong can be made again.
+    pub(super) memo: Option<&'a Memo>,
     /// Set by [`Publisher::prepare`].
     pub(super) between: SetOnce<Between>,
 }
@@ -70,9 +73,6 @@ pub(super) struct Programs {
     /// The loader that each asks for.
     loaders: Vec<Option<String>>,
 }
-
-/// Layers of an image's data, by how its platforms name files.
-pub(super) type DataLayers = BTreeMap<Filesystem, Vec<Layer>>;
 
 /// Layers of programs by image and platform.
 pub(super) type PackedLayers = BTreeMap<(usize, usize), Packed>;
@@ -169,7 +169,7 @@ impl Publisher<'_> {
     /// Makes what lies between the bases and the programs of each image, the `debuggers` among it.
     pub(super) async fn prepare(&self, debuggers: impl Future<Output = Result<Debuggers>>) -> Result<()> {
         let files = async {
-            let data = self.data().await?;
+            let data = data::layers(self).await?;
             let bundles = trust::bundles(self, &data).await?;
             Ok((data, bundles))
         };
@@ -178,47 +178,12 @@ impl Publisher<'_> {
         set.map_err(|_| Error::new(Kind::Internal, "prepare", "it was done before"))
     }
 
-    /// The layers of each image that are the same for all its platforms that name files alike: kodata, and the file's
-    /// groups of files.
-    async fn data(&self) -> Result<Vec<DataLayers>> {
-        let epoch = self.settings.kodata_epoch;
-        try_join_all(self.images.iter().map(|image| async move {
-            let mut layers = DataLayers::new();
-            if let Some((listing, boundary)) = kodata(self.settings, image).await? {
-                let tree = contents::kodata(&listing, epoch.unwrap_or(0))?;
-                let comment = "kodata contents, at $KO_DATA_PATH";
-                self.data_layer(&mut layers, image, tree, boundary, comment, epoch).await?;
-            }
-            for files in &image.files {
-                let from = files.from.clone();
-                let (listing, boundary) = blocking(move || crate::fs::files(&from)).await?;
-                let comment = format!("files, at /{}", files.destination.to);
-                let tree = contents::files(&listing, &files.destination)?;
-                self.data_layer(&mut layers, image, tree, boundary, &comment, None).await?;
-            }
-            Ok(layers)
-        }))
-        .await
-    }
-
-    /// Writes a tree of the user's files, once for each way that the image's platforms name files.
-    async fn data_layer(
-        &self,
-        layers: &mut DataLayers,
-        image: &ImagePlan,
-        tree: FileTree,
-        boundary: Boundary,
-        comment: &str,
-        epoch: Option<u64>,
-    ) -> Result<()> {
-        let filesystems: BTreeSet<Filesystem> = image.platforms.iter().map(Filesystem::of).collect();
-        let boundary = Arc::new(boundary);
-        for filesystem in filesystems {
-            let (tree, boundary) = (filesystem.arrange(tree.clone())?, Arc::clone(&boundary));
-            let written = self.write(tree, move |path| boundary.open(path)).await?;
-            layers.entry(filesystem).or_default().push(self.layer(written, image, comment, epoch));
-        }
-        Ok(())
+    /// Whether some destination takes what it is given: whatever is lent to it must be checked before.
+    pub(super) fn has_trusting_destination(&self) -> bool {
+        let checks = |d: &Destination| {
+            matches!(d, Destination::Registry | Destination::Layout(_) | Destination::LayoutPerProgram(_))
+        };
+        !self.settings.destinations.iter().all(checks)
     }
 
     /// Writes a tree, whose files `open` opens, as a layer into the private directory.
@@ -390,12 +355,6 @@ impl Publisher<'_> {
             }
         }
     }
-}
-
-/// What an image's kodata holds, if there is something.
-pub(super) async fn kodata(settings: &Settings, image: &ImagePlan) -> Result<Option<(Listing, Boundary)>> {
-    let (Some(dir), root) = (image.kodata.clone(), settings.kodata_root.clone()) else { return Ok(None) };
-    blocking(move || crate::fs::kodata(&dir, root.as_deref())).await
 }
 
 /// An image that is ready to be published.

@@ -18,7 +18,6 @@ use crate::ops::memo::{Made, Memo, Recalled, Repository, Stamped, known_toolchai
 use crate::ops::publish::{Programs, Publisher};
 use crate::ops::shared::Shared;
 use crate::plan::{CompileGroup, Compiled, Plan};
-use crate::settings::Destination;
 
 /// What Go stamped into a program of git's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,10 +192,7 @@ impl<'a> Layers<'a> {
             lock(&self.expected).entry(place).or_default().push(known);
             return Ok(None);
         }
-        // These check what they read.
-        let check = self.publisher.settings.destinations.iter().any(|d| {
-            !matches!(d, Destination::Registry | Destination::Layout(_) | Destination::LayoutPerProgram(_))
-        });
+        let check = self.publisher.has_trusting_destination();
         let lent = self.memo.lend(&self.publisher.cx.scratch, known.layer.descriptor(), check).await?;
         Ok(lent.map(|file| (known, file)))
     }

@@ -13,7 +13,7 @@ use futures_util::TryStreamExt as _;
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::OnceCell;
 
-use crate::content::{Graph, Referrer, Source as _};
+use crate::content::{Graph, Source as _};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::fs::{Away, Moment, Paths, Snapshot};
@@ -31,7 +31,7 @@ use crate::ops::remember::{Place, Remembered, lock, place};
 use crate::ops::{Context, blocking};
 use crate::plan::Plan;
 
-/// How many documents about one image are read, the last ones of the registry's list.
+/// How many documents about one image are read: the newest. Each edit that makes no difference to the programs adds one.
 const MAX_DOCUMENTS: usize = 8;
 
 /// What other machines made, and what this one tells them.
@@ -65,8 +65,8 @@ struct Held {
     root: Descriptor,
     /// Its images by platform; of a single image without.
     images: Vec<(Option<Platform>, Descriptor)>,
-    /// What lies beside it, by the digest of its manifest, the newest first.
-    documents: Vec<(Digest, Inputs)>,
+    /// What lies beside it, the newest first.
+    documents: Vec<Inputs>,
 }
 
 impl<'a> Shared<'a> {
@@ -106,7 +106,7 @@ impl<'a> Shared<'a> {
             None => None,
         };
         for held in self.held(place.0).await {
-            for (_, inputs) in &held.documents {
+            for inputs in &held.documents {
                 let Some(entry) = inputs.platforms.get(&asked.platform.to_string()) else { continue };
                 match self.fits(asked, git, held, entry).await {
                     Ok(None) => {
@@ -212,11 +212,13 @@ impl<'a> Shared<'a> {
             vec![(None, root.clone())]
         };
         let listed = registry.referrers(from, &root.digest, Some(&MediaType::INPUTS)).await?;
-        let last = listed.iter().rev().take(MAX_DOCUMENTS);
-        let documents = join_all(last.map(|artifact| async move {
-            let read = self.document(from, artifact).await;
-            let read = read.map_err(|error| self.detail(format!("{} in {name}: {error}", artifact.digest)));
-            Some((artifact.digest, read.ok()??))
+        let newest = Inputs::newest(listed).into_iter().take(MAX_DOCUMENTS);
+        let documents = join_all(newest.map(|artifact| async move {
+            let read = self.document(from, &artifact).await;
+            read.unwrap_or_else(|error| {
+                self.detail(format!("{} in {name}: {error}", artifact.digest));
+                None
+            })
         }));
         let documents = documents.await.into_iter().flatten().collect();
         Ok(Some(Held { repository: from.clone(), name: name.to_owned(), root, images, documents }))
@@ -293,19 +295,17 @@ impl<'a> Shared<'a> {
             return Ok(graph.clone());
         }
         let root = &graph.root.descriptor;
-        let Some(referrer) = inputs.referrer(root)? else {
-            self.detail(format!("what {} was made from isn't told: it is too much", graph.name.shown()));
+        let is_there = |held: &Held| held.root.digest == root.digest && held.documents.contains(&inputs);
+        if self.held(image).await.iter().any(is_there) {
             return Ok(graph.clone());
-        };
-        let digest = referrer.manifest.descriptor.digest;
-        let is_there = |held: &Held| {
-            held.root.digest == root.digest && held.documents.iter().any(|(known, _)| *known == digest)
-        };
-        let referrers: Vec<Referrer> = match self.held(image).await.iter().any(is_there) {
-            true => Vec::new(),
-            false => vec![referrer],
-        };
-        Ok(graph.clone().with_referrers(referrers))
+        }
+        match inputs.referrer(root, self.cx.now)? {
+            Some(referrer) => Ok(graph.clone().with_referrers(vec![referrer])),
+            None => {
+                self.detail(format!("what {} was made from isn't told: it is too much", graph.name.shown()));
+                Ok(graph.clone())
+            }
+        }
     }
 
     fn detail(&self, text: String) {

@@ -205,6 +205,68 @@ fn an_audit_builds_and_finds_a_memo_that_is_wrong() {
 }
 
 #[test]
+fn files_that_are_as_before_are_not_packed_again() {
+    let sandbox = project();
+    let at = |name: &str| sandbox.path(&format!("src/app/cmd/app/kodata/{name}"));
+    let noise = |seed: u64| {
+        let mut dice = Dice(seed);
+        (0..2_000_000).map(|_| u8::try_from(dice.roll(256)).unwrap()).collect::<Vec<u8>>()
+    };
+    sandbox.write("cmd/app/kodata/small.txt", "small");
+    std::fs::write(at("large"), noise(1)).unwrap();
+    std::fs::write(sandbox.path("src/app/other"), noise(2)).unwrap();
+    std::os::unix::fs::symlink("large", at("link")).unwrap();
+    sandbox.run("git init -q").ok();
+    settle();
+    let is_packed = |ran: &Ran| !ran.stderr.contains("files of app: unchanged");
+    let line = format!("{LINE} -v");
+    let first = sandbox.run(&line).ok();
+    assert!(is_packed(&first));
+    let edits: &[&dyn Fn()] = &[
+        &|| {},
+        &|| {
+            let time = std::fs::metadata(at("large")).unwrap().modified().unwrap();
+            std::fs::write(at("large"), noise(3)).unwrap();
+            std::fs::File::options().write(true).open(at("large")).unwrap().set_modified(time).unwrap();
+        },
+        &|| sandbox.write("cmd/app/kodata/small.txt", "other"),
+        &|| sandbox.write("cmd/app/kodata/new/file.txt", "new"),
+        &|| {
+            std::fs::set_permissions(at("small.txt"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .unwrap()
+        },
+        &|| std::fs::rename(at("small.txt"), at("renamed.txt")).unwrap(),
+        &|| {
+            std::fs::remove_file(at("link")).unwrap();
+            std::os::unix::fs::symlink("renamed.txt", at("link")).unwrap();
+        },
+        &|| {
+            std::fs::remove_file(at("link")).unwrap();
+            std::os::unix::fs::symlink("../../../other", at("link")).unwrap();
+        },
+        &|| std::fs::write(sandbox.path("src/app/other"), noise(4)).unwrap(),
+    ];
+    for (number, edit) in edits.iter().enumerate() {
+        edit();
+        let ran = sandbox.run(&line).ok();
+        assert_eq!(is_packed(&ran), number > 0, "edit {number}: {}", ran.stderr);
+        let clean = sandbox.run(&format!("{LINE} --no-cache --output oci:../clean")).ok();
+        assert_eq!(ran.digest(), clean.digest(), "edit {number}");
+        // Now the edit is old.
+        settle();
+        assert_eq!(sandbox.run(&line).ok().digest(), clean.digest(), "edit {number}");
+        let third = sandbox.run(&line).ok();
+        assert!(!is_packed(&third), "edit {number}: {}", third.stderr);
+        assert_eq!(third.digest(), clean.digest(), "edit {number}");
+    }
+    let dated = Ran::of("dated", sandbox.command(&line).env("KO_DATA_DATE_EPOCH", "86400").output().unwrap());
+    assert!(is_packed(&dated.ok()));
+    assert!(is_packed(&sandbox.run(&format!("{line} --compression=gzip:9")).ok()));
+    let audit = sandbox.run(&format!("{line} --verify-cache")).ok();
+    assert!(audit.stderr.contains("the cache of files of app is right"), "{}", audit.stderr);
+}
+
+#[test]
 fn no_secret_is_remembered() {
     let secret = crate::support::canary::SECRET;
     let sandbox = project().env("GOPROXY", &format!("https://user:{secret}@proxy.invalid,direct"));
