@@ -49,7 +49,7 @@ impl Compression {
     #[must_use]
     pub fn encoder_id(self) -> String {
         match self {
-            Compression::Gzip(level) => format!("gzip:{level} zlib-rs-{ZLIB_RS} blocks-256k-dict-32k"),
+            Compression::Gzip(level) => format!("gzip:{level} zlib-rs-{ZLIB_RS} blocks-256k-dict-32k-stored"),
             Compression::Zstd(level) => format!("zstd:{level} libzstd-{LIBZSTD} jobs-2m checksum"),
             Compression::None => "none".to_owned(),
         }

@@ -109,9 +109,47 @@ fn gzip_takes_what_does_not_shrink() {
     }
 }
 
+/// Bytes of which every one is as likely.
+fn noise(size: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(size).collect()
+}
+
+#[test]
+fn gzip_stores_what_is_compressed_already_and_nothing_else() {
+    let stored = |bytes: &[u8]| {
+        let packed = compress(bytes, Compression::default(), 3);
+        assert!(gunzip(&packed) == bytes);
+        // Headers and trailer of gzip, and five for each piece.
+        packed.len() == bytes.len() + 18 + 5 * (bytes.len() / gzip::BLOCK) * 5
+    };
+    assert!(stored(&noise(4 * gzip::BLOCK, 1)));
+    assert!(!stored(&sample(4 * gzip::BLOCK)));
+    assert!(!stored(&vec![0; 4 * gzip::BLOCK]));
+    // All bytes are as often, and it shrinks to nothing all the same.
+    let counting: Vec<u8> = (0..4 * gzip::BLOCK).map(|n| n as u8).collect();
+    assert!(compress(&counting, Compression::default(), 1).len() < 20_000);
+    let again = noise(20_000, 2).repeat(60);
+    assert!(compress(&again, Compression::default(), 1).len() < 60_000);
+    // Between programs, at any level, and in front of a rest.
+    for rest in [0, 1, gzip::BLOCK - 1] {
+        let parts = [sample(700_000), noise(900_000, 3), sample(500_000), noise(rest, 4)];
+        let bytes = parts.concat();
+        for level in 1..=9 {
+            let one = compress(&bytes, Compression::Gzip(level), 1);
+            assert!(gunzip(&one) == bytes, "level {level}, rest {rest}");
+            assert!(compress(&bytes, Compression::Gzip(level), 4) == one);
+        }
+    }
+}
+
 #[test]
 fn gzip_itself_reads_it() {
-    let bytes = sample(1_000_000);
+    let bytes = [sample(1_000_000), noise(1_000_000, 1)].concat();
     let packed = compress(&bytes, Compression::default(), 2);
     let mut child =
         Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
