@@ -79,6 +79,53 @@ fn gzip_is_the_same_for_any_number_of_threads() {
     }
 }
 
+/// Of everything some, over many blocks of gzip and several jobs of libzstd: what shrinks as a program, what doesn't
+/// shrink, what shrinks to nothing, and a piece that came before.
+fn mixed() -> Vec<u8> {
+    let program = sample(3_000_000);
+    let mut state = 7_u64;
+    let noise = (0..3_000_000).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    });
+    let mut bytes = program.clone();
+    bytes.extend(noise);
+    bytes.resize(bytes.len() + 1_500_000, 0);
+    bytes.extend_from_slice(&program[1_000_000..2_234_567]);
+    bytes
+}
+
+#[test]
+fn the_bytes_are_the_pinned_ones_for_1_2_and_16_threads() {
+    let bytes = mixed();
+    let mut wrong = String::new();
+    for (compression, digest) in GOLDEN {
+        for threads in [1, 2, 16] {
+            let found = Digest::of(&compress(&bytes, compression, threads)).hex();
+            if found != digest {
+                wrong.push_str(&format!("{compression}, {threads} threads: {found}\n"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "another encoder is another layout level:\n{wrong}");
+}
+
+const GOLDEN: [(Compression, &str); 7] = [
+    (Compression::Gzip(1), "3846715baee22fe4c74c4066035244709d4a87abfc96b5c8cae3b2b2361eb3bb"),
+    (
+        Compression::Gzip(DEFAULT_GZIP_LEVEL),
+        "72d293b42ca89dc534bdab0c2cac9b0c13e4a5037894ae6bf1835901645684e7",
+    ),
+    (Compression::Gzip(6), "adfc89c68f0a4f4499de8264a8805b62201568a5fa3d45e06c77e673e457b76d"),
+    (Compression::Gzip(9), "6995c12ca72a9f1497b0b4148378fa49d1eabf62ee6b686cb79f747ae465c061"),
+    (Compression::Zstd(1), "92074663fa7f403ad6fb16cb019362958d90eb060c71d0f5dfd628b837437ff1"),
+    (
+        Compression::Zstd(DEFAULT_ZSTD_LEVEL),
+        "9ad69bdc6b1a232d3dd1e70c4e8314e382b62720a138b56f9bad8c19e0c3b2c2",
+    ),
+    (Compression::Zstd(9), "c1fbac3dcd43c8e96dea4ee009b3239e6045dda06a941a7bac383b5cae2b41f4"),
+];
+
 #[test]
 fn gzip_gives_the_pinned_bytes() {
     let bytes = sample(3_000_000);
