@@ -10,13 +10,13 @@ use futures_util::future::try_join_all;
 use crate::content::{Blob, Content, Source};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
-use crate::image::Compression;
 use crate::image::assemble::{EPOCH, Inherited};
-use crate::image::layer;
 use crate::oci::{
     Descriptor, Digest, ImageConfig, ImageManifest, MediaType, Platform, Reference, Repository, document,
     json,
 };
+use crate::ops::built_in::built_in_layer;
+use crate::ops::memo::Memo;
 use crate::ops::{Context, base_engine, blocking};
 use crate::plan::platforms::{self, Requested};
 use crate::settings::{Base, Settings, Stand, lock};
@@ -64,7 +64,12 @@ impl Bases {
 }
 
 /// Finds what images stand on for every platform: each base is asked once, for all its platforms.
-pub(super) async fn lookup(cx: &Context, settings: &Settings, stand: &Stand) -> Result<Bases> {
+pub(super) async fn lookup(
+    cx: &Context,
+    settings: &Settings,
+    memo: Option<&Memo>,
+    stand: &Stand,
+) -> Result<Bases> {
     let (rest, own) = platforms::apart(&settings.platforms, &stand.platforms);
     let mut asked: Vec<(&Base, Requested)> = rest.into_iter().map(|rest| (&stand.base, rest)).collect();
     let shared = asked.len();
@@ -77,7 +82,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings, stand: &Stand) -> 
     }
     let answers = try_join_all(asked.iter().map(|(base, platforms)| async move {
         let settings = Settings { platforms: platforms.clone(), ..settings.clone() };
-        found(cx, &settings, base).await
+        found(cx, &settings, memo, base).await
     }))
     .await?;
     let mut found = Vec::new();
@@ -100,14 +105,14 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings, stand: &Stand) -> 
 /// For each platform what it inherits, and the digest of the whole.
 type Inheritance = (Vec<(Platform, Inherited)>, Option<Digest>);
 
-async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inheritance> {
+async fn found(cx: &Context, settings: &Settings, memo: Option<&Memo>, base: &Base) -> Result<Inheritance> {
     match base {
         Base::Static(version) => {
             if let (None, Some(lock)) = (version, &settings.lock) {
                 lock.check_static()?;
             }
             let list = platforms::for_static(&settings.platforms)?;
-            let layer = built_in_layer(settings.compression, settings.jobs).await?;
+            let layer = built_in_layer(cx, settings, memo).await?;
             let inherited = |p: &Platform| Inherited {
                 config: crate::base::config(p, layer.1),
                 layers: vec![layer.0.clone()],
@@ -135,20 +140,6 @@ async fn found(cx: &Context, settings: &Settings, base: &Base) -> Result<Inherit
         Base::OciArchive(file, name) => from_archive(cx, settings, file, name.as_deref()).await,
         Base::DockerArchive(file) => Ok((base_engine::archive(cx, settings, file).await?, None)),
     }
-}
-
-/// The layer of the built-in base; the same for every platform.
-async fn built_in_layer(compression: Compression, threads: usize) -> Result<(Blob, Digest)> {
-    let work = move || {
-        let tree = crate::base::layer_tree()?;
-        let mut bytes = Vec::new();
-        let written = layer::write(&tree, compression, threads, &crate::fs::open, &mut bytes)?;
-        let blob = Blob { descriptor: written.descriptor(), content: Content::Bytes(Bytes::from(bytes)) };
-        Ok((blob, written.diff_id))
-    };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::new(Kind::Internal, "write the built-in base", e))?
 }
 
 async fn from_registry(cx: &Context, settings: &Settings, reference: &Reference) -> Result<Inheritance> {

@@ -56,7 +56,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings, memo: &Memo) -> Re
     };
     let early_base = async {
         match &early {
-            Some(stand) => Ok(Some(base::lookup(cx, settings, stand).await?)),
+            Some(stand) => Ok(Some(base::lookup(cx, settings, Some(memo), stand).await?)),
             None => Ok(None),
         }
     };
@@ -64,7 +64,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings, memo: &Memo) -> Re
     warn_about_unmatched(cx, settings, &rules, &packages);
     let (chosen, bases) = match (&early, early_base) {
         (Some(stand), Some(found)) => (vec![stand.clone()], vec![found]),
-        _ => bases(cx, settings, &rules, &packages).await?,
+        _ => bases(cx, settings, Some(memo), &rules, &packages).await?,
     };
     check_bases(cx, settings, &engines, &bases)?;
     let bases_facts = with_platforms(chosen, &bases);
@@ -111,8 +111,11 @@ pub(super) async fn lookup_prebuilt(
             .on(Event::Warning(format!("{} doesn't count: no package of a module is at {dir}", rule.name)));
     }
     let packages = vec![vec![package.clone()]];
-    let (git, source, (chosen, bases)) =
-        tokio::try_join!(git_state(settings), source(settings), bases(cx, settings, &rules, &packages))?;
+    let (git, source, (chosen, bases)) = tokio::try_join!(
+        git_state(settings),
+        source(settings),
+        bases(cx, settings, None, &rules, &packages)
+    )?;
     check_bases(cx, settings, &engines, &bases)?;
     let templates = TemplateFacts {
         env: cx.env.all().clone(),
@@ -214,6 +217,7 @@ fn warn_about_unlocked(cx: &Context, settings: &Settings, bases: &[Bases]) {
 async fn bases(
     cx: &Context,
     settings: &Settings,
+    memo: Option<&Memo>,
     rules: &[Option<String>],
     packages: &[Vec<Package>],
 ) -> Result<(Vec<Stand>, Vec<Bases>)> {
@@ -225,6 +229,6 @@ async fn bases(
             chosen.push(stand);
         }
     }
-    let found = try_join_all(chosen.iter().map(|stand| base::lookup(cx, settings, stand))).await?;
+    let found = try_join_all(chosen.iter().map(|stand| base::lookup(cx, settings, memo, stand))).await?;
     Ok((chosen, found))
 }

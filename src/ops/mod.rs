@@ -3,6 +3,7 @@
 mod base;
 mod base_engine;
 pub mod build;
+mod built_in;
 pub mod cache;
 mod compile;
 mod data;

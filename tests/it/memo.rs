@@ -186,22 +186,33 @@ fn an_audit_builds_and_finds_a_memo_that_is_wrong() {
     let audit = sandbox.run(&format!("{LINE} --verify-cache -v")).ok();
     assert_eq!(audit.digest(), digest);
     assert!(!is_recalled(&audit));
-    for what in ["the toolchain", "the programs", "app for linux/amd64", "app for linux/arm64"] {
+    for what in
+        ["the toolchain", "the programs", "the built-in base", "app for linux/amd64", "app for linux/arm64"]
+    {
         assert!(audit.stderr.contains(&format!("the cache of {what} is right")), "{}", audit.stderr);
     }
-    let mut changed = 0;
-    for memo in memos(&sandbox) {
-        replace(&memo, |bytes| {
-            let text = String::from_utf8(bytes[65..].to_vec()).unwrap();
-            let wrong = text.replace("\"uncompressed_size\":", "\"uncompressed_size\":1");
-            changed += usize::from(wrong != text);
-            let mut head = String::new();
-            sha2::Sha256::digest(wrong.as_bytes()).iter().for_each(|b| write!(head, "{b:02x}").unwrap());
-            *bytes = format!("{head}\n{wrong}").into_bytes();
-        });
+    // Layers of programs have stamps beside them; the built-in base's hasn't.
+    for (of_programs, count, error) in [
+        (true, 2, "verify the cache of app for linux/amd64"),
+        (false, 1, "verify the cache of the built-in base"),
+    ] {
+        let mut changed = 0;
+        for memo in memos(&sandbox) {
+            replace(&memo, |bytes| {
+                let text = String::from_utf8(bytes[65..].to_vec()).unwrap();
+                if text.contains("\"stamps\":") != of_programs || !text.contains("\"uncompressed_size\":") {
+                    return;
+                }
+                changed += 1;
+                let wrong = text.replace("\"uncompressed_size\":", "\"uncompressed_size\":1");
+                let mut head = String::new();
+                sha2::Sha256::digest(wrong.as_bytes()).iter().for_each(|b| write!(head, "{b:02x}").unwrap());
+                *bytes = format!("{head}\n{wrong}").into_bytes();
+            });
+        }
+        assert_eq!(changed, count);
+        sandbox.run(&format!("{LINE} --verify-cache")).fails(8, &[error]);
     }
-    assert_eq!(changed, 2);
-    sandbox.run(&format!("{LINE} --verify-cache")).fails(8, &["verify the cache of app for linux/amd64"]);
 }
 
 #[test]
