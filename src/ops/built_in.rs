@@ -1,15 +1,12 @@
 //! The layer of the built-in base: made once, then taken from the cache, and checked whenever it is.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use crate::content::Blob;
 use crate::error::Result;
-use crate::fs::{Moment, Paths};
-use crate::image::{Written, layer};
+use crate::fs::Paths;
+use crate::image::layer;
 use crate::oci::Digest;
-use crate::ops::memo::{Made, Memo};
-use crate::ops::{Context, blocking};
+use crate::ops::memo::Memo;
+use crate::ops::{Context, blocking, kept};
 use crate::settings::Settings;
 use crate::store::Scratch;
 
@@ -25,35 +22,22 @@ pub(super) async fn built_in_layer(
     settings: &Settings,
     memo: Option<&Memo>,
 ) -> Result<(Blob, Digest)> {
-    let Some(memo) = memo else {
-        let (path, written) = make(cx, settings).await?;
-        return Ok((Scratch::blob(&path, written.descriptor()), written.diff_id));
+    let (written, path) = match memo {
+        Some(memo) => {
+            let key = memo.key(WHAT, &(crate::base::VERSION, settings.compression.encoder_id()));
+            kept::layer(cx, memo, (key, WHAT), Paths::new(), true, make(cx, settings)).await?
+        }
+        None => make(cx, settings).await?,
     };
-    let key = memo.key(WHAT, &(crate::base::VERSION, settings.compression.encoder_id()));
-    let known = memo.recall::<Written>(key, WHAT).await.same();
-    if let Some(known) = &known
-        && !memo.audits()
-        && let Some(file) = memo.lend(&cx.scratch, known.descriptor(), true).await?
-    {
-        return Ok((Scratch::blob(&file, known.descriptor()), known.diff_id));
-    }
-    let begun = Moment::now();
-    let (path, written) = make(cx, settings).await?;
-    memo.audit(WHAT, known.as_ref(), &written)?;
-    if let Some(key) = key {
-        memo.keep(&path, &written.descriptor());
-        let made = Made { key, what: WHAT.to_owned(), begun, paths: Paths::new(), git: None };
-        memo.remember(made, written.clone());
-    }
     Ok((Scratch::blob(&path, written.descriptor()), written.diff_id))
 }
 
-async fn make(cx: &Context, settings: &Settings) -> Result<(Arc<Path>, Written)> {
+async fn make(cx: &Context, settings: &Settings) -> Result<kept::Layer> {
     let (compression, threads) = (settings.compression, settings.jobs);
     let (out, path) = cx.scratch.file()?;
     let work = move || {
         let tree = crate::base::layer_tree()?;
         layer::write(&tree, compression, threads, &crate::fs::open, out)
     };
-    Ok((path.into(), blocking(work).await?))
+    Ok((blocking(work).await?, path.into()))
 }

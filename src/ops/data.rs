@@ -2,22 +2,21 @@
 //! is used again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::event::Event;
-use crate::fs::{Ask, Boundary, Moment, Paths};
+use crate::fs::{Ask, Boundary, Paths};
 use crate::image::assemble::Layer;
 use crate::image::contents::{self, Listing};
-use crate::image::{Data, FileTree, Filesystem, Node, Written};
+use crate::image::{Data, FileTree, Filesystem, Node};
 use crate::oci::Digest;
-use crate::ops::blocking;
-use crate::ops::memo::{Made, Memo};
+use crate::ops::memo::Memo;
 use crate::ops::publish::Publisher;
+use crate::ops::{blocking, kept};
 use crate::plan::ImagePlan;
 use crate::settings::Settings;
 
@@ -92,30 +91,17 @@ async fn remembered(
     tree: FileTree,
     boundary: Arc<Boundary>,
     program: &str,
-) -> Result<(Written, Arc<Path>)> {
+) -> Result<kept::Layer> {
     let what = format!("files of {program}");
     let files: Vec<PathBuf> =
         tree.iter().filter_map(|(_, entry)| file(&entry.node)).map(|(p, _)| p.clone()).collect();
     let question = Question { tree: listed(&tree), encoder: publisher.settings.compression.encoder_id() };
     let key = memo.key("a layer of files", &question);
-    let known = memo.recall::<Written>(key, &what).await.same();
-    if let Some(written) = known.clone().filter(|_| !memo.audits()) {
-        let check = publisher.has_trusting_destination();
-        if let Some(file) = memo.lend(&publisher.cx.scratch, written.descriptor(), check).await? {
-            publisher.cx.observer.on(Event::Detail(format!("{what}: unchanged")));
-            return Ok((written, file));
-        }
-    }
-    let begun = Moment::now();
-    let (written, path) = publisher.write(tree, move |path| boundary.open(path)).await?;
-    memo.audit(&what, known.as_ref(), &written)?;
-    if let Some(key) = key {
-        let mut paths = Paths::new();
-        files.into_iter().for_each(|file| paths.add(file, Ask::Bytes));
-        memo.keep(&path, &written.descriptor());
-        memo.remember(Made { key, what, begun, paths, git: None }, written.clone());
-    }
-    Ok((written, path))
+    let mut paths = Paths::new();
+    files.into_iter().for_each(|file| paths.add(file, Ask::Bytes));
+    let check = publisher.has_trusting_destination();
+    let work = publisher.write(tree, move |path| boundary.open(path));
+    kept::layer(publisher.cx, memo, (key, &what), paths, check, work).await
 }
 
 /// What decides a layer of files, beside what is in them.

@@ -12,6 +12,7 @@ pub mod dry_run;
 mod engines;
 pub mod init;
 mod inputs;
+mod kept;
 pub mod kubectl;
 pub mod lock;
 pub mod login;
