@@ -32,6 +32,7 @@ mod git;
 mod hostile;
 mod house;
 mod http2;
+mod instructions;
 mod interop;
 mod interrupt;
 mod kills;
