@@ -5,7 +5,7 @@ CASES ?= 20000
 # How long each fuzz target runs in `make fuzz`, in seconds.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test test-integrations soak live bench bench-resolve bench-micro bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
+.PHONY: help demo test test-integrations soak live bench bench-list bench-report bench-resolve bench-micro bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,10 +27,15 @@ soak: tools ## long runs that look for leaks and rare failures
 live: ## try gimg with a registry of yours, and your credentials: REPO=registry.example/me/gimg-live
 	@REPO='$(REPO)' tests/live.sh
 
-bench: ## gimg, ko and plain `go build` side by side on one tree
+bench: ## gimg, ko and plain `go build` side by side, about 45 minutes; ONLY=hello for a part of it
 	tests/tools/install bench
-	cargo build --locked --release
-	benches/e2e/run.sh
+	cargo bench --locked --bench e2e
+
+bench-list: ## the rows of make bench, for ONLY
+	@cargo bench --quiet --locked --bench e2e -- list
+
+bench-report: ## the tables and the plot of the newest make bench anew, from its raw numbers
+	@cargo bench --quiet --locked --bench e2e -- report
 
 bench-resolve: ## Knative Serving's configuration resolved by gimg and by ko
 	tests/tools/install bench

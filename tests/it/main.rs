@@ -14,6 +14,7 @@ mod support;
 mod archives;
 mod auth;
 mod bad_input;
+mod bench;
 mod build;
 mod ca;
 mod caps;

@@ -1,0 +1,173 @@
+//! Runs rows: contenders in turn, in another order each round, with what has to happen before each.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::checkout::Checkout;
+use crate::contenders::Build;
+use crate::jobs::{Destination, Job, Row};
+use crate::measure;
+use crate::report::raw::{self, Numbers, Sample};
+use crate::servers::Servers;
+use crate::settings::Settings;
+use crate::trees::Tree;
+
+/// Files that changed a shorter while ago are not remembered by gimg, as they aren't by git.
+const SETTLED: Duration = Duration::from_millis(2100);
+
+/// A run in progress.
+pub(crate) struct Rounds<'a> {
+    settings: &'a Settings,
+    servers: Servers,
+    out: std::fs::File,
+    trees: BTreeMap<&'static str, Tree>,
+    /// Counts changes: none is made twice, nor in another run.
+    changes: u64,
+    nonce: u128,
+    changed: Instant,
+    /// The samples so far.
+    pub(crate) samples: Vec<Sample>,
+}
+
+impl<'a> Rounds<'a> {
+    /// Nothing measured yet; samples go to `out` as they come.
+    pub(crate) fn new(settings: &'a Settings, servers: Servers, out: std::fs::File) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let nonce = now.map_or(0, |since| since.as_millis());
+        let (trees, samples, changed) = (BTreeMap::new(), Vec::new(), Instant::now());
+        Rounds { settings, servers, out, trees, changes: 0, nonce, changed, samples }
+    }
+
+    /// All rounds of one row. A contender that fails is written down as such and takes no further part.
+    pub(crate) fn run(&mut self, row: &Row, rounds: usize) -> Result<()> {
+        let tree = self.tree(row)?;
+        let mut contenders: Vec<&str> =
+            row.contenders.iter().copied().filter(|c| self.settings.contenders.iter().any(|own| own == c)).collect();
+        // Round 0 is not written down: caches learn what they may know.
+        for round in usize::from(!row.job.is_warm())..=rounds {
+            let count = contenders.len();
+            for n in 0..count {
+                let contender = contenders[(round + n) % count];
+                let load = measure::load();
+                let ran = self.once(row, &tree, contender, round);
+                let failure = ran.as_ref().err().cloned();
+                let shown = ran.as_ref().map_or_else(|_| "failed".to_owned(), |n| format!("{:.2} s", n.wall));
+                println!("  {} round {round} {contender}: {shown}", row.key());
+                if round > 0 || failure.is_some() {
+                    self.keep(row, contender, round, ran.ok(), load)?;
+                }
+                if let Some(failure) = failure {
+                    eprintln!("bench: {}: {contender}: {failure}", row.key());
+                }
+            }
+            contenders.retain(|c| !self.samples.iter().any(|s| s.numbers.is_none() && is_of(s, row) && s.contender == *c));
+        }
+        if row.job == Job::KodataChanged {
+            tree.forget_kodata()?;
+        }
+        Ok(())
+    }
+
+    /// One contender's round.
+    fn once(&mut self, row: &Row, tree: &Tree, contender: &str, round: usize) -> Result<Numbers> {
+        let mut fresh = None;
+        let mut tree = tree.clone();
+        match row.job {
+            Job::NoOp => std::thread::sleep(SETTLED.saturating_sub(self.changed.elapsed())),
+            Job::MainChanged => tree.change_main(&self.change(row, contender, round))?,
+            Job::DeepChanged => tree.change_deep(&self.change(row, contender, round))?,
+            Job::KodataChanged => tree.change_kodata(&self.change(row, contender, round))?,
+            Job::Cold => fresh = Some(self.empty()?),
+            Job::Fresh { commit, .. } => {
+                let checkout = Checkout::of(&self.settings.work, row.job.name(), &tree)?;
+                if contender == "gimg" {
+                    // What the last commit's build left in the registry; the image of this one if there is no new commit.
+                    let published = self.build(row, &checkout.origin, None).commands(contender);
+                    measure::run(published, &self.log(row, contender, "published"))?;
+                }
+                if commit {
+                    checkout.commit(&self.change(row, contender, round))?;
+                }
+                tree = checkout.fresh()?;
+                fresh = Some(self.empty()?);
+            }
+        }
+        let commands = self.build(row, &tree, fresh).commands(contender);
+        let before = self.servers.counter.read();
+        let numbers = measure::run(commands, &self.log(row, contender, &round.to_string()))?;
+        let after = self.servers.counter.read();
+        Ok(Numbers { requests: Some(after.0 - before.0), sent: Some(after.1 - before.1), ..numbers })
+    }
+
+    fn build<'b>(&'b self, row: &Row, tree: &'b Tree, fresh: Option<PathBuf>) -> Build<'b> {
+        let registry = match row.destination {
+            Destination::Slow => &self.servers.slow,
+            _ => &self.servers.counter.host,
+        };
+        let Row { platforms, destination, job, .. } = *row;
+        Build { settings: self.settings, tree, platforms, destination, job, registry, fresh }
+    }
+
+    /// The row's tree, made when it is first asked for.
+    fn tree(&mut self, row: &Row) -> Result<Tree> {
+        let name = row.subject.name;
+        if !self.trees.contains_key(name) {
+            println!("  making {name}");
+            let tree = Tree::make(row.subject, &self.settings.work.join("trees").join(name))?;
+            self.changed = Instant::now();
+            self.trees.insert(name, tree);
+        }
+        self.trees.get(name).cloned().ok_or_else(|| format!("no tree of {name}"))
+    }
+
+    /// A text that no change had yet.
+    fn change(&mut self, row: &Row, contender: &str, round: usize) -> String {
+        self.changes += 1;
+        self.changed = Instant::now();
+        format!("{} {contender} {round}: change {} of run {}", row.key(), self.changes, self.nonce)
+    }
+
+    /// The folder of the caches of who begins with none.
+    fn empty(&self) -> Result<PathBuf> {
+        let dir = self.settings.work.join("fresh");
+        crate::remove(&dir)?;
+        Ok(dir)
+    }
+
+    fn log(&self, row: &Row, contender: &str, what: &str) -> PathBuf {
+        self.settings.work.join("logs").join(format!("{}-{contender}-{what}", row.key().replace('/', "-")))
+    }
+
+    fn keep(
+        &mut self,
+        row: &Row,
+        contender: &str,
+        round: usize,
+        numbers: Option<Numbers>,
+        load: Option<f64>,
+    ) -> Result<()> {
+        let sample = Sample {
+            subject: row.subject.name.to_owned(),
+            job: row.job.name().to_owned(),
+            platforms: row.platforms.to_owned(),
+            destination: row.destination.name().to_owned(),
+            round,
+            contender: contender.to_owned(),
+            numbers,
+            load,
+        };
+        self.out.write_all(raw::line(&sample).as_bytes()).map_err(|e| format!("raw.tsv: {e}"))?;
+        self.samples.push(sample);
+        Ok(())
+    }
+}
+
+fn is_of(sample: &Sample, row: &Row) -> bool {
+    sample.subject == row.subject.name
+        && sample.job == row.job.name()
+        && sample.platforms == row.platforms
+        && sample.destination == row.destination.name()
+}
