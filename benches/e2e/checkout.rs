@@ -23,7 +23,9 @@ impl Checkout {
             std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
             output(command("cp").arg("-R").arg(&tree.dir).arg(&checkout.origin.dir))?;
             // `-mod=mod` may complete go.mod and go.sum, which would make the checkout dirty.
-            output(command("go").args(["list", "-deps"]).args(&tree.packages).current_dir(&checkout.origin.dir))?;
+            output(
+                command("go").args(["list", "-deps"]).args(&tree.packages).current_dir(&checkout.origin.dir),
+            )?;
             checkout.git(&["init", "-q", "-b", "main"])?;
             checkout.commit("first")?;
         }
@@ -45,7 +47,8 @@ impl Checkout {
     }
 
     fn git(&self, args: &[&str]) -> Result<()> {
-        let who = ["-c", "user.name=bench", "-c", "user.email=bench@example.com", "-c", "commit.gpgsign=false"];
+        let who =
+            ["-c", "user.name=bench", "-c", "user.email=bench@example.com", "-c", "commit.gpgsign=false"];
         output(command("git").args(who).args(args).current_dir(&self.origin.dir)).map(|_| ())
     }
 }

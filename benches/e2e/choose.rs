@@ -5,6 +5,11 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     pattern.split('|').any(|one| found(one.as_bytes(), text.as_bytes()))
 }
 
+/// What the pattern has that other regular expressions know and this one doesn't.
+pub(crate) fn unknown(pattern: &str) -> Option<char> {
+    pattern.chars().find(|c| "()[]{}?\\".contains(*c))
+}
+
 fn found(pattern: &[u8], text: &[u8]) -> bool {
     match pattern.strip_prefix(b"^") {
         Some(rest) => here(rest, text),

@@ -6,7 +6,8 @@ use crate::trees::output;
 /// Names and values, for the head of raw.tsv.
 pub(crate) fn facts(settings: &Settings) -> Vec<(String, String)> {
     let say = |program: &str, args: &[&str]| {
-        output(command(program).args(args).current_dir(root())).map_or_else(|_| "?".to_owned(), |s| s.trim().to_owned())
+        output(command(program).args(args).current_dir(root()))
+            .map_or_else(|_| "?".to_owned(), |s| s.trim().to_owned())
     };
     let gimg = output(command(&settings.gimg).arg("--version")).unwrap_or_default();
     let commit = say("git", &["rev-parse", "--short", "HEAD"]);
@@ -46,6 +47,7 @@ fn processor() -> String {
 
 fn memory() -> String {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    let kilobytes =
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
     kilobytes.map_or_else(|| "unknown memory".to_owned(), |kb: f64| format!("{:.0} GB", kb * 1.024 / 1e6))
 }

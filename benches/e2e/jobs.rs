@@ -116,7 +116,9 @@ pub(crate) fn rows() -> Vec<Row> {
 
     let hello = &trees::HELLO;
     add(hello, Cold, ONE, Registry, 1, 45.0);
-    for (destination, platforms) in [(Registry, ONE), (Slow, ONE), (Layout, ONE), (Registry, TWO), (Registry, FOUR)] {
+    for (destination, platforms) in
+        [(Registry, ONE), (Slow, ONE), (Layout, ONE), (Registry, TWO), (Registry, FOUR)]
+    {
         let count = platforms.split(',').count() as f64;
         add(hello, NoOp, platforms, destination, 5, 0.4 + 0.5 * count);
         add(hello, MainChanged, platforms, destination, 5, 1.0 + 1.4 * count);

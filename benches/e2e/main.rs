@@ -90,7 +90,11 @@ fn list() -> Result<()> {
     for (row, rounds) in &rows {
         println!("{:<52} {rounds} rounds, about {:.0} s", row.key(), row.seconds(*rounds));
     }
-    println!("{} rows, about {:.0} minutes on two cores with a warm compiler's cache", rows.len(), seconds(&rows) / 60.0);
+    println!(
+        "{} rows, about {:.0} minutes on two cores with a warm compiler's cache",
+        rows.len(),
+        seconds(&rows) / 60.0
+    );
     Ok(())
 }
 
@@ -105,7 +109,8 @@ fn bench() -> Result<()> {
     let path = settings.results.join("raw.tsv");
     let facts = facts::facts(&settings);
     write(&path, &raw::head(&facts))?;
-    let out = std::fs::File::options().append(true).open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let out =
+        std::fs::File::options().append(true).open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let servers = Servers::start(&settings.work)?;
     let mut rounds = Rounds::new(&settings, servers, out);
 
@@ -116,7 +121,14 @@ fn bench() -> Result<()> {
         let gone = start.elapsed().as_secs_f64();
         // The guesses are for some machine; what is done says how this one is.
         let left = (all - guessed) * if guessed > 0.0 { gone / guessed } else { 1.0 };
-        println!("row {} of {}, {:.0} min gone, about {:.0} to go: {}", n + 1, rows.len(), gone / 60.0, left / 60.0, row.key());
+        println!(
+            "row {} of {}, {:.0} min gone, about {:.0} to go: {}",
+            n + 1,
+            rows.len(),
+            gone / 60.0,
+            left / 60.0,
+            row.key()
+        );
         if let Err(error) = rounds.run(row, *count) {
             eprintln!("bench: {}: {error}", row.key());
             broken.push(row.key());

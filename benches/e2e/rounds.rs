@@ -44,8 +44,12 @@ impl<'a> Rounds<'a> {
     /// All rounds of one row. A contender that fails is written down as such and takes no further part.
     pub(crate) fn run(&mut self, row: &Row, rounds: usize) -> Result<()> {
         let tree = self.tree(row)?;
-        let mut contenders: Vec<&str> =
-            row.contenders.iter().copied().filter(|c| self.settings.contenders.iter().any(|own| own == c)).collect();
+        let mut contenders: Vec<&str> = row
+            .contenders
+            .iter()
+            .copied()
+            .filter(|c| self.settings.contenders.iter().any(|own| own == c))
+            .collect();
         // Round 0 is not written down: caches learn what they may know.
         for round in usize::from(!row.job.is_warm())..=rounds {
             let count = contenders.len();
@@ -63,7 +67,9 @@ impl<'a> Rounds<'a> {
                     eprintln!("bench: {}: {contender}: {failure}", row.key());
                 }
             }
-            contenders.retain(|c| !self.samples.iter().any(|s| s.numbers.is_none() && is_of(s, row) && s.contender == *c));
+            contenders.retain(|c| {
+                !self.samples.iter().any(|s| s.numbers.is_none() && is_of(s, row) && s.contender == *c)
+            });
         }
         if row.job == Job::KodataChanged {
             tree.forget_kodata()?;
@@ -83,8 +89,8 @@ impl<'a> Rounds<'a> {
             Job::Cold => fresh = Some(self.empty()?),
             Job::Fresh { commit, .. } => {
                 let checkout = Checkout::of(&self.settings.work, row.job.name(), &tree)?;
-                if contender == "gimg" {
-                    // What the last commit's build left in the registry; the image of this one if there is no new commit.
+                if contender != "go" {
+                    // The registry has what the commit before was built into: this one, if there is no new one.
                     let published = self.build(row, &checkout.origin, None).commands(contender);
                     measure::run(published, &self.log(row, contender, "published"))?;
                 }

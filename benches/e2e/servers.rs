@@ -47,7 +47,15 @@ impl Servers {
     pub(crate) fn start(work: &Path) -> Result<Self> {
         let registry = start(|port| {
             let mut command = command(tool("olareg"));
-            command.args(["serve", "--addr", "127.0.0.1", "--gc-frequency", "-1s", "--port", &port.to_string()]);
+            command.args([
+                "serve",
+                "--addr",
+                "127.0.0.1",
+                "--gc-frequency",
+                "-1s",
+                "--port",
+                &port.to_string(),
+            ]);
             command.arg("--dir").arg(work.join("registry"));
             command
         })?;
@@ -57,10 +65,12 @@ impl Servers {
             command.args(["-host", "127.0.0.1", "-port", &port.to_string()]);
             command
         })?;
-        let wish = json!({"name": "slow", "listen": "127.0.0.1:0", "upstream": counter.host, "enabled": true});
+        let wish =
+            json!({"name": "slow", "listen": "127.0.0.1:0", "upstream": counter.host, "enabled": true});
         let made = ask(&toxiproxy.host, "/proxies", &wish)?;
         let slow = made["listen"].as_str().ok_or("toxiproxy made no proxy")?.to_owned();
-        let latency = json!({"type": "latency", "stream": "downstream", "attributes": {"latency": LATENCY_MS}});
+        let latency =
+            json!({"type": "latency", "stream": "downstream", "attributes": {"latency": LATENCY_MS}});
         ask(&toxiproxy.host, "/proxies/slow/toxics", &latency)?;
         base(work, &registry.host)?;
         Ok(Servers { counter, slow, _registry: registry, _toxiproxy: toxiproxy })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
+use crate::choose::unknown;
 use crate::report::CONTENDERS;
 use crate::trees::output;
 
@@ -40,6 +41,9 @@ impl Settings {
             Some(runs) => Some(runs.parse().map_err(|_| format!("RUNS={runs} is no number"))?),
         };
         let only = variable("ONLY").unwrap_or_default();
+        if let Some(sign) = unknown(&only) {
+            return Err(format!("ONLY={only}: `{sign}` means nothing here, only . * ^ $ and | do"));
+        }
         let contenders: Vec<String> = match variable("CONTENDERS") {
             None => CONTENDERS.map(str::to_owned).to_vec(),
             Some(names) => names.split_whitespace().map(str::to_owned).collect(),
@@ -102,7 +106,10 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if ["GIMG_", "KO_", "KOCACHE", "GIT_", "CARGO", "GOOS", "GOARCH"].iter().any(|own| text.starts_with(own)) {
+        if ["GIMG_", "KO_", "KOCACHE", "GIT_", "CARGO", "GOOS", "GOARCH"]
+            .iter()
+            .any(|own| text.starts_with(own))
+        {
             command.env_remove(&name);
         }
     }

@@ -139,7 +139,8 @@ fn go_change(package: &str, text: &str) -> String {
 fn copy_module(module: &str, dir: &Path) -> Result<()> {
     let above = dir.parent().unwrap_or(dir);
     let answer = output(command("go").args(["mod", "download", "-json", module]).current_dir(above))?;
-    let answer: serde_json::Value = serde_json::from_str(&answer).map_err(|e| format!("go mod download: {e}"))?;
+    let answer: serde_json::Value =
+        serde_json::from_str(&answer).map_err(|e| format!("go mod download: {e}"))?;
     let source = answer["Dir"].as_str().ok_or_else(|| format!("{module} cannot be downloaded"))?;
     output(command("cp").arg("-R").arg(source).arg(dir))?;
     output(command("chmod").args(["-R", "u+w"]).arg(dir))?;

@@ -7,7 +7,7 @@ mod report;
 #[path = "../../benches/e2e/requests.rs"]
 mod requests;
 
-use choose::matches;
+use choose::{matches, unknown};
 use report::raw::{self, Numbers, Raw, Sample};
 use report::rows::rows;
 use report::stats::{Spread, ratio, spread};
@@ -112,7 +112,8 @@ fn the_summary_goes_between_its_marks_and_nowhere_else() {
     assert!(summary.contains(row), "{summary}");
     assert!(summary.contains("| 120.0 | **failed** | - | - |"), "{summary}");
 
-    let marks = "a\n<!-- e2e: begin, written by make bench-report -->\nwhat was there\n<!-- e2e: end -->\nz\n";
+    let marks =
+        "a\n<!-- e2e: begin, written by make bench-report -->\nwhat was there\n<!-- e2e: end -->\nz\n";
     let once = page::splice(marks, &summary).unwrap();
     assert!(once.starts_with("a\n") && once.ends_with("\nz\n") && !once.contains("what was there"), "{once}");
     assert_eq!(page::splice(&once, &summary).as_deref(), Ok(once.as_str()));
@@ -131,6 +132,7 @@ fn the_plot_is_well_formed_and_has_no_script() {
     assert!(!svg.contains("<script") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     // One in the legend, and one for each of gimg's medians.
     assert_eq!(svg.matches("<circle").count(), 3);
+    assert!(svg.contains(">failed: ko</text>"), "{svg}");
     well_formed(&plot::svg("nothing", &[]));
 }
 
@@ -193,4 +195,6 @@ fn patterns_choose_rows() {
     ] {
         assert_eq!(matches(pattern, "hello/no-op/registry"), yes, "{pattern}");
     }
+    assert_eq!(unknown("^hello/(no-op|cold)"), Some('('));
+    assert_eq!(unknown("^hello/.*/registry+30ms"), None);
 }

@@ -17,8 +17,8 @@ const METHOD: &str = "\
   time unless it has KOCACHE; `go build` finds its output current.
 - cold: an empty compiler's cache for each, modules downloaded; ko with KOCACHE would be the same as without.
   All other jobs share the user's compiler's cache.
-- fresh: a new checkout, an empty compiler's cache and no cache of the tool's own; the image of the commit before is in
-  the registry, and gimg has `--cache-from registry`. \"stamped\" is with `-buildvcs=true`, else without; a new commit changes
+- fresh: a new checkout, an empty compiler's cache and no cache of the tool's own; the tool's image of the commit before
+  is in the registry, and gimg has `--cache-from registry`. \"stamped\" is with `-buildvcs=true`, else without; a new commit changes
   only a text that is no input.
 - kodata is of random bytes from a fixed seed, which don't compress; one line in a small file beside them changes.
 - `go build` is `go build -trimpath` with the same flags, one after the other for several platforms, all programs at
@@ -26,7 +26,7 @@ const METHOD: &str = "\
 - registry: olareg on loopback. registry+30ms: toxiproxy in between, which holds every answer back by 30 ms (opening a
   connection takes no longer). layout: an OCI layout; the base still comes from the registry.
 - requests and bytes are counted by a proxy that passes bytes on; all that speak to the registry go through it, always.
-  Bytes are all that went to the registry, heads of requests too.
+  That takes 0.07 s of CPU for 100 MB, of everybody. Bytes are all that went to the registry, heads of requests too.
 - memory is the tool's own peak (VmHWM of its process, asked for every 10 ms), without go's compilers and linkers.
 - CPU is of the tool and all that it started. The base is one small file.
 - Equal for all: no flags but `-trimpath`, GOFLAGS=-mod=mod, CGO_ENABLED=0. ko makes no SBOM.

@@ -48,7 +48,11 @@ pub(crate) fn svg(name: &str, rows: &[Row]) -> String {
         if row.subject != subject {
             subject = &row.subject;
             y += LINE * 1.5;
-            body.push_str(&format!("<text class=\"head\" x=\"12\" y=\"{:.1}\">{}</text>\n", y, escape(subject)));
+            body.push_str(&format!(
+                "<text class=\"head\" x=\"12\" y=\"{:.1}\">{}</text>\n",
+                y,
+                escape(subject)
+            ));
         }
         y += LINE;
         body.push_str(&format!(
@@ -70,6 +74,14 @@ pub(crate) fn svg(name: &str, rows: &[Row]) -> String {
                 ));
             }
             mark(&mut body, contender, axis.at(wall.median), middle);
+        }
+        let failed = row.cells.iter().filter(|(_, cell)| cell.failures > 0);
+        let failed: Vec<&str> = failed.map(|(contender, _)| title(contender)).collect();
+        if !failed.is_empty() {
+            body.push_str(&format!(
+                "<text class=\"tick\" x=\"{RIGHT:.1}\" y=\"{y:.1}\" text-anchor=\"end\">failed: {}</text>\n",
+                escape(&failed.join("; "))
+            ));
         }
     }
     legend(&mut body);

@@ -101,8 +101,21 @@ pub(crate) fn parse(text: &str) -> Result<Raw, String> {
 
 fn sample(line: &str) -> Result<Sample, String> {
     let fields: Vec<&str> = line.split('\t').collect();
-    let [subject, job, platforms, destination, round, contender, wall, user, sys, memory, requests, sent, load] =
-        fields[..]
+    let [
+        subject,
+        job,
+        platforms,
+        destination,
+        round,
+        contender,
+        wall,
+        user,
+        sys,
+        memory,
+        requests,
+        sent,
+        load,
+    ] = fields[..]
     else {
         return Err(format!("{} fields instead of {}", fields.len(), HEADER.split('\t').count()));
     };
