@@ -103,10 +103,11 @@ fn bench() -> Result<()> {
     let settings = Settings::read()?;
     let rows = wanted(&settings)?;
     remove(&settings.work)?;
-    for dir in [settings.work.join("logs"), settings.work.join("trees"), settings.results.clone()] {
+    for dir in ["logs", "trees"].map(|name| settings.work.join(name)) {
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     }
-    let path = settings.results.join("raw.tsv");
+    // It goes to the results when it is whole.
+    let path = settings.work.join("raw.tsv");
     let facts = facts::facts(&settings);
     write(&path, &raw::head(&facts))?;
     let out =
@@ -131,6 +132,7 @@ fn bench() -> Result<()> {
         );
         if let Err(error) = rounds.run(row, *count) {
             eprintln!("bench: {}: {error}", row.key());
+            rounds.give_up(row)?;
             broken.push(row.key());
         }
         guessed += row.seconds(*count);
@@ -143,6 +145,8 @@ fn bench() -> Result<()> {
         remove(&settings.work.join(dir))?;
     }
 
+    let numbers = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    write(&settings.results.join("raw.tsv"), &numbers)?;
     pages(&settings.results, &settings.name)?;
     println!("written: {}", settings.results.display());
     if settings.is_whole() {

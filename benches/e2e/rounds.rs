@@ -1,6 +1,6 @@
 //! Runs rows: contenders in turn, in another order each round, with what has to happen before each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub(crate) struct Rounds<'a> {
     servers: Servers,
     out: std::fs::File,
     trees: BTreeMap<&'static str, Tree>,
+    /// What was built in a warm row, by whom and to where.
+    warm: BTreeSet<String>,
     /// Counts changes: none is made twice, nor in another run.
     changes: u64,
     nonce: u128,
@@ -37,8 +39,9 @@ impl<'a> Rounds<'a> {
     pub(crate) fn new(settings: &'a Settings, servers: Servers, out: std::fs::File) -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let nonce = now.map_or(0, |since| since.as_millis());
-        let (trees, samples, changed) = (BTreeMap::new(), Vec::new(), Instant::now());
-        Rounds { settings, servers, out, trees, changes: 0, nonce, changed, samples }
+        let (trees, warm, samples) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        let changed = Instant::now();
+        Rounds { settings, servers, out, trees, warm, changes: 0, nonce, changed, samples }
     }
 
     /// All rounds of one row. A contender that fails is written down as such and takes no further part.
@@ -50,8 +53,8 @@ impl<'a> Rounds<'a> {
             .copied()
             .filter(|c| self.settings.contenders.iter().any(|own| own == c))
             .collect();
-        // Round 0 is not written down: caches learn what they may know.
-        for round in usize::from(!row.job.is_warm())..=rounds {
+        // Round 0 is not written down: caches learn what they may know, unless a row before has taught them.
+        for round in usize::from(!self.needs_warming(row, &contenders))..=rounds {
             let count = contenders.len();
             for n in 0..count {
                 let contender = contenders[(round + n) % count];
@@ -73,8 +76,24 @@ impl<'a> Rounds<'a> {
         }
         if row.job == Job::KodataChanged {
             tree.forget_kodata()?;
+            self.changed = Instant::now();
+        }
+        if row.job.is_warm() {
+            self.warm.extend(contenders.iter().map(|contender| warmth(row, contender)));
         }
         Ok(())
+    }
+
+    /// Writes down that nobody did a row, which couldn't even begin.
+    pub(crate) fn give_up(&mut self, row: &Row) -> Result<()> {
+        row.contenders.iter().try_for_each(|contender| self.keep(row, contender, 0, None, None))
+    }
+
+    /// Whether a round comes before those that count.
+    fn needs_warming(&self, row: &Row, contenders: &[&str]) -> bool {
+        row.job.warms_always()
+            || row.job.is_warm()
+                && contenders.iter().any(|contender| !self.warm.contains(&warmth(row, contender)))
     }
 
     /// One contender's round.
@@ -169,6 +188,10 @@ impl<'a> Rounds<'a> {
         self.samples.push(sample);
         Ok(())
     }
+}
+
+fn warmth(row: &Row, contender: &str) -> String {
+    format!("{} {} {} {contender}", row.subject.name, row.platforms, row.destination.name())
 }
 
 fn is_of(sample: &Sample, row: &Row) -> bool {

@@ -85,6 +85,10 @@ impl Tree {
         let packages = match &subject.source {
             Source::Module(module, packages) => {
                 copy_module(module, dir)?;
+                // Downloads the modules that they need.
+                let mut list = command("go");
+                list.env("GOOS", "linux").args(["list", "-deps"]).args(*packages).current_dir(dir);
+                output(&mut list)?;
                 packages.iter().map(|&package| package.to_owned()).collect()
             }
             Source::Programs(count, kodata) => {
@@ -150,7 +154,6 @@ fn copy_module(module: &str, dir: &Path) -> Result<()> {
             std::fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         }
     }
-    output(command("go").args(["mod", "download"]).current_dir(dir))?;
     Ok(())
 }
 
