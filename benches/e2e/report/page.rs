@@ -14,8 +14,8 @@ const METHOD: &str = "\
 - Contenders take turns, in another order each round. Warm jobs have one round before that is not timed; for changed code
   that may be the row before, of the same programs. One-line changes are of each contender's own, in a function that the
   linker has to keep, and never the same twice.
-- no-op: the last change is older than two seconds, as it is wherever nobody is typing just now. ko links anew every
-  time unless it has KOCACHE; `go build` finds its output current.
+- no-op, kodata-changed: the last change of code is older than two seconds, as it is wherever nobody is typing just now.
+  ko links anew every time unless it has KOCACHE; `go build` finds its output current.
 - cold: an empty compiler's cache for each, modules downloaded; ko with KOCACHE would be the same as without.
   All other jobs share the user's compiler's cache.
 - fresh: a new checkout, an empty compiler's cache and no cache of the tool's own; the tool's image of the commit before
