@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tokio::sync::SetOnce;
+use tokio::sync::{Semaphore, SetOnce};
 
 use crate::error::Result;
 use crate::event::Event;
@@ -54,6 +54,7 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
         certificates,
         memo: Some(memo),
         between: SetOnce::new(),
+        writing: Semaphore::new(settings.jobs),
     };
     let shared = match settings.shares && memo.recalls() {
         true => Some(Shared::new(&go, &plan, &publisher, memo).await?),

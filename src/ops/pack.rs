@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures_util::future::{join_all, try_join_all};
-use tokio::sync::SetOnce;
+use tokio::sync::{Semaphore, SetOnce};
 
 use crate::binary;
 use crate::error::{Error, Kind, Result};
@@ -43,6 +43,7 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
         certificates: &certificates,
         memo: None,
         between: SetOnce::new(),
+        writing: Semaphore::new(pack.settings.jobs),
     };
     let programs = binaries.into_iter().enumerate().map(|(platform, binary)| {
         let publisher = &publisher;

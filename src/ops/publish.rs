@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
-use tokio::sync::SetOnce;
+use tokio::sync::{Semaphore, SetOnce};
 
 use crate::attest::Modules;
 use crate::content::copy::Copier;
@@ -46,6 +46,8 @@ pub(super) struct Publisher<'a> {
     pub(super) memo: Option<&'a Memo>,
     /// Set by [`Publisher::prepare`].
     pub(super) between: SetOnce<Between>,
+    /// Bounds how many layers are written at a time, and with them the memory.
+    pub(super) writing: Semaphore,
 }
 
 /// What lies between the bases and the programs.
@@ -192,6 +194,8 @@ impl Publisher<'_> {
         tree: FileTree,
         open: impl Fn(&Path) -> std::io::Result<Box<dyn Read>> + Send + 'static,
     ) -> Result<(Written, Arc<Path>)> {
+        let _turn =
+            self.writing.acquire().await.map_err(|e| Error::new(Kind::Internal, "write a layer", e))?;
         let (file, path) = self.cx.scratch.file()?;
         let (compression, threads) = (self.settings.compression, self.settings.jobs);
         let written = blocking(move || layer::write(&tree, compression, threads, &open, file)).await?;

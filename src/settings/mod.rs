@@ -60,7 +60,7 @@ pub struct Settings {
     pub buildvcs: Option<bool>,
     /// Whether git's state goes into annotations.
     pub annotate_vcs: bool,
-    /// How many compiles, and how many transfers, run at a time.
+    /// How many compiles, how many layers and how many transfers are under way at a time.
     pub jobs: usize,
     /// How layers are compressed.
     pub compression: Compression,

@@ -180,6 +180,32 @@ fn bench_memory_with_a_gibibyte_of_kodata() {
 }
 
 #[test]
+#[ignore = "bench: packs five gigabytes"]
+fn bench_memory_does_not_grow_with_the_content() {
+    println!("| kodata | to | platforms | peak memory of gimg |\n|---|---|---|---|");
+    let mut least = std::collections::BTreeMap::new();
+    for size in [10, 100, 1000] {
+        let sandbox = with_kodata(size * 1_000_000);
+        for platforms in ["linux/amd64", PLATFORMS] {
+            let count = platforms.split(',').count();
+            for to in ["registry", "layout"] {
+                let registry = TestRegistry::start();
+                let out = match to {
+                    "registry" => format!("--repo {}/team", registry.host()),
+                    _ => "--output oci:../layout".to_owned(),
+                };
+                let line = format!("gimg build ./cmd/hello --platform {platforms} {out}");
+                let peak = watched(spawn(&sandbox, &line)).kilobytes;
+                println!("| {size} MB | {to} | {count} | {:.1} MB |", peak as f64 * 1.024 / 1000.0);
+                let least = least.entry((count, to)).or_insert(peak);
+                // What is under way between reading and sending has its bounds, which ten megabytes don't reach.
+                assert!(peak < *least + 12_000, "{peak} kB for {size} MB, {least} kB for 10 MB");
+            }
+        }
+    }
+}
+
+#[test]
 #[ignore = "bench: compiles 500 programs"]
 fn bench_a_hundred_images_of_five_platforms() {
     let registry = TestRegistry::start();
