@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::memo::{Dice, edit, is_recalled, project};
+use super::memo::{Dice, at_once, edit, is_recalled, project};
 use crate::support::registry::{Config, Fault, TestRegistry, When};
 use crate::support::{Ran, Sandbox};
 
@@ -377,11 +377,7 @@ fn after_random_edits_other_machines_make_what_a_clean_build_makes() {
 #[ignore = "soak: five hundred edits, two machines each"]
 fn soak_five_hundred_random_edits_on_other_machines() {
     let start = std::time::Instant::now();
-    let recalled: usize = std::thread::scope(|scope| {
-        let seeds = (1..=4_u64).map(|n| n.wrapping_mul(0x2545_F491_4F6C_DD1D));
-        let runs: Vec<_> = seeds.map(|seed| scope.spawn(move || edits(seed, 130))).collect();
-        runs.into_iter().map(|run| run.join().unwrap()).sum()
-    });
+    let recalled = at_once(edits);
     println!("520 edits, all as a clean build; nothing compiled after {recalled}; {:?}", start.elapsed());
     assert!(recalled > 60, "the registry helped {recalled} times");
 }
