@@ -223,12 +223,9 @@ impl Locals {
 
     /// Adds a module, and what stands in for others in its go.mod.
     fn module(&mut self, dir: &Path) -> Option<()> {
-        if !self.0.iter().any(|known| known == dir) {
-            self.0.push(dir.to_owned());
-        }
-        for other in named(&dir.join("go.mod"))? {
-            if !self.0.contains(&other) {
-                self.0.push(other);
+        for dir in std::iter::once(dir.to_owned()).chain(named(&dir.join("go.mod"))?) {
+            if !self.0.contains(&dir) {
+                self.0.push(dir);
             }
         }
         Some(())

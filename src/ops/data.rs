@@ -93,12 +93,10 @@ async fn remembered(
     program: &str,
 ) -> Result<kept::Layer> {
     let what = format!("files of {program}");
-    let files: Vec<PathBuf> =
-        tree.iter().filter_map(|(_, entry)| file(&entry.node)).map(|(p, _)| p.clone()).collect();
+    let mut paths = Paths::new();
+    tree.iter().filter_map(|(_, entry)| file(&entry.node)).for_each(|(file, _)| paths.add(file, Ask::Bytes));
     let question = Question { tree: listed(&tree), encoder: publisher.settings.compression.encoder_id() };
     let key = memo.key("a layer of files", &question);
-    let mut paths = Paths::new();
-    files.into_iter().for_each(|file| paths.add(file, Ask::Bytes));
     let check = publisher.has_trusting_destination();
     let work = publisher.write(tree, move |path| boundary.open(path));
     kept::layer(publisher.cx, memo, (key, &what), paths, check, work).await

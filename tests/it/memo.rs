@@ -289,13 +289,16 @@ fn no_secret_is_remembered() {
     assert!(is_recalled(&sandbox.run(LINE).ok()));
 }
 
+/// Runs git in the directory that the project is in.
+pub(crate) fn git(sandbox: &Sandbox, line: &str) {
+    let who = "-c user.name=me -c user.email=me@example.com -c init.defaultBranch=main";
+    sandbox.run(&format!("git {who} -C .. {line}")).ok();
+}
+
 #[test]
 fn a_stamped_program_is_built_again_when_git_says_something_else() {
     let sandbox = project().env("GIT_CONFIG_GLOBAL", "/dev/null");
-    let git = |line: &str| {
-        let who = "-c user.name=me -c user.email=me@example.com -c init.defaultBranch=main";
-        sandbox.run(&format!("git {who} -C .. {line}")).ok();
-    };
+    let git = |line: &str| git(&sandbox, line);
     git("init -q");
     git("add .");
     git("commit -q -m one");

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::memo::{Dice, at_once, edit, is_recalled, project};
+use super::memo::{Dice, at_once, edit, git, is_recalled, project};
 use crate::support::registry::{Config, Fault, TestRegistry, When};
 use crate::support::{Ran, Sandbox};
 
@@ -195,10 +195,7 @@ fn what_is_not_go_does_not_matter() {
 fn a_stamped_program_is_used_for_its_commit_only() {
     let sandbox = project().env("GIT_CONFIG_GLOBAL", "/dev/null").env("GOFLAGS", "-modcacherw");
     let registry = TestRegistry::start();
-    let git = |line: &str| {
-        let who = "-c user.name=me -c user.email=me@example.com -c init.defaultBranch=main";
-        sandbox.run(&format!("git {who} -C .. {line}")).ok();
-    };
+    let git = |line: &str| git(&sandbox, line);
     git("init -q");
     git("add .");
     git("commit -q -m one");
