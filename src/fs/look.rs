@@ -7,8 +7,9 @@
 #![expect(clippy::disallowed_methods, reason = "edge: disk")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -123,7 +124,8 @@ impl Look {
 /// Looks at paths, at each once: everything that was seen is as of its making or later.
 #[derive(Debug, Default)]
 pub struct Looker {
-    seen: Mutex<BTreeMap<(PathBuf, Ask), Look>>,
+    /// By the path's text: thousands are compared, and to compare paths part by part takes many times as long.
+    seen: Mutex<BTreeMap<OsString, Vec<(Ask, Look)>>>,
     /// Whether stamps of a device can be relied on.
     devices: Mutex<BTreeMap<u64, bool>>,
 }
@@ -157,13 +159,17 @@ impl Looker {
     /// What was seen before, if anything was.
     pub(super) fn before(&self, path: &Path, ask: Ask) -> Option<Look> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(&(path.to_owned(), ask)).cloned()
+        let looks = seen.get(path.as_os_str())?;
+        looks.iter().find(|(other, _)| *other == ask).map(|(_, look)| look.clone())
     }
 
-    /// Notes what is known without reading.
-    pub(super) fn note(&self, path: &Path, ask: Ask, look: Look) {
+    /// Notes what is known without reading, unless it was seen before.
+    pub(super) fn note(&self, path: &Path, ask: Ask, look: impl FnOnce() -> Look) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert((path.to_owned(), ask), look);
+        let looks = seen.entry(path.as_os_str().to_owned()).or_default();
+        if looks.iter().all(|(other, _)| *other != ask) {
+            looks.push((ask, look()));
+        }
     }
 
     /// What is at `path`; looked at once.
@@ -172,7 +178,7 @@ impl Looker {
             return look;
         }
         let look = self.look_again(path, ask);
-        self.note(path, ask, look.clone());
+        self.note(path, ask, || look.clone());
         look
     }
 

@@ -26,6 +26,10 @@ impl Paths {
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: Paths) {
+        if self.0.is_empty() {
+            *self = other;
+            return;
+        }
         other.0.into_iter().for_each(|(path, ask)| self.add(path, ask));
     }
 
@@ -35,6 +39,12 @@ impl Paths {
         Paths(
             self.0.iter().filter(|(path, _)| wanted(path)).map(|(path, ask)| (path.clone(), *ask)).collect(),
         )
+    }
+
+    /// Has `looker` look at all that it hasn't seen yet.
+    pub fn see(&self, looker: &Looker) {
+        let list: Vec<(&Path, Ask)> = self.iter().collect();
+        side_by_side(&list, |(path, ask)| looker.see(path, *ask));
     }
 
     /// Each path and what matters there, sorted.
@@ -143,22 +153,29 @@ impl Snapshot {
         if is_as_recorded.iter().all(|same| *same) {
             return Check::Same(None);
         }
-        let list: Vec<_> = list.into_iter().zip(is_as_recorded).collect();
-        let looks =
-            side_by_side(&list, |((folder, entry), same)| entry.look(&folder.path(entry), *same, looker));
-        let mut fresh = self.clone();
-        let entries = fresh.folders.iter_mut().flat_map(|f| &mut f.entries);
+        let list = list.iter().zip(&is_as_recorded);
+        let at = now();
+        for ((folder, entry), _) in list.clone().filter(|(_, same)| **same) {
+            looker.note(&folder.path(entry), entry.ask, || entry.as_seen(at));
+        }
+        let open: Vec<(PathBuf, &Entry)> =
+            list.filter(|(_, same)| !**same).map(|((f, e), _)| (f.path(e), *e)).collect();
+        let looks = side_by_side(&open, |(path, entry)| looker.look(path, entry.ask));
         let (mut changed, mut same_paths) = (None, true);
-        for ((entry, look), ((folder, recorded), _)) in entries.zip(looks).zip(&list) {
+        for ((path, recorded), look) in open.iter().zip(&looks) {
             if !look.same(recorded.link.as_deref(), &recorded.kind) {
                 same_paths &= look.link == recorded.link && look.kind.is_as_made(&recorded.kind);
-                changed.get_or_insert_with(|| folder.path(recorded));
+                changed.get_or_insert(path);
             }
-            entry.racy = look.is_racy();
-            entry.stamp = look.stamp;
         }
         if let Some(path) = changed {
-            return Check::Changed { path, same_paths };
+            return Check::Changed { path: path.clone(), same_paths };
+        }
+        let mut fresh = self.clone();
+        let entries = fresh.folders.iter_mut().flat_map(|f| &mut f.entries).zip(&is_as_recorded);
+        for ((entry, _), look) in entries.filter(|(_, same)| !**same).zip(looks) {
+            entry.racy = look.is_racy();
+            entry.stamp = look.stamp;
         }
         Check::Same((fresh != *self).then_some(fresh))
     }
@@ -216,9 +233,7 @@ impl Snapshot {
     /// The paths, and what matters at each.
     #[must_use]
     pub fn paths(&self) -> Paths {
-        let mut paths = Paths::new();
-        self.entries().for_each(|(path, entry)| paths.add(path, entry.ask));
-        paths
+        Paths(self.entries().map(|(path, entry)| (path, entry.ask)).collect())
     }
 }
 
@@ -239,13 +254,9 @@ impl Entry {
         same && now.link == self.link
     }
 
-    /// What is there now, noted by `looker`; known without reading where the stamp says that it is the `same`.
-    fn look(&self, path: &Path, same: bool, looker: &Looker) -> Look {
-        if same && looker.before(path, self.ask).is_none() {
-            let (link, kind) = (self.link.clone(), self.kind.clone());
-            looker.note(path, self.ask, Look { link, kind, stamp: self.stamp, at: now() });
-        }
-        looker.look(path, self.ask)
+    /// The same as a look `at` a time: what its stamp alone says.
+    fn as_seen(&self, at: i64) -> Look {
+        Look { link: self.link.clone(), kind: self.kind.clone(), stamp: self.stamp, at }
     }
 }
 

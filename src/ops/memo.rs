@@ -139,7 +139,7 @@ impl Memo {
         }
         let before = Arc::clone(&self.before);
         let looking = move || {
-            paths.iter().for_each(|(path, ask)| before.see(path, ask));
+            paths.see(&before);
             Ok(())
         };
         // Whoever can't look knows less later, that is all.
@@ -281,7 +281,7 @@ fn look<T: Serialize + DeserializeOwned>(
     let mut record: Record<T> = serde_json::from_slice(&bytes).ok()?;
     match &record.from {
         From::Paths(paths) => {
-            paths.iter().for_each(|(path, ask)| before.see(path, ask));
+            paths.see(before);
             None
         }
         From::Snapshot(snapshot) => match snapshot.check(before) {
