@@ -65,7 +65,14 @@ pub trait Target: Send + Sync {
     /// The destination in words, for progress and errors.
     fn describe(&self, name: &ImageName) -> String;
 
-    /// Whether `tag` names `manifest` now, or an index with it: then its blobs needn't be put ahead of the rest.
+    /// Told that an image will come for `tag`, while it is still being made: a destination that is far away says hello,
+    /// and whoever may not come in learns of it before the work is done.
+    fn announce<'a>(&'a self, _name: &'a ImageName, _tag: &'a Tag) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Whether `tag` named `manifest`, or an index with it, when it was first asked for: then its blobs needn't be put
+    /// ahead of the rest.
     fn names<'a>(
         &'a self,
         _name: &'a ImageName,

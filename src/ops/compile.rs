@@ -1,7 +1,7 @@
 //! The plan's `go build` runs, each program going on to be packed as soon as it is there. What was packed before from
 //! the same inputs is neither compiled nor packed again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -42,7 +42,7 @@ impl<'a> Compiler<'a> {
 
     /// Compiles every group and packs its programs, a bounded number of groups at a time, but for what is remembered. All
     /// groups end before a failure is reported, so that it is always that of the first platform asked for, not of the
-    /// fastest.
+    /// fastest. A registry that takes nothing from us ends all at once.
     pub(super) async fn run(&self) -> Result<PackedLayers> {
         // A memo is large while it is looked at: a few at a time.
         let recalled = stream::iter(self.layers.places()).map(|place| self.recall(place)).buffered(AT_ONCE);
@@ -59,7 +59,10 @@ impl<'a> Compiler<'a> {
         });
         let groups: Vec<CompileGroup> = groups.filter(|group| !group.packages.is_empty()).collect();
         let limit = Semaphore::new(self.publisher.settings.jobs);
-        let results = join_all(groups.iter().map(|group| self.group(group, &limit))).await;
+        let coming: BTreeSet<usize> = groups.iter().flat_map(|g| &g.packages).map(|p| p.image).collect();
+        let compiles = join_all(groups.iter().map(|group| self.group(group, &limit)));
+        let announced = self.publisher.announce(coming.into_iter());
+        let ((), results) = try_join(announced, async { Ok(compiles.await) }).await?;
         for result in results {
             layers.extend(result?);
         }

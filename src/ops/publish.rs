@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, SetOnce};
 
@@ -31,6 +32,9 @@ use crate::ops::{Context, blocking};
 use crate::plan::{ImagePlan, debug};
 use crate::report::{Published, PublishedPlatform};
 use crate::settings::{Destination, Settings};
+
+/// How many registries are told of an image at a time.
+const AT_ONCE: usize = 4;
 
 /// What the stages after compiling work with.
 pub(super) struct Publisher<'a> {
@@ -150,9 +154,7 @@ impl Publisher<'_> {
     /// be seen by the git stamp of a program still compiling.
     pub(super) async fn send_early(&self, index: usize, platform: usize, packed: &Packed) -> Result<()> {
         let plan = &self.images[index];
-        let registries = self.copiers.iter().zip(&self.settings.destinations);
-        let mut registries =
-            registries.filter(|(_, d)| **d == Destination::Registry).map(|(c, _)| c).peekable();
+        let mut registries = self.registries().peekable();
         if registries.peek().is_none() {
             return Ok(());
         }
@@ -166,6 +168,22 @@ impl Publisher<'_> {
         }))
         .await?;
         Ok(())
+    }
+
+    /// Tells registries that `images` will come, while their programs are compiled.
+    ///
+    /// # Errors
+    /// One that takes nothing from us.
+    pub(super) async fn announce(&self, images: impl Iterator<Item = usize>) -> Result<()> {
+        let coming = images.map(|index| &self.images[index]).filter_map(|i| Some((&i.name, i.tags.first()?)));
+        let told = coming
+            .flat_map(|(name, tag)| self.registries().map(move |copier| copier.target().announce(name, tag)));
+        stream::iter(told.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    fn registries(&self) -> impl Iterator<Item = &Copier> {
+        let all = self.copiers.iter().zip(&self.settings.destinations);
+        all.filter(|(_, d)| **d == Destination::Registry).map(|(copier, _)| copier)
     }
 
     /// Makes what lies between the bases and the programs of each image, the `debuggers` among it.

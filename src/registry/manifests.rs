@@ -37,6 +37,14 @@ pub(super) enum Found {
     Unclear,
 }
 
+/// What was found, until it is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    found: Found,
+    /// Whether that was before the image was made, which may be long ago.
+    early: bool,
+}
+
 /// What a manifest or index refers to.
 #[derive(Deserialize)]
 struct References {
@@ -61,8 +69,8 @@ impl RegistryTarget {
     pub(super) async fn whole(&self, to: &Repository, root: Digest, tag: Option<&Tag>) -> Result<bool> {
         let names = tag.map(Tag::to_string).into_iter().chain([root.to_string()]);
         for name in names {
-            let found = self.look(to, &name, &format!("look for {to}@{root}")).await?;
-            self.see(to, name, found);
+            let found = self.look(to, &name, root, &format!("look for {to}@{root}")).await?;
+            self.see(to, name, Seen { found, early: false });
             if found == Found::Digest(root) {
                 return Ok(true);
             }
@@ -89,7 +97,7 @@ impl RegistryTarget {
             match answer.status() {
                 200 => {}
                 404 => {
-                    self.see(to, tag.to_string(), Found::Nothing);
+                    self.see(to, tag.to_string(), Seen { found: Found::Nothing, early: true });
                     return Ok(Vec::new());
                 }
                 _ => return Ok(Vec::new()),
@@ -98,7 +106,7 @@ impl RegistryTarget {
                 return Ok(Vec::new());
             };
             let digest = Digest::of(&bytes);
-            self.see(to, tag.to_string(), Found::Digest(digest));
+            self.see(to, tag.to_string(), Seen { found: Found::Digest(digest), early: true });
             let below = serde_json::from_slice::<References>(&bytes).map(|r| r.manifests).unwrap_or_default();
             Ok(std::iter::once(digest).chain(below.into_iter().map(|d| d.digest)).collect())
         };
@@ -106,17 +114,18 @@ impl RegistryTarget {
     }
 
     /// Notes what was found.
-    fn see(&self, to: &Repository, name: String, found: Found) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((to.clone(), name), found);
+    fn see(&self, to: &Repository, name: String, seen: Seen) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((to.clone(), name), seen);
     }
 
-    /// What `name`, a tag or digest, stands for: what was found a moment ago, or else is now.
-    async fn look(&self, to: &Repository, name: &str, what: &str) -> Result<Found> {
+    /// What `name`, a tag or digest that should stand for `ours`, stands for: what was found a moment ago, or else is now.
+    /// That it is right already must not be long ago: somebody may have moved it since.
+    async fn look(&self, to: &Repository, name: &str, ours: Digest, what: &str) -> Result<Found> {
         let seen =
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(to.clone(), name.to_owned()));
         match seen {
-            Some(found) => Ok(found),
-            None => self.find(to, name, what, false).await,
+            Some(Seen { found, early }) if !early || found != Found::Digest(ours) => Ok(found),
+            _ => self.find(to, name, what, false).await,
         }
     }
 
@@ -164,7 +173,7 @@ impl RegistryTarget {
     pub(super) async fn manifest(&self, to: &Repository, blob: &Blob) -> Result<Put> {
         let digest = blob.descriptor.digest;
         let what = format!("push manifest {digest} to {to}");
-        if self.look(to, &digest.to_string(), &what).await? == Found::Digest(digest) {
+        if self.look(to, &digest.to_string(), digest, &what).await? == Found::Digest(digest) {
             return Ok(Put::Present);
         }
         self.put_manifest(to, blob, &digest.to_string(), &what).await?;
@@ -174,21 +183,21 @@ impl RegistryTarget {
     /// Lets `tag` stand for `root`. A tag that is right is left alone: one that can't be moved refuses even the same image.
     pub(super) async fn move_tag(&self, to: &Repository, root: &Blob, tag: &Tag) -> Result<()> {
         let what = format!("tag {to}:{tag}");
-        let ours = Found::Digest(root.descriptor.digest);
-        if self.look(to, tag.as_str(), &what).await? == ours {
+        let ours = root.descriptor.digest;
+        if self.look(to, tag.as_str(), ours, &what).await? == Found::Digest(ours) {
             return Ok(());
         }
         if let Err(error) = self.put_manifest(to, root, tag.as_str(), &what).await {
             // An answer that was lost, or a HEAD that knew nothing, and now it can't be moved: it may be right.
             let refused = matches!(error.kind(), Kind::Refused | Kind::Auth);
-            if refused && self.by_get(to, tag.as_str(), &what).await == Some(root.descriptor.digest) {
+            if refused && self.by_get(to, tag.as_str(), &what).await == Some(ours) {
                 return Ok(());
             }
             // The content was taken from us: it isn't us whom the registry refuses, but this tag.
             let forbidden = error.kind() == Kind::Auth && error.why().contains("answered 403");
             return Err(if forbidden { error.as_kind(Kind::Refused).without_hint() } else { error });
         }
-        let moved = (to.clone(), tag.clone(), root.descriptor.digest);
+        let moved = (to.clone(), tag.clone(), ours);
         self.moved.lock().unwrap_or_else(PoisonError::into_inner).push(moved);
         Ok(())
     }

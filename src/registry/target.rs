@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Put};
 use crate::oci::{self, Descriptor, Digest, Repository, Tag};
 use crate::registry::Registry;
-use crate::registry::manifests::Found;
+use crate::registry::manifests::Seen;
 use crate::registry::referrers::List;
 use crate::registry::transport::{Opener, Upload};
 use crate::registry::upload::Job;
@@ -39,7 +39,7 @@ pub struct RegistryTarget {
     /// Everything that is put: what a registry turns out to have lost is sent again.
     known: Mutex<BTreeMap<(Repository, Digest), Blob>>,
     /// What tags and digests were found to stand for, until it is used.
-    pub(super) seen: Mutex<BTreeMap<(Repository, String), Found>>,
+    pub(super) seen: Mutex<BTreeMap<(Repository, String), Seen>>,
     /// The manifests that tags named before anything was put.
     pub(super) named: Mutex<BTreeMap<(Repository, Tag), Named>>,
     /// The tags that were moved, each with what it should stand for.
@@ -166,6 +166,11 @@ fn repository(name: &ImageName) -> Result<&Repository> {
 impl Target for RegistryTarget {
     fn describe(&self, name: &ImageName) -> String {
         name.shown()
+    }
+
+    /// Connects, logs in, and asks what the tag stands for: what [`Target::names`] goes by.
+    fn announce<'a>(&'a self, name: &'a ImageName, tag: &'a Tag) -> BoxFuture<'a, Result<()>> {
+        self.registry.guarded(async move { self.named(repository(name)?, tag).await.map(drop) })
     }
 
     fn names<'a>(

@@ -1,6 +1,11 @@
 //! Destinations as users see them: registries, layouts, archives, `gimg push`, several at once.
 
-use crate::support::registry::{Fault, TestRegistry, When};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::interrupt::{endless_at, pids, send, start, until, wait};
+use super::kills::nothing_runs;
+use crate::support::canary::SECRET;
+use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
 use crate::support::{Layout, Sandbox};
 
 #[test]
@@ -143,9 +148,15 @@ fn a_push_that_changes_nothing_is_one_request() {
         let line =
             format!("gimg build ./cmd/hello -B --platform {platforms} -t v1 --repo {}/org", registry.host());
         let first = sandbox.run(&line).ok().stdout;
+        // Compiled again: what was asked before is asked once more, since another could have moved the tag since.
+        let before = registry.log().len();
+        assert_eq!(sandbox.run(&format!("{line} --no-cache")).ok().stdout, first);
+        let expected = ["GET /v2/", "GET /v2/org/hello/manifests/v1", "HEAD /v2/org/hello/manifests/v1"];
+        assert_eq!(asked(&registry, before), expected);
+        sandbox.run(&line).ok();
         let before = registry.log().len();
         assert_eq!(sandbox.run(&line).ok().stdout, first);
-        assert_eq!(asked(&registry, before), ["GET /v2/", "GET /v2/org/hello/manifests/v1"]);
+        assert_eq!(asked(&registry, before), ["GET /v2/", "HEAD /v2/org/hello/manifests/v1"]);
         // One more tag: it is asked, moved and looked at.
         let before = registry.log().len();
         sandbox.run(&format!("{line} -t v2")).ok();
@@ -196,4 +207,58 @@ fn what_stands_in_the_way_of_a_push_is_said_in_words() {
     registry.heal();
     registry.fail(When::always("PUT", "/manifests/v2"), Fault::busy("3600"));
     sandbox.run(&moved).fails(7, &["asks for a pause of 3600s", "waits for 120s at most", &there]);
+}
+
+#[test]
+fn registries_are_asked_while_programs_compile() {
+    let registry = TestRegistry::start();
+    let sandbox = endless_at("buildamd64");
+    let child =
+        start(&sandbox, &format!("gimg build ./cmd/hello --bare --repo {}/org -t v1", registry.host()));
+    until("the compile", || sandbox.path("pids").exists());
+    until("the question", || registry.log().len() == 2);
+    send(&child, Signal::INT);
+    assert_eq!(wait(child).code, 130);
+    assert_eq!(asked(&registry, 0), ["GET /v2/", "GET /v2/org/manifests/v1"]);
+}
+
+#[test]
+fn a_login_that_fails_ends_the_run_while_programs_compile() {
+    let auth = Auth::Bearer("user".into(), SECRET.into());
+    let registry = TestRegistry::with(Config { auth, ..Config::default() });
+    let sandbox = endless_at("buildamd64");
+    let config =
+        format!(r#"{{"auths": {{"{}": {{"username": "user", "password": "{SECRET}x"}}}}}}"#, registry.host());
+    let line = format!("gimg build ./cmd/hello --bare --repo {}/org", registry.host());
+    let ran = sandbox.env("DOCKER_AUTH_CONFIG", &config);
+    ran.run(&line).fails(6, &["login"]);
+    nothing_runs(&ran);
+}
+
+#[test]
+fn a_tag_that_moves_while_the_image_it_had_is_compiled_is_moved_back() {
+    let registry = TestRegistry::start();
+    let sandbox = endless_at("buildamd64");
+    let line = format!("gimg build ./cmd/hello --bare --no-cache --repo {}/org -t v1", registry.host());
+    let compile = |meanwhile: &dyn Fn()| {
+        let _ = std::fs::remove_file(sandbox.path("pids"));
+        let before = registry.log().len();
+        let child = start(&sandbox, &line);
+        until("the compile", || pids(&sandbox).len() == 2);
+        until("the question", || asked(&registry, before).iter().any(|l| l == "GET /v2/org/manifests/v1"));
+        meanwhile();
+        // What the compile waits for ends, and it goes on.
+        kill_process(Pid::from_raw(pids(&sandbox)[1].cast_signed()).unwrap(), Signal::KILL).unwrap();
+        wait(child).ok()
+    };
+    let first = compile(&|| {});
+    let other =
+        sandbox.run("gimg build ./cmd/other --platform linux/arm64 --base scratch --output oci:other").ok();
+    let moved = format!("gimg push other {}/org -t v1", registry.host());
+    let again = compile(&|| {
+        sandbox.run(&moved).ok();
+        assert_eq!(registry.tags("org")["v1"], other.digest());
+    });
+    assert_eq!(again.stdout, first.stdout);
+    assert_eq!(registry.tags("org")["v1"], first.digest());
 }
