@@ -45,6 +45,7 @@ impl Build<'_> {
         let mut command = command(&self.settings.gimg);
         command.env("GIMG_CACHE", self.at("gimg-cache")).arg("build").args(&self.tree.packages);
         command.args(["--base", &format!("{}/base:latest", self.registry), "--platform", self.platforms]);
+        command.args(["--sbom", "none"]);
         match self.destination {
             Destination::Layout => command.args(["--output", &format!("oci:{}", self.layout("gimg"))]),
             _ => command.args(["--repo", &self.repository("gimg")]),

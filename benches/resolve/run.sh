@@ -52,7 +52,7 @@ export KO_CONFIG_PATH=$work/base.yaml
 
 once() { # CONTENDER OUT
 	case $1 in
-	gimg) KO_DOCKER_REPO=127.0.0.1:$port/gimg GOCACHE=$work/gimg-cache "$GIMG" resolve -q -R -f config/ ;;
+	gimg) KO_DOCKER_REPO=127.0.0.1:$port/gimg GOCACHE=$work/gimg-cache "$GIMG" resolve -q --sbom none -R -f config/ ;;
 	ko) KO_DOCKER_REPO=127.0.0.1:$port/ko GOCACHE=$work/ko-cache "$KO" resolve --sbom=none -R -f config/ ;;
 	esac >"$2" 2>"$2.log" || die "$1 failed: $(tail -3 "$2.log")"
 }

@@ -1,6 +1,7 @@
 //! What the Go linker records in a binary (Go's `debug/buildinfo` and `runtime/debug`): the toolchain, the
 //! modules, the settings. Only the inline form of Go 1.18 and later.
 
+use std::fmt;
 use std::io::{Read, Seek, SeekFrom};
 
 use crate::error::{Error, Kind, Result};
@@ -39,6 +40,54 @@ impl BuildInfo {
     pub fn setting(&self, key: &str) -> Option<&str> {
         self.settings.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
+}
+
+impl fmt::Display for BuildInfo {
+    /// As `go version -m` has it, but for the name of the file before it (Go's `debug.BuildInfo.String`).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.go_version)?;
+        if !self.path.is_empty() {
+            writeln!(f, "\tpath\t{}", self.path)?;
+        }
+        let modules = self.main.iter().map(|m| ("mod", m)).chain(self.deps.iter().map(|m| ("dep", m)));
+        for (word, module) in modules {
+            write!(f, "\t{word}\t{}\t{}", module.path, module.version)?;
+            match &module.replace {
+                None => writeln!(f, "\t{}", module.sum)?,
+                Some(other) => writeln!(f, "\n\t=>\t{}\t{}\t{}", other.path, other.version, other.sum)?,
+            }
+        }
+        for (key, value) in &self.settings {
+            writeln!(f, "\tbuild\t{}={}", quoted(key, true), quoted(value, false))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text as Go writes it in a setting: quoted where it must be (`strconv.Quote`).
+fn quoted(text: &str, is_key: bool) -> String {
+    let must = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n' | '"' | '`') || is_key && c == '=';
+    let is_plain = !text.contains(must);
+    if is_plain && (!is_key || !text.is_empty()) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\t' => quoted.push_str("\\t"),
+            '\n' => quoted.push_str("\\n"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\r' => quoted.push_str("\\r"),
+            c if c.is_ascii_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
@@ -229,6 +278,16 @@ fn unquote(text: &str) -> Option<(String, &str)> {
 mod tests {
     use super::*;
     use std::io::Cursor;
+
+    #[test]
+    fn what_is_read_is_written_as_go_writes_it() {
+        let text = "\tpath\texample.com/a\n\tmod\texample.com/a\t(devel)\t\n\tdep\tb.org/b\tv1.0.0\th1:x=\n\
+                    \tdep\tc.org/c\tv2.0.0\n\t=>\t../c\t(devel)\t\n\tbuild\t-ldflags=\"-X \\\"a=b\\\\\\\"\"\n\
+                    \tbuild\tCGO_CFLAGS=\n\tbuild\tGOARCH=amd64\n\tbuild\t\"a b\"=\"x\\ty\"\n";
+        let info = parse(&text.replace("\n\t", "\n").replacen('\t', "", 1)).unwrap();
+        let info = BuildInfo { go_version: "go1.26.8".into(), ..info };
+        assert_eq!(info.to_string(), format!("go1.26.8\n{text}"));
+    }
 
     #[test]
     fn modules_replacements_and_quoted_settings() {

@@ -15,18 +15,25 @@ use crate::ui::{self, Voice};
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// Say only warnings and errors
-    #[arg(short, long, conflicts_with = "verbose")]
-    pub(super) quiet: bool,
-    /// Say more
-    #[arg(short, long)]
-    pub(super) verbose: bool,
+    #[command(flatten)]
+    manner: Manner,
     /// What goes to standard output
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT", hide_possible_values = true)]
     pub(super) format: Format,
+}
+
+/// How to speak to the user, whatever the form of the results.
+#[derive(Debug, Args)]
+pub(super) struct Manner {
+    /// Say only warnings and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long)]
+    verbose: bool,
     /// Colour messages: auto, always, never
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", hide_possible_values = true)]
-    pub(super) color: Color,
+    color: Color,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -90,12 +97,19 @@ pub(super) fn plain_voice(env: &Env) -> Voice {
 impl Common {
     /// How to speak to the user.
     pub(super) fn voice(&self, env: &Env) -> Voice {
+        Voice { format: self.format.into(), ..self.manner.voice(env) }
+    }
+}
+
+impl Manner {
+    /// How to speak to the user, who gets text.
+    pub(super) fn voice(&self, env: &Env) -> Voice {
         let volume = match (self.quiet, self.verbose) {
             (true, _) => ui::Volume::Quiet,
             (_, true) => ui::Volume::Verbose,
             _ => ui::Volume::Normal,
         };
-        Voice { volume, format: self.format.into(), color: self.color.into(), ..plain_voice(env) }
+        Voice { volume, color: self.color.into(), ..plain_voice(env) }
     }
 }
 
@@ -222,12 +236,15 @@ struct PublishArgs {
     /// Write the references of all that is published to a file
     #[arg(long, value_name = "FILE")]
     image_refs: Option<PathBuf>,
-    /// none or spdx, the default with --sbom-dir
+    /// spdx, cyclonedx or none: what is in images, attached to them in registries [default: spdx]
     #[arg(long, value_name = "KIND", hide = true)]
     sbom: Option<String>,
     /// Write SBOMs of all that is published to files in a directory
     #[arg(long, value_name = "DIR", hide = true)]
     sbom_dir: Option<PathBuf>,
+    /// auto, required (a registry that refuses what is attached gets no tag) or none [default: auto]
+    #[arg(long, value_name = "WHEN", hide = true)]
+    attest: Option<String>,
     /// Name images REPO itself
     #[arg(long, conflicts_with_all = ["base_import_paths", "preserve_import_paths"])]
     bare: bool,
@@ -310,6 +327,7 @@ impl ImageFlags {
             image_refs: publish.image_refs,
             sbom: publish.sbom,
             sbom_dir: publish.sbom_dir,
+            attest: publish.attest,
             annotate_vcs: self.annotate_vcs,
             jobs: publish.jobs,
             compression: self.compression,

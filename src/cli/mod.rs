@@ -16,6 +16,7 @@ mod pack;
 mod push;
 mod resolve;
 mod run;
+mod sbom;
 mod signals;
 mod version;
 
@@ -67,6 +68,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Push an image from an OCI layout to a registry
     Push(push::PushArgs),
+    /// Say what a program or an image is made of: SPDX, CycloneDX, or as Go does
+    Sbom(sbom::SbomArgs),
     /// Write a configuration file from what is there
     Init(init::InitArgs),
     /// Write down what the tags of bases stand for, for every later build
@@ -89,26 +92,29 @@ enum Command {
 }
 
 impl Command {
-    /// The flags of every command; one that passes its flags on has none.
-    fn common(&self) -> Option<&Common> {
-        match self {
-            Command::Build(args) => Some(&args.common),
-            Command::Resolve(args) => Some(&args.common),
-            Command::Apply(args) | Command::Create(args) => Some(&args.common),
-            Command::Delete(_) => None,
-            Command::Run(args) => Some(&args.common),
-            Command::Push(args) => Some(&args.common),
-            Command::Version(args) => Some(&args.common),
-            Command::Init(args) => Some(&args.common),
-            Command::Lock(args) => Some(&args.common),
-            Command::Schema(args) => Some(&args.common),
-            Command::Login(args) => Some(&args.common),
-            Command::Logout(args) => Some(&args.common),
-            Command::Cache(args) => Some(args.common()),
-            Command::Completion(args) => Some(&args.common),
-            Command::Man(args) => Some(&args.common),
-            Command::Pack(args) => Some(&args.common),
-        }
+    /// How to speak to the user.
+    fn voice(&self, env: &Env) -> Voice {
+        let common: &Common = match self {
+            Command::Build(args) => &args.common,
+            Command::Resolve(args) => &args.common,
+            Command::Apply(args) | Command::Create(args) => &args.common,
+            // It passes all its flags on.
+            Command::Delete(_) => return plain_voice(env),
+            Command::Sbom(args) => return args.manner.voice(env),
+            Command::Run(args) => &args.common,
+            Command::Push(args) => &args.common,
+            Command::Version(args) => &args.common,
+            Command::Init(args) => &args.common,
+            Command::Lock(args) => &args.common,
+            Command::Schema(args) => &args.common,
+            Command::Login(args) => &args.common,
+            Command::Logout(args) => &args.common,
+            Command::Cache(args) => args.common(),
+            Command::Completion(args) => &args.common,
+            Command::Man(args) => &args.common,
+            Command::Pack(args) => &args.common,
+        };
+        common.voice(env)
     }
 }
 
@@ -128,7 +134,7 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
     let env = Env::new(variables);
-    let voice = cli.command.common().map_or_else(|| plain_voice(&env), |c| c.voice(&env));
+    let voice = cli.command.voice(&env);
     match command(cli.command, env, voice) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -148,6 +154,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Delete(args) => delete::run(args, &env),
         Command::Run(args) => run::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
+        Command::Sbom(args) => sbom::run(args, env, voice),
         Command::Init(args) => init::init(&args, &env, voice),
         Command::Lock(args) => lock::run(args, env, voice),
         Command::Schema(_) => init::schema(voice),

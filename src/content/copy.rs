@@ -117,29 +117,32 @@ impl Copier {
 
     /// Attaches what refers to the images of a graph. A referrer of a referrer waits for that: some registries want the
     /// subject first, though the specification doesn't.
-    async fn referrers(&self, graph: &Graph) -> Result<()> {
+    /// Whether all are there.
+    async fn referrers(&self, graph: &Graph) -> Result<bool> {
         if !self.target.keeps_referrers() {
-            return Ok(());
+            return Ok(graph.referrers.is_empty());
         }
+        let mut all = true;
         let mut rest: Vec<&Referrer> = graph.referrers.iter().collect();
         while !rest.is_empty() {
             let open: BTreeSet<Digest> = rest.iter().map(|r| r.manifest.descriptor.digest).collect();
             let waits = |r: &&Referrer| open.contains(&r.subject.digest);
             let (later, now): (Vec<_>, Vec<_>) = rest.iter().copied().partition(waits);
-            try_join_all(now.iter().map(|r| self.referrer(graph, r))).await?;
+            let attached = try_join_all(now.iter().map(|r| self.referrer(graph, r))).await?;
+            all &= attached.into_iter().all(|attached| attached);
             // A document can't name one that names it: there is always one that waits for none.
             rest = if now.is_empty() { Vec::new() } else { later };
         }
-        Ok(())
+        Ok(all)
     }
 
-    async fn referrer(&self, graph: &Graph, referrer: &Referrer) -> Result<()> {
-        let Err(error) = self.attach(graph, referrer).await else { return Ok(()) };
+    async fn referrer(&self, graph: &Graph, referrer: &Referrer) -> Result<bool> {
+        let Err(error) = self.attach(graph, referrer).await else { return Ok(true) };
         match error.kind() {
             Kind::Refused if self.required => Err(error.as_kind(Kind::Attestation)),
             Kind::Refused | Kind::Auth | Kind::Unavailable if !self.required => {
                 self.observer.on(Event::Warning(format!("{error}; the image goes on without it")));
-                Ok(())
+                Ok(false)
             }
             _ => Err(error),
         }
@@ -158,10 +161,11 @@ impl Copier {
     }
 
     /// Puts all of a graph but its tags: blobs in parallel, then child manifests, the root, and what refers to them.
+    /// Whether all of the latter is there: a destination may refuse it, or keep none.
     ///
     /// # Errors
     /// Whatever the destination says.
-    pub async fn content(&self, graph: &Graph) -> Result<()> {
+    pub async fn content(&self, graph: &Graph) -> Result<bool> {
         let there = {
             let _permit = self.permit().await?;
             self.target.has(graph).await?
@@ -177,9 +181,10 @@ impl Copier {
             try_join_all(graph.children.iter().map(|b| self.put(&graph.name, b))).await?;
             self.put(&graph.name, &graph.root).await?;
         }
-        self.referrers(graph).await?;
+        let attached = if there && graph.settled { true } else { self.referrers(graph).await? };
         let _permit = self.permit().await?;
-        self.target.complete(graph).await
+        self.target.complete(graph).await?;
+        Ok(attached)
     }
 
     /// Moves the tags, when the content of every graph is there, and ends the run. A tag that can't be moved doesn't keep

@@ -36,6 +36,8 @@ pub struct Graph {
     pub root: Blob,
     /// What refers to the root, to a child, or to another of these.
     pub referrers: Vec<Referrer>,
+    /// Whether all of these were attached before, as far as is known: where the image is, they are too.
+    pub settled: bool,
     /// The tags that will name the root.
     pub tags: Vec<Tag>,
 }
@@ -61,14 +63,14 @@ impl Graph {
         };
         let blobs = once(blobs.into_iter().filter(|b| !b.descriptor.media_type.is_foreign()).collect());
         let children = once(children);
-        Graph { name, blobs, children, root, referrers: Vec::new(), tags }
+        Graph { name, blobs, children, root, referrers: Vec::new(), settled: false, tags }
     }
 
-    /// The same with `referrers`, each digest once.
+    /// The same with `referrers` as well, each digest once.
     #[must_use]
     pub fn with_referrers(mut self, referrers: Vec<Referrer>) -> Self {
         let mut seen = BTreeSet::new();
-        self.referrers = referrers;
+        self.referrers.extend(referrers);
         self.referrers.retain(|r| seen.insert(r.manifest.descriptor.digest));
         self
     }

@@ -9,6 +9,7 @@ mod manifests;
 mod snapshot;
 mod source;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,18 @@ pub fn read_small(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other(format!("it has more than {} MiB", limit >> 20)));
     }
     Ok(bytes)
+}
+
+/// The names in a directory that aren't hidden, sorted.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn names(dir: &Path) -> std::io::Result<Vec<OsString>> {
+    let names = std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let mut names: Vec<OsString> = names.collect::<std::io::Result<_>>()?;
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    names.sort();
+    Ok(names)
 }
 
 /// The directory of the nearest go.mod at or above `dir`.

@@ -233,8 +233,20 @@ impl Names {
 /// # Errors
 /// What isn't a tar, or one whose names take more than the room.
 pub fn names(tar: impl Read, room: &mut usize) -> Result<Names> {
+    names_and(tar, room, |_, _| Ok(()))
+}
+
+/// The same, and has `look` look at every file: its name, and its content as far as it wants that.
+///
+/// # Errors
+/// As [`names`], and those of `look`.
+pub fn names_and(
+    tar: impl Read,
+    room: &mut usize,
+    mut look: impl FnMut(&str, &mut dyn Read) -> Result<()>,
+) -> Result<Names> {
     let mut names = Names::default();
-    walk(tar, |name, entry, _| {
+    walk(tar, |name, entry, content| {
         let target = match &entry {
             Entry::Link(target) | Entry::Same(target) => target.len(),
             _ => 0,
@@ -251,6 +263,9 @@ pub fn names(tar: impl Read, room: &mut usize) -> Result<Names> {
                 format!("{parent}/{gone}")
             });
         } else {
+            if matches!(entry, Entry::File(_)) {
+                look(&name, content)?;
+            }
             names.entries.insert(name, entry);
         }
         Ok(())

@@ -16,3 +16,5 @@ pub const SOURCE: &str = "org.opencontainers.image.source";
 pub const VERSION: &str = "org.opencontainers.image.version";
 /// When the image was made: RFC 3339.
 pub const CREATED: &str = "org.opencontainers.image.created";
+/// What a thing is called for people; of an artifact's layer the name of its file.
+pub const TITLE: &str = "org.opencontainers.image.title";

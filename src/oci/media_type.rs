@@ -23,6 +23,10 @@ impl MediaType {
     pub const INPUTS: Self = Self::of("application/vnd.gimg.inputs.v1");
     /// Its only layer.
     pub const INPUTS_LAYER: Self = Self::of("application/vnd.gimg.inputs.v1.json+zstd");
+    /// An SBOM as SPDX JSON (IANA).
+    pub const SPDX: Self = Self::of("application/spdx+json");
+    /// An SBOM as CycloneDX JSON (IANA).
+    pub const CYCLONEDX: Self = Self::of("application/vnd.cyclonedx+json");
     /// An uncompressed layer.
     pub const LAYER: Self = Self::of("application/vnd.oci.image.layer.v1.tar");
     /// A gzip layer.

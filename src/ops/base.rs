@@ -4,18 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
 
-use crate::content::{Blob, Content, Source};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::image::assemble::{EPOCH, Inherited};
 use crate::oci::{
-    Descriptor, Digest, ImageConfig, ImageManifest, MediaType, Platform, Reference, Repository, document,
-    json,
+    Descriptor, Digest, ImageConfig, ImageManifest, MediaType, Platform, Reference, document, json,
 };
 use crate::ops::built_in::built_in_layer;
+use crate::ops::home::Home;
 use crate::ops::memo::Memo;
 use crate::ops::{Context, base_engine, blocking};
 use crate::plan::platforms::{self, Requested};
@@ -135,7 +133,7 @@ async fn found(cx: &Context, settings: &Settings, memo: Option<&Memo>, base: &Ba
             let reader = Reader::open(dir).map_err(within)?;
             let (root, _) = reader.root(name.as_deref()).map_err(within)?;
             let bytes = reader.document(&root).map_err(within)?;
-            inherit(settings, &Place::Layout(reader), root, bytes, &shown).await
+            inherit(settings, &Home::Layout(reader), root, bytes, &shown).await
         }
         Base::OciArchive(file, name) => from_archive(cx, settings, file, name.as_deref()).await,
         Base::DockerArchive(file) => Ok((base_engine::archive(cx, settings, file).await?, None)),
@@ -147,8 +145,8 @@ async fn from_registry(cx: &Context, settings: &Settings, reference: &Reference)
     let locked = settings.lock.as_ref().and_then(|lock| lock.digest(reference));
     let (root, bytes) = root_of(cx, reference, locked).await?;
     cx.observer.on(Event::Base { reference: format!("{}@{}", reference.repository, root.digest) });
-    let place = Place::Registry(cx.origin(), reference.repository.clone());
-    inherit(settings, &place, root, bytes, &name).await
+    let home = Home::Registry(cx.origin(), reference.repository.clone());
+    inherit(settings, &home, root, bytes, &name).await
 }
 
 /// The root that `reference` names now, or that it is `locked` to; verified.
@@ -189,8 +187,8 @@ async fn from_archive(
     let (root, _) = archive.root(entry).map_err(within)?;
     let bytes = archive.document(&root).map_err(within)?;
     let archive = Arc::new(archive);
-    let place = Place::Archive(Arc::clone(&archive));
-    let (list, digest) = inherit(settings, &place, root, bytes, &name).await?;
+    let home = Home::Archive(Arc::clone(&archive));
+    let (list, digest) = inherit(settings, &home, root, bytes, &name).await?;
     let layers: Vec<Descriptor> =
         list.iter().flat_map(|(_, i)| &i.layers).map(|l| l.descriptor.clone()).collect();
     blocking(move || archive.unpack(&layers)).await.map_err(within)?;
@@ -206,71 +204,10 @@ fn base_error(error: Error, name: &str) -> Error {
     }
 }
 
-/// Where a base's documents and layers are.
-enum Place {
-    Registry(Arc<dyn Source>, Repository),
-    Layout(Reader),
-    Archive(Arc<OciArchive>),
-}
-
-impl Place {
-    /// The verified bytes of a document.
-    async fn document(&self, descriptor: &Descriptor) -> Result<Bytes> {
-        match self {
-            Place::Layout(reader) => reader.document(descriptor),
-            Place::Archive(archive) => archive.document(descriptor),
-            Place::Registry(source, repository) => {
-                if descriptor.size > json::MAX_DOCUMENT {
-                    let why = format!("{} bytes, more than 4 MiB", descriptor.size);
-                    return Err(Error::new(Kind::Integrity, format!("read {}", descriptor.digest), why));
-                }
-                if descriptor.media_type.is_manifest_or_index() {
-                    let reference = Reference {
-                        repository: repository.clone(),
-                        tag: None,
-                        digest: Some(descriptor.digest),
-                    };
-                    let (found, bytes) = source.resolve(&reference).await?;
-                    if found.size != descriptor.size || found.media_type != descriptor.media_type {
-                        let why = format!(
-                            "it is {} of {} bytes, the index says {} of {} bytes",
-                            found.media_type, found.size, descriptor.media_type, descriptor.size
-                        );
-                        return Err(Error::new(Kind::Integrity, format!("read {}", descriptor.digest), why));
-                    }
-                    return Ok(bytes);
-                }
-                let mut stream = source.fetch(repository, descriptor).await?;
-                let mut bytes = Vec::new();
-                while let Some(piece) = stream.next().await {
-                    bytes.extend_from_slice(&piece?);
-                }
-                Ok(Bytes::from(bytes))
-            }
-        }
-    }
-
-    /// A layer, left where it is.
-    fn layer(&self, descriptor: &Descriptor) -> Result<Blob> {
-        match self {
-            Place::Layout(reader) => reader.blob(descriptor),
-            Place::Archive(archive) => Ok(archive.blob(descriptor)),
-            Place::Registry(_, repository) => {
-                let content = Content::Remote(repository.clone());
-                Ok(Blob { descriptor: descriptor.clone(), content })
-            }
-        }
-    }
-
-    fn is_registry(&self) -> bool {
-        matches!(self, Place::Registry(..))
-    }
-}
-
 /// What the platforms inherit from a root that is an index or an image.
 async fn inherit(
     settings: &Settings,
-    place: &Place,
+    home: &Home,
     root: Descriptor,
     bytes: Bytes,
     name: &str,
@@ -293,7 +230,7 @@ async fn inherit(
         let matched = platforms::for_base(&settings.platforms, &available, name)?;
         matched.into_iter().map(|(p, i)| (p, entries[i].clone(), None)).collect()
     } else if root.media_type.is_manifest() {
-        let (_, config) = image(settings, place, &root, &bytes, name).await?;
+        let (_, config) = image(settings, home, &root, &bytes, name).await?;
         let mut platform = Platform::new(&config.os, &config.architecture);
         platform.variant.clone_from(&config.variant);
         platform.os_version.clone_from(&config.os_version);
@@ -309,7 +246,7 @@ async fn inherit(
     let list = try_join_all(chosen.into_iter().map(|(mut platform, descriptor, bytes)| async move {
         let bytes = match bytes {
             Some(bytes) => bytes,
-            None => place.document(&descriptor).await.map_err(|e| base_error(e, name))?,
+            None => home.document(&descriptor).await.map_err(|e| base_error(e, name))?,
         };
         if !descriptor.media_type.is_manifest() {
             return Err(bad(format!(
@@ -317,7 +254,7 @@ async fn inherit(
                 descriptor.digest, descriptor.media_type
             )));
         }
-        let (manifest, config) = image(settings, place, &descriptor, &bytes, name).await?;
+        let (manifest, config) = image(settings, home, &descriptor, &bytes, name).await?;
         if config.os != platform.os || config.architecture != platform.architecture {
             let says = format!("{}/{}", config.os, config.architecture);
             return Err(bad(format!("its config says {says}, its index {platform}")));
@@ -329,11 +266,11 @@ async fn inherit(
             layers: manifest
                 .layers
                 .iter()
-                .map(|l| place.layer(l))
+                .map(|l| home.layer(l))
                 .collect::<Result<_>>()
                 .map_err(|e| base_error(e, name))?,
             annotations: manifest.annotations,
-            origin: place.is_registry().then(|| (name.to_owned(), descriptor.digest)),
+            origin: home.is_registry().then(|| (name.to_owned(), descriptor.digest)),
             config,
         };
         Ok((platform, inherited))
@@ -345,7 +282,7 @@ async fn inherit(
 /// A manifest and its config, checked against each other.
 async fn image(
     settings: &Settings,
-    place: &Place,
+    home: &Home,
     descriptor: &Descriptor,
     bytes: &Bytes,
     name: &str,
@@ -370,7 +307,7 @@ async fn image(
             bad(Kind::Base, why).hint("--allow-nondistributable names such layers without moving them")
         );
     }
-    let config = place.document(&manifest.config).await.map_err(within)?;
+    let config = home.document(&manifest.config).await.map_err(within)?;
     let config: ImageConfig = json::from_bytes(&config, "its config").map_err(within)?;
     if config.rootfs.diff_ids.len() != manifest.layers.len() {
         let (ids, layers) = (config.rootfs.diff_ids.len(), manifest.layers.len());

@@ -1,13 +1,16 @@
-//! The files that say what is in the images of a run (`--sbom-dir`).
+//! What is in the images of a run: documents, which become files (`--sbom-dir`) and are attached to images.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::attest::{self, Facts, Program};
-use crate::content::Blob;
+use bytes::Bytes;
+
+use crate::attest::{self, Bill, Facts, Format, Program};
+use crate::content::{Blob, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::image::Filesystem;
 use crate::image::assemble::Image;
-use crate::oci::Digest;
+use crate::oci::{Descriptor, Digest, annotation};
 use crate::ops::base::Bases;
 use crate::ops::debug::Debugger;
 use crate::ops::publish::Packed;
@@ -20,17 +23,43 @@ pub(super) struct Contents<'a> {
     pub(super) debugger: Option<&'a Debugger>,
 }
 
-/// The SBOMs of an image: names of files and their bytes, one for each platform, and one for the index if there is
-/// one. `images` and `contents` are in the order of the platforms.
+/// A document about an image for one platform, or about an index.
+pub(super) struct Document {
+    /// The name of its file.
+    name: String,
+    bytes: Bytes,
+    /// The image, and when it was made. Of an index nothing: what it holds says it better.
+    about: Option<(Descriptor, String)>,
+}
+
+impl Document {
+    /// The artifact that says this of its image.
+    ///
+    /// # Errors
+    /// None that the types allow.
+    pub(super) fn referrer(&self, format: Format) -> Result<Option<Referrer>> {
+        let Some((subject, created)) = &self.about else { return Ok(None) };
+        let mut layer = Blob::of(format.media_type(), self.bytes.clone());
+        // By which `oras pull` names the file.
+        layer.descriptor.annotations.insert(annotation::TITLE.to_owned(), self.name.clone());
+        // The image's own, so that it is the same artifact each time.
+        let annotations = BTreeMap::from([(annotation::CREATED.to_owned(), created.clone())]);
+        Referrer::artifact(format.media_type(), vec![layer], annotations, subject).map(Some)
+    }
+}
+
+/// The SBOMs of an image: one for each platform, and one for the index if there is one. `images` and `contents` are in
+/// the order of the platforms.
 pub(super) fn documents(
+    format: Format,
     plan: &ImagePlan,
     bases: &Bases,
     images: &[Image],
     root: &Blob,
     contents: Vec<Contents<'_>>,
-) -> Result<Vec<(String, Vec<u8>)>> {
+) -> Result<Vec<Document>> {
     let app = plan.name.program.as_str();
-    let names = attest::file_names(app, &bases.platforms());
+    let names = attest::file_names(format, app, &bases.platforms());
     let mut documents = Vec::new();
     let mut all = Vec::new();
     let platforms = bases.list.iter().zip(&bases.of);
@@ -53,13 +82,16 @@ pub(super) fn documents(
             })?;
             programs.push(Program { path: path.clone(), modules });
         }
-        documents.push((name, attest::image(&facts, &programs)?));
+        let bytes = format.document(Bill::of_image(&facts, &programs))?.into();
+        let about = Some((image.manifest.descriptor.clone(), image.created.clone()));
+        documents.push(Document { name, bytes, about });
         all.push(facts);
     }
     if root.descriptor.media_type.is_index() {
         let base = bases.one().and_then(|one| base(&one.base, bases.origin().as_ref()));
-        let index = attest::index(app, &root.descriptor.digest, base.as_ref(), &all)?;
-        documents.push((attest::index_file_name(app), index));
+        let bill = Bill::of_index(app, &root.descriptor.digest, base.as_ref(), &all);
+        let name = attest::index_file_name(format, app);
+        documents.push(Document { name, bytes: format.document(bill)?.into(), about: None });
     }
     Ok(documents)
 }
@@ -83,21 +115,21 @@ fn base<'a>(base: &'a Base, origin: Option<&(String, Digest)>) -> Option<attest:
 }
 
 /// Documents on their way to a directory.
-pub(super) struct Sboms {
+pub(super) struct Files {
     dir: PathBuf,
-    files: Vec<(PathBuf, Vec<u8>)>,
+    files: Vec<(PathBuf, Bytes)>,
 }
 
-impl Sboms {
+impl Files {
     /// Checks, before anything is published, that every file can get its name.
-    pub(super) fn new(dir: &Path, documents: impl Iterator<Item = (String, Vec<u8>)>) -> Result<Self> {
+    pub(super) fn new(dir: &Path, documents: impl Iterator<Item = Document>) -> Result<Self> {
         let mut files = Vec::new();
-        for (name, bytes) in documents {
-            let path = dir.join(name);
+        for document in documents {
+            let path = dir.join(document.name);
             crate::fs::replaceable(&path)?;
-            files.push((path, bytes));
+            files.push((path, document.bytes));
         }
-        Ok(Sboms { dir: dir.to_owned(), files })
+        Ok(Files { dir: dir.to_owned(), files })
     }
 
     /// Writes them, each as a whole.

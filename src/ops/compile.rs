@@ -166,8 +166,11 @@ impl<'a> Compiler<'a> {
 
 /// The single files that a run writes; of SBOMs the first.
 fn written_files(settings: &Settings, plan: &Plan) -> Vec<PathBuf> {
-    let first = plan.images.iter().flat_map(|i| attest::file_names(&i.name.program, &i.platforms)).next();
-    let sboms = settings.sbom_dir.iter().zip(first).map(|(dir, name)| dir.join(name));
+    let sboms = settings.sboms.dir.as_ref().zip(settings.sboms.format).and_then(|(dir, format)| {
+        let image = plan.images.first()?;
+        let names = attest::file_names(format, &image.name.program, &image.platforms);
+        Some(dir.join(names.first()?))
+    });
     let archives = settings.destinations.iter().filter_map(|d| match d {
         Destination::OciArchive(path) | Destination::DockerArchive(path) => Some(path),
         _ => None,

@@ -1,15 +1,19 @@
 //! Verbs: one file each, the story told in calls of the stages. The only place where stages meet.
 
+mod attached;
 mod base;
 mod base_engine;
+mod bills;
 pub mod build;
 mod built_in;
 pub mod cache;
 mod compile;
+mod contained;
 mod data;
 mod debug;
 pub mod dry_run;
 mod engines;
+mod home;
 pub mod init;
 mod inputs;
 mod kept;
@@ -21,13 +25,14 @@ pub mod man;
 mod manifests;
 mod memo;
 mod names;
+mod opened;
 pub mod pack;
 mod programs;
 mod publish;
 pub mod push;
 mod remember;
 pub mod resolve;
-mod sbom;
+pub mod sbom;
 mod shared;
 mod targets;
 mod trust;

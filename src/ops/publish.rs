@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SetOnce};
 
 use crate::attest::Modules;
 use crate::content::copy::Copier;
-use crate::content::{Blob, Content, Graph, ImageName};
+use crate::content::{Blob, Content, Graph, ImageName, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::go::Binary;
@@ -21,17 +21,18 @@ use crate::image::certificates::Certificate;
 use crate::image::contents::{self, ProgramFile};
 use crate::image::{FileTree, Filesystem, Written, layer};
 use crate::oci::{Descriptor, History, Repository};
+use crate::ops::attached;
 use crate::ops::base::Bases;
+use crate::ops::bills::{self, Files};
 use crate::ops::data::{self, DataLayers};
 use crate::ops::debug::Debuggers;
 use crate::ops::memo::Memo;
-use crate::ops::sbom::{self, Sboms};
 use crate::ops::shared::Shared;
 use crate::ops::trust::{self, Bundles};
 use crate::ops::{Context, blocking};
 use crate::plan::{ImagePlan, debug};
 use crate::report::{Published, PublishedPlatform};
-use crate::settings::{Destination, Settings};
+use crate::settings::{Attest, Destination, Sboms, Settings};
 
 /// How many registries are told of an image at a time.
 const AT_ONCE: usize = 4;
@@ -254,21 +255,33 @@ impl Publisher<'_> {
         for (index, image) in self.images.iter().enumerate() {
             assembled.push(self.assemble(index, image, packed, between)?);
         }
-        let sboms = match &self.settings.sbom_dir {
-            Some(dir) => Some(Sboms::new(dir, assembled.iter_mut().flat_map(|i| i.sboms.drain(..)))?),
+        let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
+        let attached = assembled.iter().map(|i| self.attached(i)).collect::<Result<Vec<Graph>>>()?;
+        let sboms = match &self.settings.sboms.dir {
+            Some(dir) => Some(Files::new(dir, assembled.iter_mut().flat_map(|i| i.sboms.drain(..)))?),
             None => None,
         };
-        let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
-        let mut all = graphs.clone();
-        if let Some(shared) = shared {
-            let told = graphs.iter().enumerate().map(|(image, graph)| shared.with_inputs(image, graph));
-            all = try_join_all(told).await?;
-        }
+        let mut all = match shared {
+            Some(shared) => {
+                let told = attached.iter().enumerate().map(|(image, graph)| shared.with_inputs(image, graph));
+                try_join_all(told).await?
+            }
+            None => attached,
+        };
         all.extend(self.further(&all));
-        // Registries have further names for the same; other destinations don't.
+        let recalled = all.into_iter().map(|graph| attached::recall(self.cx, self.memo, graph));
+        let all = try_join_all(recalled).await?;
+        // Registries have further names for the same, and what is attached; other destinations don't.
         let sent = |d: &Destination| if *d == Destination::Registry { &all } else { &graphs };
         let each = || self.copiers.iter().zip(&self.settings.destinations).map(|(c, d)| (c, sent(d)));
-        try_join_all(each().flat_map(|(c, graphs)| graphs.iter().map(move |g| c.content(g)))).await?;
+        let content = each().flat_map(|(copier, graphs)| graphs.iter().map(move |graph| (copier, graph)));
+        try_join_all(content.map(|(copier, graph)| async move {
+            match copier.content(graph).await? {
+                true => attached::remember(self.cx, self.memo, graph).await,
+                false => Ok(()),
+            }
+        }))
+        .await?;
         // Every destination has everything: only now do names move.
         for (copier, graphs) in each() {
             copier.publish(graphs).await?;
@@ -283,6 +296,43 @@ impl Publisher<'_> {
             crate::fs::write_atomically(&path, image_refs(&published).as_bytes())?;
         }
         Ok(published)
+    }
+
+    /// The graph of an image with what is to be attached to it in registries.
+    fn attached(&self, image: &Assembled) -> Result<Graph> {
+        let Some(format) = self.settings.sboms.format.filter(|_| self.attaches()) else {
+            return Ok(image.graph.clone());
+        };
+        let sboms: Vec<Option<Referrer>> =
+            image.sboms.iter().map(|sbom| sbom.referrer(format)).collect::<Result<_>>()?;
+        Ok(image.graph.clone().with_referrers(sboms.into_iter().flatten().collect()))
+    }
+
+    /// Whether anything is attached to images.
+    fn attaches(&self) -> bool {
+        self.settings.attest != Attest::None && self.registries().next().is_some()
+    }
+
+    /// The SBOMs of an image, as far as somebody wants them. Unless they were asked for, an image can do without.
+    fn sboms(
+        &self,
+        plan: &ImagePlan,
+        images: &[Image],
+        root: &Blob,
+        programs: Vec<bills::Contents<'_>>,
+    ) -> Result<Vec<bills::Document>> {
+        let Sboms { format: Some(format), asked, dir } = &self.settings.sboms else { return Ok(Vec::new()) };
+        if dir.is_none() && !self.attaches() {
+            return Ok(Vec::new());
+        }
+        match bills::documents(*format, plan, &self.bases[plan.base], images, root, programs) {
+            Err(error) if !asked && self.settings.attest == Attest::Auto => {
+                let text = format!("{error}; the image goes on without it");
+                self.cx.observer.on(Event::Warning(text));
+                Ok(Vec::new())
+            }
+            other => other,
+        }
     }
 
     /// One image of the plan from its layers: an image for one platform, an index for several.
@@ -300,7 +350,7 @@ impl Publisher<'_> {
             let program = packed
                 .get(&(index, number))
                 .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
-            programs.push(sbom::Contents { packed: program, debugger: between.debuggers.get(platform) });
+            programs.push(bills::Contents { packed: program, debugger: between.debuggers.get(platform) });
             let image = self.image(index, number, program, between)?;
             platforms.push(published_platform(&image, platform.to_string(), program.programs.size));
             images.push(image);
@@ -312,10 +362,7 @@ impl Publisher<'_> {
             let root = assemble::index(&images, bases.origin().as_ref(), &plan.annotations)?;
             (root, images.iter().map(|i| i.manifest.clone()).collect())
         };
-        let sboms = match self.settings.sbom_dir {
-            Some(_) => sbom::documents(plan, bases, &images, &root, programs)?,
-            None => Vec::new(),
-        };
+        let sboms = self.sboms(plan, &images, &root, programs)?;
         let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
         let (also, import_path) = (plan.also.clone(), plan.import_path.clone());
         Ok(Assembled { graph, also, import_path, platforms, sboms })
@@ -386,8 +433,8 @@ struct Assembled {
     also: Vec<Repository>,
     import_path: String,
     platforms: Vec<PublishedPlatform>,
-    /// Names and bytes of the files that say what is in it.
-    sboms: Vec<(String, Vec<u8>)>,
+    /// What says what is in it.
+    sboms: Vec<bills::Document>,
 }
 
 impl Assembled {

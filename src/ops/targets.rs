@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ops::Context;
 use crate::ops::engines::Engines;
 use crate::registry::RegistryTarget;
-use crate::settings::{Destination, Settings};
+use crate::settings::{Attest, Destination, Settings};
 use crate::target::archive::{Archive, Format};
 use crate::target::engine::EngineTarget;
 use crate::target::layout::{Layout, Place};
@@ -20,7 +20,7 @@ use crate::target::nowhere::Nowhere;
 /// # Errors
 /// A local destination that can't be one; better said before anything is compiled.
 pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> Result<Vec<Copier>> {
-    if let Some(dir) = &settings.sbom_dir {
+    if let Some(dir) = &settings.sboms.dir {
         // Whatever their names: this one is nobody's.
         crate::fs::replaceable(&dir.join(crate::fs::TEMPORARY_PREFIX))?;
     }
@@ -55,7 +55,11 @@ pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> R
             Destination::Nowhere => Ok(Arc::new(Nowhere) as _),
             Destination::Engine(_) => engine(destination),
         }?;
-        copiers.push(Copier::new(target, Arc::clone(&cx.observer), settings.jobs).until(cx.stop.clone()));
+        let copier = Copier::new(target, Arc::clone(&cx.observer), settings.jobs).until(cx.stop.clone());
+        copiers.push(match settings.attest {
+            Attest::Required => copier.require_referrers(),
+            Attest::Auto | Attest::None => copier,
+        });
     }
     Ok(copiers)
 }

@@ -2,8 +2,7 @@
 //! that isn't built in this is the one time that its layers are opened: from the topmost down to where the bundle is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,10 +13,11 @@ use crate::event::Event;
 use crate::image::assemble::Layer;
 use crate::image::certificates::{self, Certificate, MAX_BUNDLE, PLACES};
 use crate::image::view::{self, Access, Names, Seen, View};
-use crate::image::{Data, FileTree, Filesystem, Meta, decompress};
+use crate::image::{Data, FileTree, Filesystem, Meta};
 use crate::oci::Digest;
 use crate::ops::base::Bases;
 use crate::ops::data::DataLayers;
+use crate::ops::opened::plain;
 use crate::ops::publish::Publisher;
 use crate::ops::{Context, blocking};
 use crate::settings::{Base, Settings};
@@ -223,14 +223,6 @@ impl Opener<'_> {
     fn close(self) {
         self.opened.values().for_each(|(path, _)| self.cx.scratch.remove(path));
     }
-}
-
-/// The tar in a layer's file.
-fn plain(path: &Path) -> Result<Box<dyn Read>> {
-    let io = |e: std::io::Error| Error::io("read a layer", path, &e);
-    let file = crate::fs::open_to_seek(path).map_err(io)?;
-    let size = file.metadata().map_err(io)?.len();
-    decompress::plain(BufReader::with_capacity(128 * 1024, file), size).map_err(io)
 }
 
 /// What the places of a bundle hold.

@@ -392,7 +392,7 @@ fn check_sbom_names(dir: &Path, images: &[ImagePlan]) -> Result<()> {
 
 /// Two programs that would land on one name are an error before anything is built.
 fn check_collisions(settings: &Settings, images: &[ImagePlan]) -> Result<()> {
-    if let Some(dir) = &settings.sbom_dir {
+    if let Some(dir) = &settings.sboms.dir {
         check_sbom_names(dir, images)?;
     }
     for destination in &settings.destinations {

@@ -7,6 +7,7 @@ pub mod env;
 pub mod lock;
 pub mod pack;
 pub mod program;
+pub mod subject;
 pub mod template;
 
 mod destination;
@@ -14,6 +15,7 @@ mod destination;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::attest::Format;
 use crate::error::{Error, Kind, Result};
 use crate::image::Compression;
 use crate::plan::naming::Naming;
@@ -26,6 +28,28 @@ use crate::settings::template::Roots;
 pub use base::{Base, BaseChoice, Stand};
 use destination::Said;
 pub use destination::{Destination, Engine, place, split_layout, tags};
+
+/// What becomes of SBOMs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sboms {
+    /// How they are written; none for none.
+    pub format: Option<Format>,
+    /// Whether the user asked for them: then an image that can't have one is an error.
+    pub asked: bool,
+    /// A directory that gets those of everything published.
+    pub dir: Option<PathBuf>,
+}
+
+/// What is attached to images in registries, and whether that must succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attest {
+    /// What there is; a registry that refuses it gets the image without.
+    Auto,
+    /// What there is, or no tag moves.
+    Required,
+    /// Nothing.
+    None,
+}
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
 #[derive(Clone, Debug)]
@@ -68,8 +92,10 @@ pub struct Settings {
     pub tag_only: bool,
     /// A file that gets the references of everything pushed.
     pub image_refs: Option<PathBuf>,
-    /// A directory that gets the SBOMs of everything published.
-    pub sbom_dir: Option<PathBuf>,
+    /// What becomes of SBOMs.
+    pub sboms: Sboms,
+    /// What is attached to images in registries.
+    pub attest: Attest,
     /// SOURCE_DATE_EPOCH: seconds since 1970 for `created`.
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
@@ -168,6 +194,8 @@ pub struct Words {
     pub sbom: Option<String>,
     /// `--sbom-dir`.
     pub sbom_dir: Option<PathBuf>,
+    /// `--attest`.
+    pub attest: Option<String>,
     /// `--ldflags`.
     pub ldflags: Vec<String>,
     /// `--go-flag`.
@@ -261,6 +289,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     if let Some(user) = &words.user {
         program::check_user(user, "--image-user").map_err(|e| e.as_kind(Kind::Usage))?;
     }
+    let sboms = sboms(words.sbom.as_deref(), words.sbom_dir, &cwd)?;
     let flags = Flags {
         // As in ko, several --ldflags are joined; unlike ko, a comma is not a separator.
         ldflags: (!words.ldflags.is_empty()).then_some(words.ldflags),
@@ -272,7 +301,6 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         binary: words.binary,
     };
     let (program, rules) = program::programs(&file, &flags, &cwd)?;
-    let sbom_dir = sbom_dir(words.sbom.as_deref(), words.sbom_dir, &cwd, &mut warnings)?;
     if env.first(&[env::KO_DOCKER_REPO]).is_some()
         && env.first(&[env::GIMG_REPO]).is_some()
         && words.repo.is_empty()
@@ -315,7 +343,8 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         compression,
         tag_only: words.tag_only,
         image_refs: words.image_refs,
-        sbom_dir,
+        sboms,
+        attest: attest(words.attest.as_deref())?,
         epoch: env.epoch(env::SOURCE_DATE_EPOCH)?,
         kodata_epoch: env.epoch(env::KO_DATA_DATE_EPOCH)?,
         reuse: match (words.no_cache, words.verify_cache) {
@@ -341,23 +370,29 @@ fn shares(word: Option<&str>, destinations: &[Destination]) -> Result<bool> {
     }
 }
 
-/// Where SBOMs go, if anywhere. As in ko a directory is enough.
-fn sbom_dir(
-    kind: Option<&str>,
-    dir: Option<PathBuf>,
-    cwd: &Path,
-    warnings: &mut Vec<String>,
-) -> Result<Option<PathBuf>> {
-    match (kind, dir.map(|d| cwd.join(d))) {
-        (Some("none"), _) => Ok(None),
-        (Some("spdx"), None) => {
-            warnings
-                .push("no SBOM is attached to images yet: --sbom-dir DIR writes them to files".to_owned());
-            Ok(None)
-        }
-        (Some("spdx") | None, dir) => Ok(dir),
-        (Some(other), _) => {
-            Err(Error::new(Kind::Usage, "read --sbom", format!("it takes none or spdx, not \"{other}\"")))
+/// `--sbom`.
+fn sboms(word: Option<&str>, dir: Option<PathBuf>, cwd: &Path) -> Result<Sboms> {
+    let format = match word {
+        None => Some(Format::Spdx),
+        Some("none") => None,
+        Some(name) => Some(Format::named(name).ok_or_else(|| {
+            let why = format!("it takes spdx, cyclonedx or none, not \"{name}\"");
+            Error::new(Kind::Usage, "read --sbom", why)
+        })?),
+    };
+    let dir = dir.filter(|_| format.is_some()).map(|dir| cwd.join(dir));
+    Ok(Sboms { format, asked: word.is_some() || dir.is_some(), dir })
+}
+
+/// `--attest`.
+fn attest(word: Option<&str>) -> Result<Attest> {
+    match word {
+        None | Some("auto") => Ok(Attest::Auto),
+        Some("required") => Ok(Attest::Required),
+        Some("none") => Ok(Attest::None),
+        Some(other) => {
+            let why = format!("it takes auto, required or none, not \"{other}\"");
+            Err(Error::new(Kind::Usage, "read --attest", why))
         }
     }
 }

@@ -12,7 +12,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("binary", &["oci"]),
     (
         "cli",
-        &["base", "content", "event", "oci", "ops", "plan", "process", "registry", "settings", "store", "ui"],
+        &[
+            "attest", "base", "content", "event", "oci", "ops", "plan", "process", "registry", "settings",
+            "store", "ui",
+        ],
     ),
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
@@ -34,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &[]),
     ("registry", &["content", "event", "oci"]),
     ("report", &["oci"]),
-    ("settings", &["base", "image", "oci", "plan"]),
+    ("settings", &["attest", "base", "image", "oci", "plan"]),
     ("store", &["content", "event", "oci"]),
     ("target", &["content", "event", "fs", "image", "oci", "process", "store"]),
     ("ui", &["event", "oci", "report"]),

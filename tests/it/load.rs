@@ -61,7 +61,7 @@ fn bench_requests_of_a_push_that_changes_nothing() {
         [("a base in the same registry", Some("base/two:v1")), ("the built-in base", None)]
     {
         for (name, line) in [
-            ("gimg build", format!("gimg build ./cmd/hello --platform {PLATFORMS} --bare")),
+            ("gimg build", format!("gimg build ./cmd/hello --platform {PLATFORMS} --bare --sbom none")),
             ("ko build", format!("ko build ./cmd/hello --platform {PLATFORMS} --bare --sbom none")),
         ] {
             if name == "ko build" && gimg_base.is_none() {
@@ -171,7 +171,7 @@ fn bench_memory_with_a_gibibyte_of_kodata() {
     let sandbox = sandbox.env("KO_DEFAULTBASEIMAGE", &format!("{}/base/two:v1", registry.host()));
     println!("| 1 GiB of kodata, pushed, 2 platforms | peak memory of the tool |\n|---|---|");
     for (name, line) in [
-        ("gimg", format!("gimg build ./cmd/hello --platform {PLATFORMS} --bare")),
+        ("gimg", format!("gimg build ./cmd/hello --platform {PLATFORMS} --bare --sbom none")),
         ("ko", format!("ko build ./cmd/hello --platform {PLATFORMS} --bare --sbom none")),
     ] {
         let peak = watched(spawn(&sandbox, &line));
@@ -247,7 +247,9 @@ fn bench_a_registry_that_allows_ten_requests_a_second() {
     for (name, line) in [
         (
             "gimg build",
-            format!("gimg build ./cmd/hello ./cmd/other --platform {PLATFORMS} --repo {{host}}/team"),
+            format!(
+                "gimg build ./cmd/hello ./cmd/other --platform {PLATFORMS} --repo {{host}}/team --sbom none"
+            ),
         ),
         ("ko build", format!("ko build ./cmd/hello ./cmd/other --platform {PLATFORMS} --sbom none")),
     ] {

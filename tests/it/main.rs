@@ -12,6 +12,7 @@
 mod support;
 
 mod archives;
+mod attached;
 mod auth;
 mod bad_input;
 mod bench;
@@ -62,6 +63,7 @@ mod reproducible;
 mod resolve;
 mod run;
 mod sbom;
+mod sbom_command;
 mod scripted;
 mod shared;
 mod soak;

@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::*;
+use crate::attest::{Base, Facts, Module, Modules, Program};
+use crate::oci::{Digest, Platform, Reference};
 
 fn module(path: &str, version: Option<&str>) -> Module {
     Module {
@@ -26,8 +28,8 @@ fn facts<'a>(platform: &'a Platform, base: Option<Base<'a>>) -> Facts<'a> {
     Facts { app: "app", digest: Digest::of(b"image"), platform, created, base }
 }
 
-fn read(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).unwrap()
+fn read(bill: Bill) -> Value {
+    serde_json::from_slice(&document(bill).unwrap()).unwrap()
 }
 
 /// `A how B`, with names of packages in place of identifiers.
@@ -58,7 +60,7 @@ fn programs_of_one_image_share_their_modules() {
     let two = modules("example.com/app", &[("a.org/A", "v1.0.0"), ("c.org/c", "v0.1.0")]);
     let program = |path: &str, modules| Program { path: path.to_owned(), modules };
     let programs = [program("/ko-app/app", &one), program("/ko-app/helper", &two)];
-    let document = read(&image(&facts(&platform, None), &programs).unwrap());
+    let document = read(Bill::of_image(&facts(&platform, None), &programs));
     assert_eq!(
         sentences(&document),
         [
@@ -97,7 +99,7 @@ fn bases_are_told_as_what_they_are() {
     let platform = "linux/amd64".parse().unwrap();
     let reference: Reference = "cgr.dev/chainguard/Static:v1".to_lowercase().parse().unwrap();
     let digest = Digest::of(b"base");
-    let of = |base| read(&image(&facts(&platform, base), &[]).unwrap());
+    let of = |base| read(Bill::of_image(&facts(&platform, base), &[]));
     let registry = of(Some(Base::Registry(&reference, digest)));
     assert_eq!(sentences(&registry)[1], "app DESCENDANT_OF static");
     assert_eq!(
@@ -120,7 +122,7 @@ fn identifiers_are_legal_and_unique() {
         [("x.org/a+b", "v1.0.0"), ("x.org/a_b", "v1.0.0"), ("x.org/a~b", "v1.0.0"), ("ä.org/(b)", "v1")];
     let modules = modules("SPDXRef/(devel)", &names);
     let program = Program { path: "/ko-app/app".to_owned(), modules: &modules };
-    let document = read(&image(&facts(&platform, None), &[program]).unwrap());
+    let document = read(Bill::of_image(&facts(&platform, None), &[program]));
     let mut seen = BTreeSet::new();
     for package in document["packages"].as_array().unwrap() {
         let id = package["SPDXID"].as_str().unwrap();
@@ -136,7 +138,7 @@ fn an_index_holds_its_images_and_was_made_with_the_last_of_them() {
     let (amd, arm): (Platform, Platform) = ("linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap());
     let newer = Facts { created: "2025-01-01T00:00:00Z", digest: Digest::of(b"arm"), ..facts(&arm, None) };
     let digest = Digest::of(b"index");
-    let document = read(&index("app", &digest, None, &[facts(&amd, None), newer]).unwrap());
+    let document = read(Bill::of_index("app", &digest, None, &[facts(&amd, None), newer]));
     let hows: Vec<&str> = document["relationships"]
         .as_array()
         .unwrap()
@@ -148,25 +150,4 @@ fn an_index_holds_its_images_and_was_made_with_the_last_of_them() {
     assert_eq!(purls(&document)[0], format!("pkg:oci/app@{digest}"));
     let namespace = document["documentNamespace"].as_str().unwrap();
     assert!(namespace.ends_with(&format!("-sha256-{}", digest.hex())), "{namespace}");
-}
-
-#[test]
-fn times_are_in_utc_without_fractions() {
-    for (time, utc_time) in [
-        ("2024-02-29T23:30:00.123456789-01:00", "2024-03-01T00:30:00Z"),
-        ("2024-01-01T01:15:30+05:45", "2023-12-31T19:30:30Z"),
-        ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"),
-        ("2024-01-01t00:00:00.5z", "2024-01-01T00:00:00Z"),
-        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
-        ("0001-01-01T00:00:00+01:00", EPOCH),
-        ("2024-13-01T00:00:00Z", EPOCH),
-        ("2024-01-01T24:00:00Z", EPOCH),
-        ("2024-01-01T00:00:00", EPOCH),
-        ("2024-01-01T00:00:00+1", EPOCH),
-        ("2024-01-01T00:00:00Zx", EPOCH),
-        ("2024-01-01 00:00:00é", EPOCH),
-        ("", EPOCH),
-    ] {
-        assert_eq!(utc(time), utc_time, "{time}");
-    }
 }

@@ -25,7 +25,7 @@ const PUSHES: Rivals =
 const BUILDS: Rivals = [
     (
         "gimg build",
-        "gimg build ./cmd/hello --bare -t v1 --platform linux/amd64,linux/arm64 --base HOST/base/two:v1",
+        "gimg build ./cmd/hello --bare -t v1 --platform linux/amd64,linux/arm64 --base HOST/base/two:v1 --sbom none",
     ),
     ("ko build", "ko build ./cmd/hello --bare -t v1 --platform linux/amd64,linux/arm64"),
 ];
