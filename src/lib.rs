@@ -40,6 +40,7 @@ pub mod process;
 pub mod registry;
 pub mod report;
 pub mod settings;
+pub mod sign;
 pub mod store;
 pub mod target;
 pub mod ui;

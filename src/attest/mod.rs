@@ -5,12 +5,14 @@ mod cyclonedx;
 mod modules;
 mod purl;
 mod spdx;
+mod statement;
 mod time;
 
 use serde::Serialize;
 
 pub use bill::{Base, Bill, Facts, Program};
 pub use modules::{Module, Modules};
+pub use statement::{SIGNED, statement};
 
 use crate::error::{Error, Kind, Result};
 use crate::oci::{MediaType, Platform};
@@ -42,6 +44,15 @@ impl Format {
         match self {
             Format::Spdx => MediaType::SPDX,
             Format::CycloneDx => MediaType::CYCLONEDX,
+        }
+    }
+
+    /// What a statement calls such a document (in-toto/attestation, "spec/predicates").
+    #[must_use]
+    pub fn predicate_type(self) -> &'static str {
+        match self {
+            Format::Spdx => "https://spdx.dev/Document",
+            Format::CycloneDx => "https://cyclonedx.org/bom",
         }
     }
 

@@ -245,6 +245,9 @@ struct PublishArgs {
     /// auto, required (a registry that refuses what is attached gets no tag) or none [default: auto]
     #[arg(long, value_name = "WHEN", hide = true)]
     attest: Option<String>,
+    /// Sign what is pushed with this key, cosign's; COSIGN_PASSWORD is its password
+    #[arg(long, value_name = "FILE", hide = true)]
+    sign_key: Option<PathBuf>,
     /// Name images REPO itself
     #[arg(long, conflicts_with_all = ["base_import_paths", "preserve_import_paths"])]
     bare: bool,
@@ -328,6 +331,7 @@ impl ImageFlags {
             sbom: publish.sbom,
             sbom_dir: publish.sbom_dir,
             attest: publish.attest,
+            sign_key: publish.sign_key,
             annotate_vcs: self.annotate_vcs,
             jobs: publish.jobs,
             compression: self.compression,

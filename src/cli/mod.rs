@@ -9,6 +9,7 @@ mod config;
 mod delete;
 mod documents;
 mod init;
+mod key;
 mod lock;
 mod login;
 mod network;
@@ -80,6 +81,8 @@ enum Command {
     Login(login::LoginArgs),
     /// Forget the user name and password for a registry
     Logout(login::LogoutArgs),
+    /// Make a key that signs images
+    Key(key::KeyArgs),
     /// Show, check or shrink the cache
     Cache(cache::CacheArgs),
     /// Print a completion script for a shell
@@ -109,6 +112,7 @@ impl Command {
             Command::Schema(args) => &args.common,
             Command::Login(args) => &args.common,
             Command::Logout(args) => &args.common,
+            Command::Key(args) => args.common(),
             Command::Cache(args) => args.common(),
             Command::Completion(args) => &args.common,
             Command::Man(args) => &args.common,
@@ -160,6 +164,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Schema(_) => init::schema(voice),
         Command::Login(args) => login::login(args, env, voice),
         Command::Logout(args) => login::logout(args, env, voice),
+        Command::Key(args) => key::run(args, env, voice),
         Command::Cache(args) => cache::run(args, &env, voice),
         Command::Completion(args) => documents::completion(&args, voice),
         Command::Man(args) => documents::man(&args),

@@ -17,6 +17,20 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
+/// Writes a new file that its owner alone may read. One that is there stays as it is.
+///
+/// # Errors
+/// Whatever the system says, also that it is there.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let io = |e: std::io::Error| Error::io("write", path, &e);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)
+}
+
 /// Checks, without writing, that a file can get this name. What is there and isn't a file (a directory, a device such
 /// as /dev/null, a pipe) is never replaced.
 ///

@@ -18,3 +18,7 @@ pub const VERSION: &str = "org.opencontainers.image.version";
 pub const CREATED: &str = "org.opencontainers.image.created";
 /// What a thing is called for people; of an artifact's layer the name of its file.
 pub const TITLE: &str = "org.opencontainers.image.title";
+/// What a sigstore bundle holds (cosign, "specs/BUNDLE_SPEC.md").
+pub const BUNDLE_CONTENT: &str = "dev.sigstore.bundle.content";
+/// What the statement in a sigstore bundle says.
+pub const BUNDLE_PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";

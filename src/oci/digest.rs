@@ -37,6 +37,12 @@ impl Digest {
         }
     }
 
+    /// The 32 bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The 64 hex digits without the algorithm: a blob's file name in a layout.
     #[must_use]
     pub fn hex(&self) -> String {

@@ -14,6 +14,7 @@ use crate::oci::{Descriptor, Digest, annotation};
 use crate::ops::base::Bases;
 use crate::ops::debug::Debugger;
 use crate::ops::publish::Packed;
+use crate::ops::signer::Signer;
 use crate::plan::{ImagePlan, PROGRAMS_DIR, debug};
 use crate::settings::Base;
 
@@ -33,12 +34,17 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// The artifact that says this of its image.
+    /// The artifact that says this of its image, signed if somebody signs.
     ///
     /// # Errors
     /// None that the types allow.
-    pub(super) fn referrer(&self, format: Format) -> Result<Option<Referrer>> {
+    pub(super) fn referrer(&self, format: Format, signer: Option<&Signer>) -> Result<Option<Referrer>> {
         let Some((subject, created)) = &self.about else { return Ok(None) };
+        if let Some(signer) = signer {
+            let predicate = serde_json::from_slice(&self.bytes)
+                .map_err(|e| Error::new(Kind::Internal, "sign the SBOM", e))?;
+            return signer.attest(subject, format.predicate_type(), &predicate, created).map(Some);
+        }
         let mut layer = Blob::of(format.media_type(), self.bytes.clone());
         // By which `oras pull` names the file.
         layer.descriptor.annotations.insert(annotation::TITLE.to_owned(), self.name.clone());

@@ -14,6 +14,7 @@ use crate::ops::memo::Memo;
 use crate::ops::publish::Publisher;
 use crate::ops::remember::Layers;
 use crate::ops::shared::Shared;
+use crate::ops::signer::Signer;
 use crate::ops::targets;
 use crate::plan;
 use crate::plan::facts::Package;
@@ -44,6 +45,7 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
     let Found { facts, go, bases, engines, certificates } = lookup(cx, settings, memo).await?;
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
+    let signer = Signer::new(cx, settings).await?;
     let (images, bases, copiers, certificates) = (&plan.images, &bases, &copiers, &certificates);
     let publisher = Publisher {
         cx,
@@ -53,6 +55,7 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
         copiers,
         certificates,
         memo: Some(memo),
+        signer,
         between: SetOnce::new(),
         writing: Semaphore::new(settings.jobs),
     };

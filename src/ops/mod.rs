@@ -17,6 +17,7 @@ mod home;
 pub mod init;
 mod inputs;
 mod kept;
+pub mod key;
 pub mod kubectl;
 pub mod lock;
 pub mod login;
@@ -34,6 +35,7 @@ mod remember;
 pub mod resolve;
 pub mod sbom;
 mod shared;
+mod signer;
 mod targets;
 mod trust;
 

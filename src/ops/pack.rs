@@ -18,6 +18,7 @@ use crate::ops::base::Bases;
 use crate::ops::engines::Engines;
 use crate::ops::lookup::{self, lookup_prebuilt};
 use crate::ops::publish::Publisher;
+use crate::ops::signer::Signer;
 use crate::ops::{Context, blocking, targets};
 use crate::plan::facts::Package;
 use crate::plan::{self, ImagePlan};
@@ -42,6 +43,7 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
         copiers: &copiers,
         certificates: &certificates,
         memo: None,
+        signer: Signer::new(cx, &pack.settings).await?,
         between: SetOnce::new(),
         writing: Semaphore::new(pack.settings.jobs),
     };

@@ -28,6 +28,7 @@ use crate::ops::data::{self, DataLayers};
 use crate::ops::debug::Debuggers;
 use crate::ops::memo::Memo;
 use crate::ops::shared::Shared;
+use crate::ops::signer::Signer;
 use crate::ops::trust::{self, Bundles};
 use crate::ops::{Context, blocking};
 use crate::plan::{ImagePlan, debug};
@@ -51,6 +52,8 @@ pub(super) struct Publisher<'a> {
     pub(super) memo: Option<&'a Memo>,
     /// Set by [`Publisher::prepare`].
     pub(super) between: SetOnce<Between>,
+    /// Who signs what is published, if somebody does.
+    pub(super) signer: Option<Signer>,
     /// Bounds how many layers are written at a time, and with them the memory.
     pub(super) writing: Semaphore,
 }
@@ -300,12 +303,19 @@ impl Publisher<'_> {
 
     /// The graph of an image with what is to be attached to it in registries.
     fn attached(&self, image: &Assembled) -> Result<Graph> {
-        let Some(format) = self.settings.sboms.format.filter(|_| self.attaches()) else {
+        if !self.attaches() {
             return Ok(image.graph.clone());
-        };
-        let sboms: Vec<Option<Referrer>> =
-            image.sboms.iter().map(|sbom| sbom.referrer(format)).collect::<Result<_>>()?;
-        Ok(image.graph.clone().with_referrers(sboms.into_iter().flatten().collect()))
+        }
+        let mut referrers: Vec<Referrer> = Vec::new();
+        if let Some(format) = self.settings.sboms.format {
+            for sbom in &image.sboms {
+                referrers.extend(sbom.referrer(format, self.signer.as_ref())?);
+            }
+        }
+        if let Some(signer) = &self.signer {
+            referrers.extend(signer.sign(&image.graph, &image.created)?);
+        }
+        Ok(image.graph.clone().with_referrers(referrers))
     }
 
     /// Whether anything is attached to images.
@@ -363,9 +373,10 @@ impl Publisher<'_> {
             (root, images.iter().map(|i| i.manifest.clone()).collect())
         };
         let sboms = self.sboms(plan, &images, &root, programs)?;
+        let created = images.iter().map(|i| i.created.clone()).max().unwrap_or_else(|| EPOCH.to_owned());
         let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
         let (also, import_path) = (plan.also.clone(), plan.import_path.clone());
-        Ok(Assembled { graph, also, import_path, platforms, sboms })
+        Ok(Assembled { graph, also, import_path, platforms, created, sboms })
     }
 
     /// The image of one platform.
@@ -433,6 +444,8 @@ struct Assembled {
     also: Vec<Repository>,
     import_path: String,
     platforms: Vec<PublishedPlatform>,
+    /// When the last of its images was made: RFC 3339.
+    created: String,
     /// What says what is in it.
     sboms: Vec<bills::Document>,
 }

@@ -56,9 +56,10 @@ pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> R
             Destination::Engine(_) => engine(destination),
         }?;
         let copier = Copier::new(target, Arc::clone(&cx.observer), settings.jobs).until(cx.stop.clone());
-        copiers.push(match settings.attest {
-            Attest::Required => copier.require_referrers(),
-            Attest::Auto | Attest::None => copier,
+        // Whoever signs doesn't want the image without its signature.
+        copiers.push(match settings.attest == Attest::Required || settings.sign_key.is_some() {
+            true => copier.require_referrers(),
+            false => copier,
         });
     }
     Ok(copiers)

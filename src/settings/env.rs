@@ -44,6 +44,8 @@ pub const GIMG_CACHE: &str = "GIMG_CACHE";
 pub const GIMG_CACHE_MAX: &str = "GIMG_CACHE_MAX";
 /// Without GIMG_CACHE its `gimg` is the cache; without either `~/.cache/gimg` is.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// The password of the key that signs, as for cosign.
+pub const COSIGN_PASSWORD: &str = "COSIGN_PASSWORD";
 /// Set by CI systems: no live progress.
 pub const CI: &str = "CI";
 /// Set by people who want no colour (no-color.org).

@@ -96,6 +96,8 @@ pub struct Settings {
     pub sboms: Sboms,
     /// What is attached to images in registries.
     pub attest: Attest,
+    /// The file of the key that signs what is pushed.
+    pub sign_key: Option<PathBuf>,
     /// SOURCE_DATE_EPOCH: seconds since 1970 for `created`.
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
@@ -196,6 +198,8 @@ pub struct Words {
     pub sbom_dir: Option<PathBuf>,
     /// `--attest`.
     pub attest: Option<String>,
+    /// `--sign-key`.
+    pub sign_key: Option<PathBuf>,
     /// `--ldflags`.
     pub ldflags: Vec<String>,
     /// `--go-flag`.
@@ -289,6 +293,8 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     if let Some(user) = &words.user {
         program::check_user(user, "--image-user").map_err(|e| e.as_kind(Kind::Usage))?;
     }
+    let attest = attest(words.attest.as_deref())?;
+    let sign_key = sign_key(words.sign_key, attest, &destinations)?.map(|path| cwd.join(path));
     let sboms = sboms(words.sbom.as_deref(), words.sbom_dir, &cwd)?;
     let flags = Flags {
         // As in ko, several --ldflags are joined; unlike ko, a comma is not a separator.
@@ -344,7 +350,8 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         tag_only: words.tag_only,
         image_refs: words.image_refs,
         sboms,
-        attest: attest(words.attest.as_deref())?,
+        attest,
+        sign_key,
         epoch: env.epoch(env::SOURCE_DATE_EPOCH)?,
         kodata_epoch: env.epoch(env::KO_DATA_DATE_EPOCH)?,
         reuse: match (words.no_cache, words.verify_cache) {
@@ -382,6 +389,18 @@ fn sboms(word: Option<&str>, dir: Option<PathBuf>, cwd: &Path) -> Result<Sboms> 
     };
     let dir = dir.filter(|_| format.is_some()).map(|dir| cwd.join(dir));
     Ok(Sboms { format, asked: word.is_some() || dir.is_some(), dir })
+}
+
+/// `--sign-key`: signatures are attached, and only registries have what is attached.
+fn sign_key(path: Option<PathBuf>, attest: Attest, destinations: &[Destination]) -> Result<Option<PathBuf>> {
+    let wrong = |why: &str| Error::new(Kind::Usage, "read --sign-key", why);
+    match path {
+        Some(_) if attest == Attest::None => Err(wrong("with --attest none nothing is attached")),
+        Some(_) if !destinations.contains(&Destination::Registry) => {
+            Err(wrong("nothing is pushed to a registry").hint("name a repository with --repo"))
+        }
+        path => Ok(path),
+    }
 }
 
 /// `--attest`.

@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "ops",
         &[
             "attest", "base", "binary", "content", "event", "fs", "git", "go", "image", "kube", "oci",
-            "plan", "process", "registry", "report", "settings", "store", "target",
+            "plan", "process", "registry", "report", "settings", "sign", "store", "target",
         ],
     ),
     ("plan", &["content", "image", "oci", "settings"]),
@@ -38,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["content", "event", "oci"]),
     ("report", &["oci"]),
     ("settings", &["attest", "base", "image", "oci", "plan"]),
+    ("sign", &["oci"]),
     ("store", &["content", "event", "oci"]),
     ("target", &["content", "event", "fs", "image", "oci", "process", "store"]),
     ("ui", &["event", "oci", "report"]),

@@ -66,6 +66,7 @@ mod sbom;
 mod sbom_command;
 mod scripted;
 mod shared;
+mod signed;
 mod soak;
 mod store;
 mod store_full;

@@ -1,0 +1,75 @@
+//! Who signs what is published, and how that is attached.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::attest;
+use crate::content::{Blob, Graph, Referrer};
+use crate::error::{Error, Kind, Result};
+use crate::oci::{Descriptor, MediaType, annotation};
+use crate::ops::{Context, blocking};
+use crate::settings::Settings;
+use crate::settings::env::COSIGN_PASSWORD;
+use crate::sign::{self, PrivateKey};
+
+/// The largest key file that is read, in bytes.
+const MAX_KEY: u64 = 64 << 10;
+
+/// Signs with a key.
+pub(super) struct Signer(PrivateKey);
+
+impl Signer {
+    /// The one with the user's key, if there is one.
+    ///
+    /// # Errors
+    /// A key that can't be read (kind `Attestation`).
+    pub(super) async fn new(cx: &Context, settings: &Settings) -> Result<Option<Self>> {
+        let Some(path) = settings.sign_key.clone() else { return Ok(None) };
+        let password = cx.env.first(&[COSIGN_PASSWORD]).unwrap_or_default().to_owned();
+        let read = move || {
+            let bad = |why: &dyn std::fmt::Display| {
+                Error::new(Kind::Attestation, "read the private key", why).at(path.display())
+            };
+            let pem = crate::fs::read_small(&path, MAX_KEY).map_err(|e| bad(&e))?;
+            let pem = String::from_utf8(pem).map_err(|_| bad(&"it is no PEM file"))?;
+            PrivateKey::read(&pem, password.as_bytes()).map_err(|e| e.at(path.display()))
+        };
+        blocking(read).await.map(|key| Some(Signer(key)))
+    }
+
+    /// A signature of each manifest of `graph`, made at `created`.
+    ///
+    /// # Errors
+    /// None that the types allow.
+    pub(super) fn sign(&self, graph: &Graph, created: &str) -> Result<Vec<Referrer>> {
+        let manifests = graph.children.iter().chain([&graph.root]);
+        let nothing = Value::Object(serde_json::Map::new());
+        manifests.map(|m| self.attest(&m.descriptor, attest::SIGNED, &nothing, created)).collect()
+    }
+
+    /// The signed statement that `predicate` is true of `subject`, made at `created`.
+    ///
+    /// # Errors
+    /// None that the types allow.
+    pub(super) fn attest(
+        &self,
+        subject: &Descriptor,
+        predicate_type: &str,
+        predicate: &Value,
+        created: &str,
+    ) -> Result<Referrer> {
+        let statement = attest::statement(&subject.digest, predicate_type, predicate)?;
+        let bundle = Bytes::from(sign::bundle(&statement, &self.0)?);
+        let layer = Blob::of(MediaType::BUNDLE, bundle);
+        let annotations = [
+            (annotation::CREATED, created),
+            (annotation::BUNDLE_CONTENT, "dsse-envelope"),
+            (annotation::BUNDLE_PREDICATE_TYPE, predicate_type),
+        ];
+        let annotations: BTreeMap<String, String> =
+            annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Referrer::artifact(MediaType::BUNDLE, vec![layer], annotations, subject)
+    }
+}
