@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::sbom;
-use crate::support::Sandbox;
 use crate::support::registry::TestRegistry;
+use crate::support::{Sandbox, tool};
 
 fn document(ran: &str) -> Value {
     let document: Value = serde_json::from_str(ran).unwrap();
@@ -122,4 +122,36 @@ fn what_has_no_go_program_says_so() {
     sandbox.run("gimg sbom ...").fails(2, &["oci:DIR"]);
     sandbox.run("gimg sbom oci:nowhere").fails(3, &["not an OCI image layout"]);
     assert_eq!(sandbox.run(&format!("gimg sbom {repo} --format xml")).code, 2);
+}
+
+#[test]
+#[ignore = "integration: needs the validator of CycloneDX"]
+fn integration_the_validator_of_cyclonedx_accepts_every_sbom() {
+    let registry = TestRegistry::start();
+    let sandbox = Sandbox::go("hello");
+    let repo = format!("{}/base", registry.host());
+    sandbox
+        .run(&format!("gimg build ./cmd/hello --bare --repo {repo} --platform linux/amd64,linux/arm64"))
+        .ok();
+    let line = "gimg build ./... --platform linux/amd64,linux/arm64 --push=false --sbom cyclonedx --sbom-dir";
+    sandbox.run(&format!("{line} static")).ok();
+    sandbox.run(&format!("{line} based --base {repo}")).ok();
+    for dir in ["static", "based"] {
+        for program in ["hello", "other"] {
+            for end in ["index", "linux-amd64", "linux-arm64"] {
+                sandbox.run(&format!("cyclonedx-validate {dir}/{program}-{end}.cdx.json")).ok();
+            }
+        }
+    }
+    // A program of many modules, and an image that is read back.
+    for (subject, file) in [(tool("ko").display().to_string(), "ko.json"), (repo, "image.json")] {
+        let said = sandbox.run(&format!("gimg sbom {subject} --format cyclonedx")).ok().stdout;
+        std::fs::write(sandbox.path(&format!("src/{file}")), said).unwrap();
+        sandbox.run(&format!("cyclonedx-validate {file}")).ok();
+    }
+    // It does look.
+    let path = sandbox.path("src/ko.json");
+    let broken = std::fs::read_to_string(&path).unwrap().replace("urn:uuid:", "urn:");
+    std::fs::write(&path, broken).unwrap();
+    assert_eq!(sandbox.run("cyclonedx-validate ko.json").code, 1);
 }

@@ -42,7 +42,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("bases with foreign layers", "layers_that_are_kept_elsewhere_need_a_word_and_are_never_moved"),
     ("`--debug` on a platform without Delve", "platforms_without_a_debugger_are_refused"),
     ("the debugger of `--debug`", "another_module_than_the_pinned_one_is_refused"),
-    ("SBOMs", "no_sbom_is_attached_and_without_a_directory_none_is_written"),
+    ("SBOMs", "every_image_of_an_index_has_its_sbom"),
     ("`--sbom` with another word than `none` or `spdx`", "an_unknown_kind_of_sbom_is_refused"),
     ("what SBOMs say", "replaced_modules_are_what_stands_in_for_them"),
     ("tags", "tags_move_only_when_every_program_is_there"),
