@@ -9,7 +9,7 @@ use crate::binary::{self, Header};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::image::view::{self, Names, Seen, View};
-use crate::oci::{Digest, Hasher};
+use crate::oci::Digest;
 use crate::ops::opened::{Opened, plain};
 use crate::ops::{Context, blocking};
 use crate::store::Scratch;
@@ -26,8 +26,6 @@ const MAGICS: &[&[u8]] = &[b"\x7fELF", b"MZ", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xe
 pub(super) struct Contained {
     /// Where it is in the image: an absolute path.
     pub(super) path: String,
-    /// The digest of its file.
-    pub(super) digest: Digest,
     pub(super) header: Header,
     /// A copy in the run's private directory.
     pub(super) file: PathBuf,
@@ -65,11 +63,11 @@ pub(super) async fn programs(cx: &Context, image: &Opened) -> Result<Vec<Contain
     Ok(seen)
 }
 
-/// The program in a file of the user's.
+/// The program in a file of the user's, and the digest of that.
 ///
 /// # Errors
 /// A file that can't be read, or isn't a Go program (kind `Input`).
-pub(super) async fn program(cx: &Context, path: &Path) -> Result<Contained> {
+pub(super) async fn program(cx: &Context, path: &Path) -> Result<(Contained, Digest)> {
     let (scratch, from) = (Arc::clone(&cx.scratch), path.to_owned());
     let shown = path.display().to_string();
     blocking(move || {
@@ -82,7 +80,7 @@ pub(super) async fn program(cx: &Context, path: &Path) -> Result<Contained> {
             let why = format!("it is {}, without a record of Go modules", header.describe());
             return Err(Error::new(Kind::Input, "read the binary", why).at(&shown));
         }
-        Ok(Contained { path: shown.clone(), digest, header, file })
+        Ok((Contained { path: shown.clone(), header, file }, digest))
     })
     .await
 }
@@ -116,12 +114,10 @@ fn take(name: &str, content: &mut dyn Read, scratch: &Scratch) -> Result<Option<
         return Ok(None);
     }
     let (mut file, path) = scratch.file()?;
-    let mut hasher = Hasher::new();
     let mut piece = vec![0; PIECE];
     let mut n = start.len();
     piece[..n].copy_from_slice(&start);
     while n > 0 {
-        hasher.update(&piece[..n]);
         file.write_all(&piece[..n]).map_err(|e| Error::io("write", &path, &e))?;
         n = content.read(&mut piece).map_err(unreadable)?;
     }
@@ -133,6 +129,5 @@ fn take(name: &str, content: &mut dyn Read, scratch: &Scratch) -> Result<Option<
         scratch.remove(&path);
         return Ok(None);
     };
-    let (digest, _) = hasher.finish();
-    Ok(Some(Contained { path: format!("/{name}"), digest, header, file: path }))
+    Ok(Some(Contained { path: format!("/{name}"), header, file: path }))
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::content::Blob;
 use crate::error::{Error, Kind, Result};
 use crate::image::decompress;
-use crate::oci::{Descriptor, ImageConfig, ImageManifest, MediaType, Platform, Reference, document, json};
+use crate::oci::{
+    Descriptor, Digest, ImageConfig, ImageManifest, MediaType, Platform, Reference, document, json,
+};
 use crate::ops::home::Home;
 use crate::ops::{Context, blocking};
 use crate::settings::subject::Subject;
@@ -146,7 +148,7 @@ fn last_part(name: &str) -> &str {
 
 impl Opened {
     /// What its annotations say that it stands on (image-spec, annotations.md).
-    pub(super) fn base(&self) -> Option<(Reference, crate::oci::Digest)> {
+    pub(super) fn base(&self) -> Option<(Reference, Digest)> {
         let annotation = |key: &str| self.manifest.annotations.get(key);
         let name = annotation(crate::oci::annotation::BASE_NAME)?.parse().ok()?;
         Some((name, annotation(crate::oci::annotation::BASE_DIGEST)?.parse().ok()?))
@@ -164,7 +166,6 @@ pub(super) fn plain(path: &Path) -> Result<Box<dyn Read>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::Digest;
 
     fn image(platform: &str) -> Descriptor {
         let mut descriptor = Descriptor::of(MediaType::MANIFEST, platform.as_bytes());

@@ -6,7 +6,7 @@ use crate::attest::{self, Bill, Facts, Format, Modules, Program};
 use crate::binary::BuildInfo;
 use crate::error::{Error, Kind, Result};
 use crate::image::assemble::EPOCH;
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
 use crate::ops::contained::{self, Contained};
 use crate::ops::opened::{self, Opened};
 use crate::ops::{Context, build};
@@ -44,9 +44,9 @@ pub async fn sbom(
     format: Option<Format>,
 ) -> Result<Vec<u8>> {
     if let Subject::File(path) = subject {
-        let program = contained::program(cx, path).await?;
+        let (program, digest) = contained::program(cx, path).await?;
         return match format {
-            Some(format) => of_program(path, &program, format),
+            Some(format) => of_program(path, &program, &digest, format),
             None => Ok(recorded(&[program])),
         };
     }
@@ -88,11 +88,11 @@ pub async fn of_package(cx: &Context, mut settings: Settings, format: Option<For
     }
 }
 
-fn of_program(path: &Path, program: &Contained, format: Format) -> Result<Vec<u8>> {
+fn of_program(path: &Path, program: &Contained, digest: &Digest, format: Format) -> Result<Vec<u8>> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let info = info(program)?;
     let time = info.setting("vcs.time");
-    format.document(Bill::of_program(&name, &program.digest, &Modules::of(info), time))
+    format.document(Bill::of_program(&name, digest, &Modules::of(info), time))
 }
 
 fn of_image(image: &Opened, programs: &[Contained], format: Format) -> Result<Vec<u8>> {
