@@ -228,7 +228,7 @@ impl Bill {
         let mut libraries: BTreeMap<&str, usize> = BTreeMap::new();
         let mut related = BTreeSet::new();
         for program in programs {
-            let Modules { main, deps, go } = program.modules;
+            let Modules { main, deps, go, .. } = program.modules;
             let id = self.module(&mut modules, main, Purpose::Application);
             if let Some(paths) = paths.remove(main) {
                 let comment = Some(format!("at {}", paths.join(", ")));

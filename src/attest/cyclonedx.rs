@@ -199,6 +199,7 @@ mod tests {
             main: module(main, None, None),
             deps: deps.iter().map(|(path, version)| module(path, Some(version), Some("h1:AbC+/="))).collect(),
             go: "go1.26.8".to_owned(),
+            stamp: None,
         }
     }
 

@@ -11,7 +11,7 @@ mod time;
 use serde::Serialize;
 
 pub use bill::{Base, Bill, Facts, Program};
-pub use modules::{Module, Modules};
+pub use modules::{Module, Modules, Stamp};
 pub use statement::{SIGNED, statement};
 
 use crate::error::{Error, Kind, Result};

@@ -27,6 +27,27 @@ pub struct Modules {
     pub deps: Vec<Module>,
     /// The toolchain, whose standard library is in the program: `go1.26.8`, perhaps with experiments.
     pub go: String,
+    /// The state of the sources, if Go stamped it.
+    pub stamp: Option<Stamp>,
+}
+
+/// What Go stamps into a program of the version control that its sources are under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Which it is: `git`.
+    pub system: String,
+    /// The commit.
+    pub revision: String,
+    /// Whether files were changed, or not under it.
+    pub modified: bool,
+}
+
+impl Stamp {
+    fn of(info: &BuildInfo) -> Option<Self> {
+        let setting = |key: &str| info.setting(key).map(str::to_owned);
+        let modified = info.setting("vcs.modified") == Some("true");
+        Some(Stamp { system: setting("vcs")?, revision: setting("vcs.revision")?, modified })
+    }
 }
 
 impl Modules {
@@ -37,14 +58,15 @@ impl Modules {
             Some(main) => resolved(main),
             None => Module { path: info.path.clone(), version: None, sum: None, source: None },
         };
-        if let (Some(system), Some(revision)) = (info.setting("vcs"), info.setting("vcs.revision")) {
-            let changed = if info.setting("vcs.modified") == Some("true") { ", with changes" } else { "" };
+        let stamp = Stamp::of(info);
+        if let Some(Stamp { system, revision, modified }) = &stamp {
+            let changed = if *modified { ", with changes" } else { "" };
             main.source.get_or_insert(format!("{system} revision {revision}{changed}"));
         }
         let mut deps: Vec<Module> = info.deps.iter().map(resolved).collect();
         deps.sort();
         deps.dedup();
-        Modules { main, deps, go: info.go_version.clone() }
+        Modules { main, deps, go: info.go_version.clone(), stamp }
     }
 
     /// The version of the standard library: `1.26.8` of `go1.26.8 X:rangefunc`. One that is no release stays as it is.

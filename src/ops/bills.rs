@@ -77,16 +77,17 @@ pub(super) fn documents(
         let facts = Facts { app, digest, platform, created: &image.created, base };
         let debugger = contents.debugger.map(|d| {
             let place = Filesystem::of(platform).path(&format!("{PROGRAMS_DIR}/{}", debug::PROGRAM));
-            (place, d.modules.clone())
+            (place, d.modules.as_ref())
         });
+        let packed = contents.packed.programs.contents.iter().map(|p| (p.path.clone(), p.modules.as_ref()));
         let mut programs = Vec::new();
-        for (path, modules) in contents.packed.programs.contents.iter().chain(&debugger) {
-            let modules = modules.as_ref().ok_or_else(|| {
+        for (path, modules) in packed.chain(debugger) {
+            let modules = modules.ok_or_else(|| {
                 let why = format!("{path} holds no record of its Go modules");
                 Error::new(Kind::Input, format!("write the SBOM for {platform}"), why)
                     .hint("let go build it without taking the section .go.buildinfo away")
             })?;
-            programs.push(Program { path: path.clone(), modules });
+            programs.push(Program { path, modules });
         }
         let bytes = format.document(Bill::of_image(&facts, &programs))?.into();
         let about = Some((image.manifest.descriptor.clone(), image.created.clone()));

@@ -13,6 +13,7 @@ mod data;
 mod debug;
 pub mod dry_run;
 mod engines;
+mod hashes;
 mod home;
 pub mod init;
 mod inputs;

@@ -20,12 +20,13 @@ use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
 use crate::image::certificates::Certificate;
 use crate::image::contents::{self, ProgramFile};
 use crate::image::{FileTree, Filesystem, Written, layer};
-use crate::oci::{Descriptor, History, Repository};
+use crate::oci::{Descriptor, Digest, History, Repository};
 use crate::ops::attached;
 use crate::ops::base::Bases;
 use crate::ops::bills::{self, Files};
 use crate::ops::data::{self, DataLayers};
 use crate::ops::debug::Debuggers;
+use crate::ops::hashes::Hashes;
 use crate::ops::memo::Memo;
 use crate::ops::shared::Shared;
 use crate::ops::signer::Signer;
@@ -78,10 +79,21 @@ pub(super) struct Packed {
 pub(super) struct Programs {
     /// All of them in bytes, before compression.
     size: u64,
-    /// Where each is in the image, and what it is made of.
-    pub(super) contents: Vec<(String, Option<Modules>)>,
+    /// Each of them.
+    pub(super) contents: Vec<PackedProgram>,
     /// The loader that each asks for.
     loaders: Vec<Option<String>>,
+}
+
+/// A program that was packed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PackedProgram {
+    /// Where it is in the image: an absolute path.
+    pub(super) path: String,
+    /// The digest of its file.
+    pub(super) digest: Digest,
+    /// What it is made of.
+    pub(super) modules: Option<Modules>,
 }
 
 /// Layers of programs by image and platform.
@@ -112,12 +124,18 @@ impl Publisher<'_> {
         });
         let files: Vec<ProgramFile> = files.collect();
         let tree = filesystem.arrange(contents::programs(&image.programs_dir, &files)?)?;
-        let written = self.write(tree, crate::fs::open).await?;
-        let place = |f: &ProgramFile| filesystem.path(&format!("{}/{}", image.programs_dir, f.name));
+        let hashes = Hashes::default();
+        let written = self.write(tree, hashes.opener(crate::fs::open)).await?;
         let descriptor = written.0.descriptor();
         self.cx.observer.on(Event::LayerReady { program, platform: platform.clone(), descriptor });
-        let modules = binaries.iter().map(|b| b.header.build_info.as_ref().map(Modules::of));
-        let contents = files.iter().map(place).zip(modules).collect();
+        let contents = files.iter().zip(binaries).map(|(file, binary)| {
+            Ok(PackedProgram {
+                path: filesystem.path(&format!("{}/{}", image.programs_dir, file.name)),
+                digest: hashes.of(&file.path)?,
+                modules: binary.header.build_info.as_ref().map(Modules::of),
+            })
+        });
+        let contents = contents.collect::<Result<_>>()?;
         let programs = Programs { size: binaries.iter().map(|b| b.size).sum(), contents, loaders };
         Ok((self.packed(index, number, written.clone(), programs)?, written))
     }
@@ -132,7 +150,7 @@ impl Publisher<'_> {
     ) -> Result<Packed> {
         let image = &self.images[index];
         self.check_loaders(image, number, &programs.loaders)?;
-        let places: Vec<&str> = programs.contents.iter().map(|(place, _)| place.as_str()).collect();
+        let places: Vec<&str> = programs.contents.iter().map(|p| p.path.as_str()).collect();
         let comment = format!("go build output, at {}", places.join(", "));
         Ok(Packed { layer: self.layer(written, image, &comment, None), programs })
     }

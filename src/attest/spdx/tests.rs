@@ -20,6 +20,7 @@ fn modules(main: &str, deps: &[(&str, &str)]) -> Modules {
         main: module(main, None),
         deps: deps.iter().map(|(path, version)| module(path, Some(version))).collect(),
         go: "go1.26.8".to_owned(),
+        stamp: None,
     }
 }
 
