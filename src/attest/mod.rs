@@ -1,4 +1,4 @@
-//! Statements about images: what is in them. Pure.
+//! Statements about images: what is in them, and how statements are written and read. Pure.
 
 mod bill;
 mod cyclonedx;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub use bill::{Base, Bill, Facts, Program};
 pub use modules::{Module, Modules, Stamp};
-pub use statement::{SIGNED, statement};
+pub use statement::{SIGNED, Statement, statement};
 
 use crate::error::{Error, Kind, Result};
 use crate::oci::{MediaType, Platform};

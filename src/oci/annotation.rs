@@ -22,3 +22,5 @@ pub const TITLE: &str = "org.opencontainers.image.title";
 pub const BUNDLE_CONTENT: &str = "dev.sigstore.bundle.content";
 /// What the statement in a sigstore bundle says.
 pub const BUNDLE_PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
+/// The signature of a layer, in base64, in cosign's old layout (cosign, "specs/SIGNATURE_SPEC.md").
+pub const COSIGN_SIGNATURE: &str = "dev.cosignproject.cosign/signature";

@@ -29,6 +29,8 @@ impl MediaType {
     pub const CYCLONEDX: Self = Self::of("application/vnd.cyclonedx+json");
     /// A signed statement, as a sigstore bundle of version 0.3.
     pub const BUNDLE: Self = Self::of("application/vnd.dev.sigstore.bundle.v0.3+json");
+    /// What cosign signs in its old layout.
+    pub const SIMPLE_SIGNING: Self = Self::of("application/vnd.dev.cosign.simplesigning.v1+json");
     /// An uncompressed layer.
     pub const LAYER: Self = Self::of("application/vnd.oci.image.layer.v1.tar");
     /// A gzip layer.

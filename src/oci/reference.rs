@@ -213,6 +213,12 @@ impl Tag {
         Tag(format!("sha256-{}", subject.hex()))
     }
 
+    /// The tag of the signatures of `subject` in cosign's old layout (cosign, "specs/SIGNATURE_SPEC.md").
+    #[must_use]
+    pub fn of_signatures(subject: &Digest) -> Self {
+        Tag(format!("sha256-{}.sig", subject.hex()))
+    }
+
     /// The tag that is meant when none is given.
     #[must_use]
     pub fn latest() -> Self {

@@ -36,6 +36,7 @@ mod remember;
 pub mod resolve;
 pub mod sbom;
 mod shared;
+pub mod signatures;
 mod signer;
 mod targets;
 mod trust;

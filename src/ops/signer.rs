@@ -1,6 +1,7 @@
 //! Who signs what is published, and how that is attached.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -20,6 +21,16 @@ const MAX_KEY: u64 = 64 << 10;
 /// Signs with a key.
 pub(super) struct Signer(PrivateKey);
 
+/// The text of a key's file; `what` is done with it.
+///
+/// # Errors
+/// A file that can't be read, or isn't text (kind `Attestation`).
+pub(super) fn pem(path: &Path, what: &str) -> Result<String> {
+    let bad = |why: &dyn std::fmt::Display| Error::new(Kind::Attestation, what, why).at(path.display());
+    let pem = crate::fs::read_small(path, MAX_KEY).map_err(|e| bad(&e))?;
+    String::from_utf8(pem).map_err(|_| bad(&"it is no PEM file"))
+}
+
 impl Signer {
     /// The one with the user's key, if there is one.
     ///
@@ -29,11 +40,7 @@ impl Signer {
         let Some(path) = settings.sign_key.clone() else { return Ok(None) };
         let password = cx.env.first(&[COSIGN_PASSWORD]).unwrap_or_default().to_owned();
         let read = move || {
-            let bad = |why: &dyn std::fmt::Display| {
-                Error::new(Kind::Attestation, "read the private key", why).at(path.display())
-            };
-            let pem = crate::fs::read_small(&path, MAX_KEY).map_err(|e| bad(&e))?;
-            let pem = String::from_utf8(pem).map_err(|_| bad(&"it is no PEM file"))?;
+            let pem = pem(&path, "read the private key")?;
             PrivateKey::read(&pem, password.as_bytes()).map_err(|e| e.at(path.display()))
         };
         blocking(read).await.map(|key| Some(Signer(key)))

@@ -80,13 +80,30 @@ impl Registry {
     /// # Errors
     /// No answer, or another one than the manifest and that there is none.
     pub async fn tagged(&self, repository: &Repository, tag: &Tag) -> Result<Option<(Descriptor, Bytes)>> {
-        self.guarded(self.look_at(repository, tag)).await
+        self.guarded(self.look_at(repository, tag, true)).await
     }
 
-    async fn look_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<(Descriptor, Bytes)>> {
+    /// The same in a repository that is only read, itself and no mirror of it.
+    ///
+    /// # Errors
+    /// As [`Registry::tagged`].
+    pub async fn tagged_to_read(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<Option<(Descriptor, Bytes)>> {
+        self.guarded(self.look_at(repository, tag, false)).await
+    }
+
+    async fn look_at(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        push: bool,
+    ) -> Result<Option<(Descriptor, Bytes)>> {
         let what = format!("look for {repository}:{tag}");
         let mut call = Call::new(Method::GET, repository, format!("manifests/{tag}"), what);
-        (call.push, call.headers) = (true, accept());
+        (call.push, call.headers) = (push, accept());
         let answer = self.send(&call).await?;
         match answer.status() {
             200 => {}

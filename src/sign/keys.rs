@@ -163,7 +163,9 @@ impl PublicKey {
         let what = "read the public key";
         let (label, der) = decode(pem).map_err(|why| bad(what, why))?;
         if label != PUBLIC {
-            return Err(bad(what, format!("it is a {label}, not a {PUBLIC}")));
+            let error = bad(what, format!("it is a {label}, not a {PUBLIC}"));
+            let is_private = PRIVATE.contains(&label.as_str());
+            return Err(if is_private { error.hint("its public half is in the file .pub") } else { error });
         }
         let key = VerifyingKey::from_public_key_der(&der);
         key.map(PublicKey).map_err(|_| bad(what, "it isn't ECDSA with P-256, which is all that gimg knows"))
