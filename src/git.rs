@@ -94,6 +94,34 @@ async fn state_by(git: &Path, dir: &Path) -> Result<Option<GitState>> {
     }))
 }
 
+/// A repository's work tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkout {
+    /// Its directory.
+    pub root: PathBuf,
+    /// The commit that is checked out.
+    pub revision: String,
+    /// Where the repository comes from, as a URL for people (see `web_address`).
+    pub origin: Option<String>,
+}
+
+/// The work tree around `dir`. None without git, outside a work tree, and before the first commit.
+pub async fn checkout(dir: &Path) -> Option<Checkout> {
+    let git = Path::new("git");
+    let question = run(git, dir, &["rev-parse", "--show-toplevel", "HEAD"]);
+    let (place, origin) = tokio::join!(question, source(dir));
+    let place = place.ok()?.filter(|place| place.success)?;
+    let text = String::from_utf8(place.stdout).ok()?;
+    let (root, revision) = text.trim_end().rsplit_once('\n')?;
+    Some(Checkout { root: PathBuf::from(root), revision: revision.to_owned(), origin })
+}
+
+/// Whether the work tree around `dir` has changes, or files that aren't git's.
+pub async fn is_modified(dir: &Path) -> bool {
+    let status = run(Path::new("git"), dir, &["--no-optional-locks", "status", "--porcelain"]).await;
+    matches!(status, Ok(Some(status)) if !status.stdout.trim_ascii().is_empty())
+}
+
 /// Where the repository around `dir` says that it comes from, as a URL for people (see `web_address`).
 pub async fn source(dir: &Path) -> Option<String> {
     let output = run(Path::new("git"), dir, &["config", "--get", "remote.origin.url"]).await.ok()??;

@@ -3,6 +3,7 @@
 mod bill;
 mod cyclonedx;
 mod modules;
+mod provenance;
 mod purl;
 mod spdx;
 mod statement;
@@ -12,7 +13,8 @@ use serde::Serialize;
 
 pub use bill::{Base, Bill, Facts, Program};
 pub use modules::{Module, Modules, Stamp};
-pub use statement::{SIGNED, Statement, statement};
+pub use provenance::{BUILD_TYPE, Build, Made, PROVENANCE, predicate};
+pub use statement::{SIGNED, Statement, Subject, statement};
 
 use crate::error::{Error, Kind, Result};
 use crate::oci::{MediaType, Platform};

@@ -126,13 +126,15 @@ fn bad(why: String) -> Error {
 struct Written<'a> {
     #[serde(rename = "_type")]
     kind: &'static str,
-    subject: [Subject; 1],
+    subject: Vec<WrittenSubject<'a>>,
     predicate_type: &'a str,
     predicate: &'a Value,
 }
 
 #[derive(Serialize)]
-struct Subject {
+struct WrittenSubject<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     digest: Digests,
 }
 
@@ -141,23 +143,35 @@ struct Digests {
     sha256: String,
 }
 
-/// The statement that `predicate`, of type `predicate_type`, is true of `subject`, as JSON.
+/// What a statement is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// What it is called, if that says something.
+    pub name: Option<String>,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// The statement that `predicate`, of type `predicate_type`, is true of each of `subjects`, as JSON.
 ///
 /// # Errors
 /// None that the types allow.
-pub fn statement(subject: &Digest, predicate_type: &str, predicate: &Value) -> Result<Vec<u8>> {
-    let statement = Written {
-        kind: TYPE,
-        subject: [Subject { digest: Digests { sha256: subject.hex() } }],
-        predicate_type,
-        predicate,
-    };
+pub fn statement(subjects: &[Subject], predicate_type: &str, predicate: &Value) -> Result<Vec<u8>> {
+    let subject = subjects.iter().map(|Subject { name, digest }| WrittenSubject {
+        name: name.as_deref(),
+        digest: Digests { sha256: digest.hex() },
+    });
+    let statement = Written { kind: TYPE, subject: subject.collect(), predicate_type, predicate };
     serde_json::to_vec(&statement).map_err(|e| Error::new(Kind::Internal, "write a statement", e))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(digest: Digest) -> [Subject; 1] {
+        [Subject { name: None, digest }]
+    }
 
     #[test]
     fn a_statement_is_as_cosign_writes_it() {
@@ -166,14 +180,14 @@ mod tests {
             r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"digest":{{"sha256":"{}"}}}}],"predicateType":"{SIGNED}","predicate":{{}}}}"#,
             digest.hex()
         );
-        assert_eq!(statement(&digest, SIGNED, &serde_json::json!({})).unwrap(), expected.as_bytes());
+        assert_eq!(statement(&of(digest), SIGNED, &serde_json::json!({})).unwrap(), expected.as_bytes());
     }
 
     #[test]
     fn what_is_written_is_read_as_it_was() {
         let digest = Digest::of(b"image");
         let predicate = serde_json::json!({ "a": [1, "two"] });
-        let read = Statement::read(&statement(&digest, "x/y", &predicate).unwrap()).unwrap();
+        let read = Statement::read(&statement(&of(digest), "x/y", &predicate).unwrap()).unwrap();
         assert!(read.is_about(&digest) && !read.is_about(&Digest::of(b"other")) && !read.is_signature());
         let expected = Statement {
             subjects: vec![digest],
@@ -181,7 +195,7 @@ mod tests {
             predicate: predicate.clone(),
         };
         assert_eq!(read, expected);
-        let signed = Statement::read(&statement(&digest, SIGNED, &Value::Null).unwrap()).unwrap();
+        let signed = Statement::read(&statement(&of(digest), SIGNED, &Value::Null).unwrap()).unwrap();
         assert!(signed.is_signature());
     }
 

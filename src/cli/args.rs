@@ -242,6 +242,10 @@ struct PublishArgs {
     /// Write SBOMs of all that is published to files in a directory
     #[arg(long, value_name = "DIR", hide = true)]
     sbom_dir: Option<PathBuf>,
+    /// --provenance=false attaches no record of how images were built
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true,
+        hide_possible_values = true, hide = true, action = ArgAction::Set)]
+    provenance: Option<bool>,
     /// auto, required (a registry that refuses what is attached gets no tag) or none [default: auto]
     #[arg(long, value_name = "WHEN", hide = true)]
     attest: Option<String>,
@@ -330,6 +334,7 @@ impl ImageFlags {
             image_refs: publish.image_refs,
             sbom: publish.sbom,
             sbom_dir: publish.sbom_dir,
+            provenance: publish.provenance,
             attest: publish.attest,
             sign_key: publish.sign_key,
             annotate_vcs: self.annotate_vcs,

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+use crate::oci::Digest;
 use crate::plan::facts::Toolchain;
 use crate::process::{Child, Guardian, Output, StartError};
 
@@ -55,15 +56,40 @@ pub async fn find(
     let known: BTreeMap<String, String> = serde_json::from_slice(&output.stdout)
         .map_err(|e| Error::new(Kind::GoBuild, "read the output of go env", e))?;
     let settings = settings(&known, env)?;
-    Ok(Go { program: program.to_owned(), temporary, guardian, toolchain: toolchain(known, settings) })
+    let programs = programs(&known).await;
+    let toolchain = toolchain(known, settings, programs);
+    Ok(Go { program: program.to_owned(), temporary, guardian, toolchain })
+}
+
+/// The digests of the programs of a toolchain that says `known` of itself. What isn't where Go has it is left out.
+async fn programs(known: &BTreeMap<String, String>) -> BTreeMap<String, Digest> {
+    let get = |key: &str| known.get(key).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let mut paths = Vec::new();
+    if let (Some(root), Some(tools)) = (get("GOROOT"), get("GOTOOLDIR")) {
+        paths.push(root.join("bin").join("go"));
+        paths.extend(["asm", "compile", "link"].map(|tool| tools.join(tool)));
+    }
+    let hash = move || {
+        let digest = |path: PathBuf| {
+            let file = std::fs::File::open(path.with_extension(std::env::consts::EXE_EXTENSION)).ok()?;
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            Some((name, Digest::of_reader(file).ok()?.0))
+        };
+        paths.into_iter().filter_map(digest).collect()
+    };
+    tokio::task::spawn_blocking(hash).await.unwrap_or_default()
 }
 
 /// The toolchain that says `known` of itself under the user's `settings`.
-fn toolchain(mut known: BTreeMap<String, String>, settings: BTreeMap<String, String>) -> Toolchain {
+fn toolchain(
+    mut known: BTreeMap<String, String>,
+    settings: BTreeMap<String, String>,
+    programs: BTreeMap<String, Digest>,
+) -> Toolchain {
     // Ours was only lent to it.
     known.insert(GOTMPDIR.to_owned(), settings.get(GOTMPDIR).cloned().unwrap_or_default());
     let version = known.get("GOVERSION").cloned().unwrap_or_default();
-    Toolchain { version, settings, env: known }
+    Toolchain { version, settings, env: known, programs }
 }
 
 /// The user's settings: the environment's over those of Go's env file.
@@ -92,6 +118,7 @@ pub struct Told {
     env: BTreeMap<String, String>,
     /// The names of what is left out.
     set: BTreeSet<String>,
+    programs: BTreeMap<String, Digest>,
 }
 
 /// Reads Go's env file: `KEY=value` lines and `#` comments (cmd/go, "go env -w").
@@ -122,7 +149,8 @@ impl Go {
         known.extend(told.set.into_iter().map(|name| (name, String::new())));
         let settings = settings(&known, env)?;
         known.extend(settings.iter().map(|(k, v)| (k.clone(), v.clone())));
-        Ok(Go { program: program.to_owned(), temporary, guardian, toolchain: toolchain(known, settings) })
+        let toolchain = toolchain(known, settings, told.programs);
+        Ok(Go { program: program.to_owned(), temporary, guardian, toolchain })
     }
 
     /// What the toolchain says of itself.
@@ -136,7 +164,7 @@ impl Go {
                 false => drop(env.insert(name.clone(), value.clone())),
             }
         }
-        Told { env, set }
+        Told { env, set, programs: self.toolchain.programs.clone() }
     }
 
     /// The same, but it fetches no module.

@@ -24,3 +24,5 @@ pub const BUNDLE_CONTENT: &str = "dev.sigstore.bundle.content";
 pub const BUNDLE_PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
 /// The signature of a layer, in base64, in cosign's old layout (cosign, "specs/SIGNATURE_SPEC.md").
 pub const COSIGN_SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// What a statement that nobody signed says: its predicate's type (in-toto/attestation, "spec/v1/bundle.md"; BuildKit).
+pub const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";

@@ -27,6 +27,8 @@ impl MediaType {
     pub const SPDX: Self = Self::of("application/spdx+json");
     /// An SBOM as CycloneDX JSON (IANA).
     pub const CYCLONEDX: Self = Self::of("application/vnd.cyclonedx+json");
+    /// An in-toto statement that nobody signed.
+    pub const STATEMENT: Self = Self::of("application/vnd.in-toto+json");
     /// A signed statement, as a sigstore bundle of version 0.3.
     pub const BUNDLE: Self = Self::of("application/vnd.dev.sigstore.bundle.v0.3+json");
     /// What cosign signs in its old layout.

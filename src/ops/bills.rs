@@ -43,7 +43,9 @@ impl Document {
         if let Some(signer) = signer {
             let predicate = serde_json::from_slice(&self.bytes)
                 .map_err(|e| Error::new(Kind::Internal, "sign the SBOM", e))?;
-            return signer.attest(subject, format.predicate_type(), &predicate, created).map(Some);
+            let about = attest::Subject { name: None, digest: subject.digest };
+            let statement = attest::statement(&[about], format.predicate_type(), &predicate)?;
+            return signer.attest(subject, format.predicate_type(), &statement, created).map(Some);
         }
         let mut layer = Blob::of(format.media_type(), self.bytes.clone());
         // By which `oras pull` names the file.

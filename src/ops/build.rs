@@ -11,6 +11,7 @@ use crate::ops::compile::Compiler;
 use crate::ops::debug;
 use crate::ops::lookup::{Found, lookup};
 use crate::ops::memo::Memo;
+use crate::ops::provenance::Recipes;
 use crate::ops::publish::Publisher;
 use crate::ops::remember::Layers;
 use crate::ops::shared::Shared;
@@ -66,8 +67,14 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
     let compiler =
         Compiler::new(&go, &plan, &publisher, Layers::new(&go, &plan, &publisher, memo, shared.as_ref()));
     let debuggers = debug::debuggers(&go, &publisher);
-    let (packed, ()) = tokio::try_join!(compiler.run(), publisher.prepare(debuggers))?;
-    let images = publisher.publish(&packed, shared.as_ref()).await?;
+    let recipes = async {
+        match settings.provenance && publisher.attaches() {
+            true => Ok(Some(Recipes::of(cx, settings, &go, &plan, bases).await)),
+            false => Ok(None),
+        }
+    };
+    let (packed, (), recipes) = tokio::try_join!(compiler.run(), publisher.prepare(debuggers), recipes)?;
+    let images = publisher.publish(&packed, shared.as_ref(), recipes.as_ref()).await?;
     compiler.warn_about_stamps().await;
     let of = |p: &Package| images.iter().position(|i| i.import_path == p.import_path);
     let named = facts.packages.iter().map(|argument| argument.iter().filter_map(of).collect()).collect();

@@ -39,7 +39,7 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<DryRun> {
         lookup(cx, settings, &Memo::new(cx, settings.reuse)).await?;
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
-    let secrets = secrets(cx, settings, &go.toolchain.settings);
+    let secrets = Secrets::of_run(cx.env.all(), &go.toolchain.settings, settings);
     let teller = Teller { settings, secrets: &secrets, bases: &bases, copiers: &copiers };
     let mut images = Vec::new();
     for image in &plan.images {
@@ -59,19 +59,11 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<DryRun> {
     let settings = &pack.settings;
     let pack::Ready { image, bases, engines, .. } = pack::ready(cx, pack).await?;
     let copiers = targets::copiers(cx, settings, &engines)?;
-    let secrets = secrets(cx, settings, &BTreeMap::new());
+    let secrets = Secrets::of_run(cx.env.all(), &BTreeMap::new(), settings);
     let teller = Teller { settings, secrets: &secrets, bases: &bases, copiers: &copiers };
     let programs = pack.programs.iter().map(|p| p.path.display().to_string()).collect();
     let images = vec![teller.image(&image, programs).await?];
     Ok(DryRun { images, compiles: Vec::new(), go_version: None })
-}
-
-/// What is secret in the environment, in Go's settings and in those of single programs.
-fn secrets(cx: &Context, settings: &Settings, go: &BTreeMap<String, String>) -> Secrets {
-    let programs = settings.rules.iter().map(|r| &r.program).chain([&settings.program]);
-    let own = programs.flat_map(|p| p.env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
-    let all = cx.env.all().iter().chain(go).map(|(k, v)| (k.as_str(), v.as_str()));
-    Secrets::of(all.chain(own))
 }
 
 /// Tells of images.

@@ -30,6 +30,7 @@ mod names;
 mod opened;
 pub mod pack;
 mod programs;
+mod provenance;
 mod publish;
 pub mod push;
 mod remember;
@@ -38,6 +39,7 @@ pub mod sbom;
 mod shared;
 pub mod signatures;
 mod signer;
+mod sources;
 mod targets;
 mod trust;
 

@@ -57,7 +57,7 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
     });
     let no_debuggers = std::future::ready(Ok(BTreeMap::new()));
     let (packed, ()) = tokio::try_join!(try_join_all(programs), publisher.prepare(no_debuggers))?;
-    let images = publisher.publish(&packed.into_iter().collect(), None).await?;
+    let images = publisher.publish(&packed.into_iter().collect(), None, None).await?;
     Ok(Report { images, named: Vec::new(), elapsed: start.elapsed() })
 }
 

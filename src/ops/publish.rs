@@ -28,6 +28,7 @@ use crate::ops::data::{self, DataLayers};
 use crate::ops::debug::Debuggers;
 use crate::ops::hashes::Hashes;
 use crate::ops::memo::Memo;
+use crate::ops::provenance::{Provenance, Recipes};
 use crate::ops::shared::Shared;
 use crate::ops::signer::Signer;
 use crate::ops::trust::{self, Bundles};
@@ -270,11 +271,12 @@ impl Publisher<'_> {
         &self,
         packed: &PackedLayers,
         shared: Option<&Shared<'_>>,
+        recipes: Option<&Recipes<'_>>,
     ) -> Result<Vec<Published>> {
         let between = self.between.wait().await;
         let mut assembled = Vec::new();
-        for (index, image) in self.images.iter().enumerate() {
-            assembled.push(self.assemble(index, image, packed, between)?);
+        for index in 0..self.images.len() {
+            assembled.push(self.assemble(index, packed, between, recipes)?);
         }
         let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
         let attached = assembled.iter().map(|i| self.attached(i)).collect::<Result<Vec<Graph>>>()?;
@@ -330,6 +332,9 @@ impl Publisher<'_> {
                 referrers.extend(sbom.referrer(format, self.signer.as_ref())?);
             }
         }
+        if let Some(provenance) = &image.provenance {
+            referrers.push(provenance.referrer(self.signer.as_ref())?);
+        }
         if let Some(signer) = &self.signer {
             referrers.extend(signer.sign(&image.graph, &image.created)?);
         }
@@ -337,7 +342,7 @@ impl Publisher<'_> {
     }
 
     /// Whether anything is attached to images.
-    fn attaches(&self) -> bool {
+    pub(super) fn attaches(&self) -> bool {
         self.settings.attest != Attest::None && self.registries().next().is_some()
     }
 
@@ -367,10 +372,11 @@ impl Publisher<'_> {
     fn assemble(
         &self,
         index: usize,
-        plan: &ImagePlan,
         packed: &PackedLayers,
         between: &Between,
+        recipes: Option<&Recipes<'_>>,
     ) -> Result<Assembled> {
+        let plan = &self.images[index];
         let bases = &self.bases[plan.base];
         let mut images: Vec<Image> = Vec::new();
         let (mut platforms, mut programs) = (Vec::new(), Vec::new());
@@ -390,11 +396,15 @@ impl Publisher<'_> {
             let root = assemble::index(&images, bases.origin().as_ref(), &plan.annotations)?;
             (root, images.iter().map(|i| i.manifest.clone()).collect())
         };
+        let provenance = match recipes {
+            Some(recipes) => recipes.provenance(index, bases, (&images, &root), &programs)?,
+            None => None,
+        };
         let sboms = self.sboms(plan, &images, &root, programs)?;
         let created = images.iter().map(|i| i.created.clone()).max().unwrap_or_else(|| EPOCH.to_owned());
         let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
         let (also, import_path) = (plan.also.clone(), plan.import_path.clone());
-        Ok(Assembled { graph, also, import_path, platforms, created, sboms })
+        Ok(Assembled { graph, also, import_path, platforms, created, sboms, provenance })
     }
 
     /// The image of one platform.
@@ -466,6 +476,8 @@ struct Assembled {
     created: String,
     /// What says what is in it.
     sboms: Vec<bills::Document>,
+    /// What says how it was made.
+    provenance: Option<Provenance>,
 }
 
 impl Assembled {

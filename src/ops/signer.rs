@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::attest;
+use crate::attest::{self, Subject};
 use crate::content::{Blob, Graph, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::oci::{Descriptor, MediaType, annotation};
@@ -53,22 +53,26 @@ impl Signer {
     pub(super) fn sign(&self, graph: &Graph, created: &str) -> Result<Vec<Referrer>> {
         let manifests = graph.children.iter().chain([&graph.root]);
         let nothing = Value::Object(serde_json::Map::new());
-        manifests.map(|m| self.attest(&m.descriptor, attest::SIGNED, &nothing, created)).collect()
+        let signed = manifests.map(|m| {
+            let subject = Subject { name: None, digest: m.descriptor.digest };
+            let statement = attest::statement(&[subject], attest::SIGNED, &nothing)?;
+            self.attest(&m.descriptor, attest::SIGNED, &statement, created)
+        });
+        signed.collect()
     }
 
-    /// The signed statement that `predicate` is true of `subject`, made at `created`.
+    /// A signed `statement`, whose predicate is of type `predicate_type`, attached to `to`, made at `created`.
     ///
     /// # Errors
     /// None that the types allow.
     pub(super) fn attest(
         &self,
-        subject: &Descriptor,
+        to: &Descriptor,
         predicate_type: &str,
-        predicate: &Value,
+        statement: &[u8],
         created: &str,
     ) -> Result<Referrer> {
-        let statement = attest::statement(&subject.digest, predicate_type, predicate)?;
-        let bundle = Bytes::from(sign::bundle(&statement, &self.0)?);
+        let bundle = Bytes::from(sign::bundle(statement, &self.0)?);
         let layer = Blob::of(MediaType::BUNDLE, bundle);
         let annotations = [
             (annotation::CREATED, created),
@@ -77,6 +81,6 @@ impl Signer {
         ];
         let annotations: BTreeMap<String, String> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Referrer::artifact(MediaType::BUNDLE, vec![layer], annotations, subject)
+        Referrer::artifact(MediaType::BUNDLE, vec![layer], annotations, to)
     }
 }

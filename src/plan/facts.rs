@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
+use crate::plan::recipe::Source;
 use crate::settings::Stand;
 
 /// Everything looked up.
@@ -49,6 +50,8 @@ pub struct Toolchain {
     pub settings: BTreeMap<String, String>,
     /// All that `go env` says where the user is.
     pub env: BTreeMap<String, String>,
+    /// The digests of the programs that compile, by name, as far as they are where Go has them.
+    pub programs: BTreeMap<String, Digest>,
 }
 
 /// A main package.
@@ -77,4 +80,15 @@ pub struct GitState {
     pub commit_time: u64,
     /// Whether there are changes or untracked files.
     pub dirty: bool,
+}
+
+/// The sources of an image.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The directory that holds them all: the repository's, the workspace's or the module's.
+    pub root: PathBuf,
+    /// Where they come from.
+    pub source: Source,
+    /// Whether there is kodata among them.
+    pub has_kodata: bool,
 }

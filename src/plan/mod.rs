@@ -7,6 +7,7 @@ pub mod facts;
 pub mod naming;
 pub mod packages;
 pub mod platforms;
+pub mod recipe;
 pub mod secrets;
 pub mod templates;
 
@@ -347,33 +348,45 @@ fn compile(
         let flags = command::build_flags(program, settings, &facts.toolchain, &|what, text| {
             templates.render_for(what, text, &target)
         })?;
-        for (number, item) in image.programs.iter().enumerate() {
-            let file = naming::file(&item.import_path, &spec.os);
-            let compiled = Compiled {
-                import_path: item.import_path.clone(),
-                file,
-                image: index,
-                platform,
-                program: number,
-            };
-            let fits = |g: &&mut CompileGroup| {
-                g.dir == item.module_dir
-                    && g.target == target
-                    && g.flags == flags
-                    && g.packages.iter().all(|p| !p.file.eq_ignore_ascii_case(&compiled.file))
-            };
-            match groups.iter_mut().find(fits) {
-                Some(group) => group.packages.push(compiled),
-                None => groups.push(CompileGroup {
-                    dir: item.module_dir.clone(),
-                    target: target.clone(),
-                    flags: flags.clone(),
-                    packages: vec![compiled],
-                }),
-            }
-        }
+        add_compile(groups, (index, platform), &image.programs, &target, &flags);
     }
     Ok(())
+}
+
+/// Adds the programs of an image and platform, by number, to the `go build` runs.
+fn add_compile(
+    groups: &mut Vec<CompileGroup>,
+    (image, platform): (usize, usize),
+    programs: &[ImageProgram],
+    target: &Target,
+    flags: &[String],
+) {
+    for (number, item) in programs.iter().enumerate() {
+        let file = naming::file(&item.import_path, &target.platform.os);
+        let compiled =
+            Compiled { import_path: item.import_path.clone(), file, image, platform, program: number };
+        let fits = |g: &&mut CompileGroup| {
+            g.dir == item.module_dir
+                && g.target == *target
+                && g.flags == flags
+                && g.packages.iter().all(|p| !p.file.eq_ignore_ascii_case(&compiled.file))
+        };
+        match groups.iter_mut().find(fits) {
+            Some(group) => group.packages.push(compiled),
+            None => groups.push(CompileGroup {
+                dir: item.module_dir.clone(),
+                target: target.clone(),
+                flags: flags.to_vec(),
+                packages: vec![compiled],
+            }),
+        }
+    }
+}
+
+/// The run that compiles the main program of an image and platform.
+fn group_of(groups: &[CompileGroup], image: usize, platform: usize) -> Option<&CompileGroup> {
+    let is_it = |p: &Compiled| (p.image, p.platform, p.program) == (image, platform, 0);
+    groups.iter().find(|group| group.packages.iter().any(is_it))
 }
 
 /// SBOMs are named by their programs alone.

@@ -1,7 +1,11 @@
 //! What may not be shown of a plan: the values of variables whose names speak of secrets, wherever they appear, and
 //! credentials in URLs. Pure.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
+
+use crate::settings::Settings;
 
 /// What stands in place of a secret.
 pub const MASK: &str = "***";
@@ -31,6 +35,19 @@ impl Secrets {
         values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         values.dedup();
         Secrets { values }
+    }
+
+    /// The secrets in the environment, in Go's settings and in those of single programs.
+    #[must_use]
+    pub fn of_run(
+        env: &BTreeMap<String, String>,
+        go: &BTreeMap<String, String>,
+        settings: &Settings,
+    ) -> Self {
+        let programs = settings.rules.iter().map(|r| &r.program).chain([&settings.program]);
+        let own = programs.flat_map(|p| p.env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        let all = env.iter().chain(go).map(|(k, v)| (k.as_str(), v.as_str()));
+        Secrets::of(all.chain(own))
     }
 
     /// The value of a variable as it may be shown.

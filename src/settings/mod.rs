@@ -94,6 +94,8 @@ pub struct Settings {
     pub image_refs: Option<PathBuf>,
     /// What becomes of SBOMs.
     pub sboms: Sboms,
+    /// Whether provenance is attached to them.
+    pub provenance: bool,
     /// What is attached to images in registries.
     pub attest: Attest,
     /// The file of the key that signs what is pushed.
@@ -196,6 +198,8 @@ pub struct Words {
     pub sbom: Option<String>,
     /// `--sbom-dir`.
     pub sbom_dir: Option<PathBuf>,
+    /// `--provenance`.
+    pub provenance: Option<bool>,
     /// `--attest`.
     pub attest: Option<String>,
     /// `--sign-key`.
@@ -350,6 +354,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         tag_only: words.tag_only,
         image_refs: words.image_refs,
         sboms,
+        provenance: words.provenance.unwrap_or(true),
         attest,
         sign_key,
         epoch: env.epoch(env::SOURCE_DATE_EPOCH)?,

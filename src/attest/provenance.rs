@@ -1,0 +1,154 @@
+//! Provenance: what an image was built from, as an in-toto predicate of SLSA (slsa.dev/spec/v1.2/build-provenance). It
+//! says what a tool on somebody's machine says of itself: Build L1, and no more.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::attest::modules::{Module, Stamp};
+use crate::attest::{Modules, purl};
+use crate::oci::{Digest, Platform, Reference};
+
+/// The predicate's type.
+pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+/// What `externalParameters` are: a recipe of gimg's, of this version (docs/provenance.md).
+pub const BUILD_TYPE: &str = "https://github.com/gimg/gimg/build/v1";
+/// Who says it.
+const BUILDER: &str = "https://github.com/gimg/gimg";
+
+/// What is known of a build once it is done.
+#[derive(Clone, Debug)]
+pub struct Build<'a> {
+    /// What the user asked for: the recipe.
+    pub recipe: Value,
+    /// What is fixed in gimg: the layout level, and the encoder of layers.
+    pub level: u32,
+    /// The encoder of layers, with its version.
+    pub encoder: String,
+    /// This gimg's version.
+    pub version: &'a str,
+    /// The commit of the sources, and the URL of their repository.
+    pub source: Option<(String, Option<String>)>,
+    /// The toolchain's version, and the digests of its programs by name.
+    pub toolchain: (&'a str, &'a BTreeMap<String, Digest>),
+    /// The platforms.
+    pub platforms: Vec<Made<'a>>,
+}
+
+/// What was made for a platform.
+#[derive(Clone, Debug)]
+pub struct Made<'a> {
+    /// The platform.
+    pub platform: &'a Platform,
+    /// What it stands on, if that is an image of a registry, and the digest of its root.
+    pub base: Option<(&'a Reference, Digest)>,
+    /// Its programs: path, digest of the file, modules.
+    pub programs: Vec<(&'a str, Digest, Option<&'a Modules>)>,
+    /// The digests of the tars of its own layers, from the lowest up, and what they are.
+    pub layers: Vec<(&'a str, Digest)>,
+}
+
+/// The predicate. It is the same for the same build: it has no times and no names of machines.
+#[must_use]
+pub fn predicate(build: &Build<'_>) -> Value {
+    json!({
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": build.recipe,
+            "internalParameters": { "layoutLevel": build.level, "encoder": build.encoder },
+            "resolvedDependencies": dependencies(build),
+        },
+        "runDetails": {
+            "builder": { "id": BUILDER, "version": { "gimg": build.version } },
+            "metadata": {},
+            "byproducts": byproducts(build),
+        },
+    })
+}
+
+/// What went in, each once.
+fn dependencies(build: &Build<'_>) -> Vec<Value> {
+    let mut all: Vec<Value> = Vec::new();
+    let mut add = |value: Value| {
+        if !all.contains(&value) {
+            all.push(value);
+        }
+    };
+    if let Some((revision, repository)) = &build.source {
+        let mut source = Map::new();
+        source.insert("name".to_owned(), "source".into());
+        if let Some(repository) = repository {
+            source.insert("uri".to_owned(), format!("git+{repository}@{revision}").into());
+        }
+        source.insert("digest".to_owned(), json!({ "gitCommit": revision }));
+        add(Value::Object(source));
+    }
+    let (version, programs) = &build.toolchain;
+    for (name, digest) in *programs {
+        add(json!({ "name": format!("{version} {name}"), "digest": { "sha256": digest.hex() } }));
+    }
+    for made in &build.platforms {
+        if let Some((reference, digest)) = &made.base {
+            let repository = &reference.repository;
+            let name = repository.path().rsplit('/').next().unwrap_or_default();
+            let tag = reference.tag.as_ref().map(|t| t.as_str());
+            let uri = purl::image(name, digest, None, Some((repository, tag)));
+            add(json!({ "name": "base", "uri": uri, "digest": { "sha256": digest.hex() } }));
+        }
+    }
+    let modules = build.platforms.iter().flat_map(|m| &m.programs).filter_map(|(_, _, modules)| *modules);
+    let mut linked: Vec<&Module> = modules.flat_map(|m| m.deps.iter().chain([&m.main])).collect();
+    linked.sort();
+    linked.dedup();
+    for module in linked {
+        let hash = module.sum.as_deref().and_then(dir_hash);
+        if let (Some(uri), Some(hash)) = (purl::go_module(&module.path, module.version.as_deref()), hash) {
+            add(json!({ "uri": uri, "digest": { "dirHash": hash } }));
+        }
+    }
+    all
+}
+
+/// What came out on the way: programs before they were packed, and layers before they were compressed.
+fn byproducts(build: &Build<'_>) -> Vec<Value> {
+    let mut all = Vec::new();
+    for made in &build.platforms {
+        let platform = made.platform;
+        for (path, digest, modules) in &made.programs {
+            let mut program = json!({
+                "name": format!("{platform} program {path}"),
+                "digest": { "sha256": digest.hex() },
+            });
+            if let Some(annotations) = modules.map(said) {
+                program["annotations"] = annotations;
+            }
+            all.push(program);
+        }
+        for (what, digest) in &made.layers {
+            let name = format!("{platform} layer {what}");
+            all.push(json!({ "name": name, "digest": { "sha256": digest.hex() } }));
+        }
+    }
+    all
+}
+
+/// What a program says of its module and its sources.
+fn said(modules: &Modules) -> Value {
+    let main = &modules.main;
+    let mut said = json!({ "go": modules.go, "module": main.path });
+    if let Some(version) = &main.version {
+        said["version"] = version.as_str().into();
+    }
+    if let Some(Stamp { system, revision, modified }) = &modules.stamp {
+        said["vcs"] = json!({ "system": system, "revision": revision, "modified": modified });
+    }
+    said
+}
+
+/// `h1:` and base64 as in-toto has it (in-toto/attestation, "digest_set.md", dirHash): hexadecimal digits.
+fn dir_hash(sum: &str) -> Option<String> {
+    let bytes = STANDARD.decode(sum.strip_prefix("h1:")?).ok()?;
+    (bytes.len() == 32).then(|| bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
