@@ -51,6 +51,7 @@ mod parity;
 mod platform_bases;
 mod platforms;
 mod projects;
+mod provenance;
 mod proxies;
 mod publish;
 mod push;

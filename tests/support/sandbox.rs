@@ -237,6 +237,13 @@ impl Sandbox {
         Ran::of(line, output)
     }
 
+    /// Runs git as somebody.
+    #[track_caller]
+    pub(crate) fn git(&self, args: &str) -> Ran {
+        self.run(&format!("git -c user.name=a -c user.email=a@example.com -c commit.gpgsign=false {args}"))
+            .ok()
+    }
+
     /// What is left in the temporary folder.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.path("tmp")).unwrap();
