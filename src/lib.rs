@@ -11,6 +11,7 @@
 //! | layers, images, the built-in base | [`image`], [`base`] |
 //! | blobs and moving them | [`content`], [`registry`], [`target`], [`store`] |
 //! | statements about images | [`attest`] |
+//! | why two images differ | [`explain`] |
 //! | Kubernetes YAML | [`kube`] |
 //! | verbs | [`ops`] |
 //! | what was made, words out | [`report`], [`ui`] |
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod content;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod fs;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

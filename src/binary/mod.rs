@@ -4,7 +4,9 @@
 //! hostile file can't take the memory.
 
 mod build_info;
+pub mod diff;
 mod headers;
+mod pclntab;
 
 use std::io::{Read, Seek};
 
@@ -86,6 +88,15 @@ impl Header {
             (format, None) => format!("{} for a CPU that Go doesn't know", format.name()),
         }
     }
+}
+
+/// How the files of programs begin: ELF, PE, and Mach-O of 32 and 64 bits.
+const MAGICS: &[&[u8]] = &[b"\x7fELF", b"MZ", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe"];
+
+/// Whether a file that starts with these bytes, four or more, may be a program.
+#[must_use]
+pub fn begins_as_program(start: &[u8]) -> bool {
+    MAGICS.iter().any(|magic| start.starts_with(magic))
 }
 
 /// Reads the headers of a binary. What is no executable is [`Format::Unknown`], not an error.

@@ -209,3 +209,69 @@ proptest::proptest! {
         let _ = inspect(Cursor::new([magic[kind], &body].concat()));
     }
 }
+
+/// Compiles a program of two packages for `arch`.
+fn two_packages(dir: &Path, arch: &str, main: &str, greet: &str, ldflags: &str) -> Vec<u8> {
+    fs::create_dir_all(dir.join("greet")).unwrap();
+    fs::write(dir.join("go.mod"), "module example.com/two\n\ngo 1.21\n").unwrap();
+    fs::write(dir.join("main.go"), format!("package main\n\nimport \"example.com/two/greet\"\n\n{main}\n"))
+        .unwrap();
+    fs::write(dir.join("greet/greet.go"), format!("package greet\n\n{greet}\n")).unwrap();
+    let out = dir.join("out");
+    let mut go = Command::new("go");
+    go.args(["build", "-trimpath", &format!("-ldflags={ldflags}"), "-o"]).arg(&out).arg(".").current_dir(dir);
+    go.env("GOOS", "linux").env("GOARCH", arch).env("CGO_ENABLED", "0");
+    let run = go.env("GOFLAGS", "-buildvcs=false").env("GOTOOLCHAIN", "local").output().unwrap();
+    assert!(run.status.success(), "{arch}: {}", String::from_utf8_lossy(&run.stderr));
+    fs::read(out).unwrap()
+}
+
+#[test]
+fn functions_whose_code_differs_are_named_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let main = "func main() { println(greet.Line(1)) }";
+    let greet = "var Name = \"x\"\n\n//go:noinline\nfunc Line(n int) int { return n + len(Name) }\n\n//go:noinline\nfunc Last(n int) int { return n * 3 }\n\nfunc init() { println(Last(2)) }";
+    for arch in ["amd64", "arm64", "386", "riscv64"] {
+        let build = |main: &str, greet: &str| two_packages(dir.path(), arch, main, greet, "-s -w");
+        let first = build(main, greet);
+        let functions = |now: &[u8]| {
+            let found = diff::compare(&first, now).unwrap();
+            assert!(found.has_functions && !found.is_only_symbols());
+            let names = found.functions.values().flatten().map(|(name, change)| format!("{change:?} {name}"));
+            (names.collect::<Vec<_>>(), found.lines.into_iter().collect::<Vec<_>>())
+        };
+        let none = Vec::<String>::new;
+        // A function grows, and all that comes after it moves.
+        let longer = greet.replace("n + len", "(n^77)*(n+5)*(n-9) + (n>>3) + len");
+        let changed = "Changed example.com/two/greet.Line".to_owned();
+        assert_eq!(functions(&build(main, &longer)), (vec![changed], none()), "{arch}");
+        let new = greet
+            .replace("func init()", "//go:noinline\nfunc New() int { return len(Name) * 2 }\n\nfunc init()");
+        let new = new.replace("Last(2)", "Last(New())");
+        let (found, _) = functions(&build(main, &new));
+        assert!(found.contains(&"Added example.com/two/greet.New".to_owned()), "{arch}: {found:?}");
+        assert!(found.iter().all(|name| name.contains("example.com/two/greet.")), "{arch}: {found:?}");
+        // A line more above: nothing but numbers of lines.
+        let lower = greet.replace("var Name", "\n\nvar Name");
+        assert_eq!(
+            functions(&build(main, &lower)),
+            (none(), vec!["example.com/two/greet".to_owned()]),
+            "{arch}"
+        );
+        // A constant: nothing moves.
+        let constant = greet.replace("n * 3", "n * 7");
+        let changed = "Changed example.com/two/greet.Last".to_owned();
+        // Elsewhere one of the same length shows in the section alone.
+        if ["amd64", "arm64"].contains(&arch) {
+            assert_eq!(functions(&build(main, &constant)), (vec![changed], none()), "{arch}");
+        }
+        // A name that the linker sets is data.
+        let set = two_packages(dir.path(), arch, main, greet, "-s -w -X example.com/two/greet.Name=y");
+        assert_eq!(functions(&set), (none(), none()), "{arch}");
+    }
+    let plain = two_packages(dir.path(), "amd64", main, greet, "");
+    let stripped = two_packages(dir.path(), "amd64", main, greet, "-s -w");
+    let found = diff::compare(&plain, &stripped).unwrap();
+    assert!(found.is_only_symbols() && found.functions.is_empty(), "{found:?}");
+    assert_eq!(diff::compare(&plain, b"no program"), None);
+}

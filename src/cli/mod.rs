@@ -20,6 +20,7 @@ mod run;
 mod sbom;
 mod signals;
 mod version;
+mod why;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ enum Command {
     Push(push::PushArgs),
     /// Say what a program or an image is made of: SPDX, CycloneDX, or as Go does
     Sbom(sbom::SbomArgs),
+    /// Say why two images, or two programs, have different digests
+    Why(why::WhyArgs),
     /// Write a configuration file from what is there
     Init(init::InitArgs),
     /// Write down what the tags of bases stand for, for every later build
@@ -104,6 +107,7 @@ impl Command {
             // It passes all its flags on.
             Command::Delete(_) => return plain_voice(env),
             Command::Sbom(args) => return args.manner.voice(env),
+            Command::Why(args) => &args.common,
             Command::Run(args) => &args.common,
             Command::Push(args) => &args.common,
             Command::Version(args) => &args.common,
@@ -159,6 +163,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Run(args) => run::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
         Command::Sbom(args) => sbom::run(args, env, voice),
+        Command::Why(args) => why::run(args, env, voice),
         Command::Init(args) => init::init(&args, &env, voice),
         Command::Lock(args) => lock::run(args, env, voice),
         Command::Schema(_) => init::schema(voice),

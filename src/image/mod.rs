@@ -6,11 +6,13 @@ pub mod certificates;
 pub mod compress;
 pub mod contents;
 pub mod decompress;
+pub mod diff;
 pub mod filesystem;
 pub mod layer;
 pub mod tar;
 pub mod tree;
 pub mod view;
+mod walk;
 
 use std::io::{self, Read};
 use std::path::Path;

@@ -6,15 +6,12 @@ use std::io::Read;
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
+use crate::image::walk::{Member, WHAT, inside, unreadable, walk};
 
 /// How many links are followed from one path, as in Linux.
 const MAX_LINKS: usize = 40;
 /// How much room an entry takes besides its name, roughly.
 const ENTRY_ROOM: usize = 100;
-/// How long a name may be, in a header of its own: far more than any file system takes.
-const MAX_NAME: u64 = 1 << 20;
-/// What is told about a failure.
-const WHAT: &str = "read a layer";
 
 /// Who may read a file, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,7 +243,9 @@ pub fn names_and(
     mut look: impl FnMut(&str, &mut dyn Read) -> Result<()>,
 ) -> Result<Names> {
     let mut names = Names::default();
-    walk(tar, |name, entry, content| {
+    walk(tar, |member, content| {
+        let Some(entry) = entry(&member)? else { return Ok(()) };
+        let name = member.name;
         let target = match &entry {
             Entry::Link(target) | Entry::Same(target) => target.len(),
             _ => 0,
@@ -280,8 +279,8 @@ pub fn names_and(
 /// What isn't a tar, a file that isn't there or is larger.
 pub fn read(tar: impl Read, name: &str, limit: u64) -> Result<Vec<u8>> {
     let mut found = None;
-    walk(tar, |at, entry, content| {
-        if at == name && matches!(entry, Entry::File(_)) {
+    walk(tar, |member, content| {
+        if member.name == name && member.kind.is_file() {
             let mut bytes = Vec::new();
             content.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
             if bytes.len() as u64 > limit {
@@ -295,85 +294,19 @@ pub fn read(tar: impl Read, name: &str, limit: u64) -> Result<Vec<u8>> {
     found.ok_or_else(|| Error::new(Kind::Base, WHAT, "its file is gone").at(format!("/{name}")))
 }
 
-fn unreadable(error: std::io::Error) -> Error {
-    Error::new(Kind::Base, WHAT, error)
-}
-
-/// Goes through a tar's entries. Headers of headers are read here, for the sake of their limits.
-fn walk(tar: impl Read, mut visit: impl FnMut(String, Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
-    let mut archive = tar::Archive::new(tar);
-    let (mut long_name, mut long_link, mut pax) = (None, None, Vec::new());
-    for entry in archive.entries().map_err(unreadable)?.raw(true) {
-        let mut entry = entry.map_err(unreadable)?;
-        let kind = entry.header().entry_type();
-        let is_pax = kind.is_pax_local_extensions();
-        if is_pax || kind.is_gnu_longname() || kind.is_gnu_longlink() {
-            let mut bytes = Vec::new();
-            (&mut entry).take(MAX_NAME + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-            if bytes.len() as u64 > MAX_NAME {
-                return Err(Error::new(Kind::Integrity, WHAT, "a header of more than 1 MiB"));
-            }
-            match kind {
-                _ if is_pax => pax = bytes,
-                k if k.is_gnu_longname() => long_name = Some(until_nul(bytes)),
-                _ => long_link = Some(until_nul(bytes)),
-            }
-            continue;
+/// What a member of a tar is; none if it is a hard link out of the image.
+fn entry(member: &Member<'_>) -> Result<Option<Entry>> {
+    let kind = member.kind;
+    Ok(match kind {
+        _ if kind.is_dir() => Some(Entry::Directory),
+        _ if kind.is_symlink() => Some(Entry::Link(String::from_utf8_lossy(&member.link).into_owned())),
+        _ if kind.is_hard_link() => inside(&member.link).map(Entry::Same),
+        _ if kind.is_file() => {
+            let (mode, uid, gid) = (member.mode()?, member.uid()?, member.gid()?);
+            Some(Entry::File(Access { mode, uid, gid }))
         }
-        if kind.is_pax_global_extensions() {
-            continue;
-        }
-        let header = entry.header();
-        // Of a record that stands twice the last counts.
-        let record = |key: &str| {
-            let records = tar::PaxExtensions::new(&pax).filter_map(std::result::Result::ok);
-            records.filter(|r| r.key_bytes() == key.as_bytes()).last().map(|r| r.value_bytes().to_vec())
-        };
-        let number = |key: &str, value: std::io::Result<u64>| match record(key) {
-            Some(text) => {
-                let number = std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok());
-                number
-                    .ok_or_else(|| Error::new(Kind::Base, WHAT, format!("its PAX record {key} is no number")))
-            }
-            None => value.map_err(unreadable),
-        };
-        if number("size", Ok(entry.size()))? != entry.size() {
-            return Err(Error::new(Kind::Base, WHAT, "a file of more than 8 GiB"));
-        }
-        let text = |key: &str, long: Option<Vec<u8>>, short: Option<Vec<u8>>| {
-            record(key).or(long).or(short).unwrap_or_default()
-        };
-        let name = text("path", long_name.take(), Some(header.path_bytes().into_owned()));
-        let link = text("linkpath", long_link.take(), header.link_name_bytes().map(|l| l.into_owned()));
-        let found = match kind {
-            _ if kind.is_dir() => Some(Entry::Directory),
-            _ if kind.is_symlink() => Some(Entry::Link(String::from_utf8_lossy(&link).into_owned())),
-            _ if kind.is_hard_link() => inside(&link).map(Entry::Same),
-            _ if kind.is_file() => Some(Entry::File(Access {
-                mode: header.mode().map_err(unreadable)? & 0o7777,
-                uid: number("uid", header.uid())?,
-                gid: number("gid", header.gid())?,
-            })),
-            _ => Some(Entry::Other),
-        };
-        pax.clear();
-        if let (Some(name), Some(found)) = (inside(&name).filter(|n| !n.is_empty()), found) {
-            visit(name, found, &mut entry)?;
-        }
-    }
-    Ok(())
-}
-
-fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.truncate(bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len()));
-    bytes
-}
-
-/// A name without what says nothing; none if it leads out of the image.
-fn inside(name: &[u8]) -> Option<String> {
-    let name = String::from_utf8_lossy(name);
-    let parts: Vec<&str> = name.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
-    (!parts.contains(&"..")).then(|| parts.join("/"))
+        _ => Some(Entry::Other),
+    })
 }
 
 #[cfg(test)]

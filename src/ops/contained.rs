@@ -19,8 +19,6 @@ use crate::target;
 const MAX_NAMES: usize = 1 << 30;
 /// What is read of a file at a time.
 const PIECE: usize = 256 * 1024;
-/// How the files of programs begin: ELF, PE, and Mach-O of 32 and 64 bits.
-const MAGICS: &[&[u8]] = &[b"\x7fELF", b"MZ", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe"];
 
 /// A Go program.
 pub(super) struct Contained {
@@ -106,11 +104,11 @@ fn scan(layer: &Path, scratch: &Scratch, mut room: usize) -> Result<Scanned> {
 }
 
 /// The Go program that a file of a layer is, if it is one.
-fn take(name: &str, content: &mut dyn Read, scratch: &Scratch) -> Result<Option<Contained>> {
+pub(super) fn take(name: &str, content: &mut dyn Read, scratch: &Scratch) -> Result<Option<Contained>> {
     let unreadable = |e: io::Error| Error::new(Kind::Input, "read a layer", e).at(format!("/{name}"));
     let mut start = Vec::new();
     (&mut *content).take(4).read_to_end(&mut start).map_err(unreadable)?;
-    if !MAGICS.iter().any(|magic| start.starts_with(magic)) {
+    if !binary::begins_as_program(&start) {
         return Ok(None);
     }
     let (mut file, path) = scratch.file()?;

@@ -7,6 +7,7 @@ mod bills;
 pub mod build;
 mod built_in;
 pub mod cache;
+mod compared;
 mod compile;
 mod contained;
 mod data;
@@ -42,6 +43,7 @@ mod signer;
 mod sources;
 mod targets;
 mod trust;
+pub mod why;
 
 use std::sync::Arc;
 

@@ -8,7 +8,8 @@ use crate::content::Blob;
 use crate::error::{Error, Kind, Result};
 use crate::image::decompress;
 use crate::oci::{
-    Descriptor, Digest, ImageConfig, ImageManifest, MediaType, Platform, Reference, document, json,
+    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Reference, document,
+    json,
 };
 use crate::ops::home::Home;
 use crate::ops::{Context, blocking};
@@ -32,45 +33,93 @@ pub(super) struct Opened {
     pub(super) layers: Vec<Blob>,
 }
 
+/// What a subject names: an image, or an index of several.
+pub(super) struct Root {
+    home: Home,
+    /// What the user calls it.
+    pub(super) name: String,
+    pub(super) descriptor: Descriptor,
+    /// The index, if it is one.
+    pub(super) index: Option<ImageIndex>,
+}
+
 /// Opens the image that `subject` names, for `platform`; an image of several has one for linux/amd64, or must be told
 /// apart.
 ///
 /// # Errors
 /// No such image, none for the platform, or what isn't an image.
 pub(super) async fn open(cx: &Context, subject: &Subject, platform: Option<&Platform>) -> Result<Opened> {
-    let (home, root, name) = find(cx, subject).await?;
+    root(cx, subject).await?.open(platform).await
+}
+
+/// What `subject` names; of an image for one platform no more is read than what it is.
+///
+/// # Errors
+/// No such image, or what isn't an index though it is named as one.
+pub(super) async fn root(cx: &Context, subject: &Subject) -> Result<Root> {
+    let (home, descriptor, name) = find(cx, subject).await?;
     let within = |e: Error| e.within(format!("read {name}"));
-    let (descriptor, listed) = match root.media_type.is_index() {
+    let index = match descriptor.media_type.is_index() {
         true => {
-            let bytes = home.document(&root).await.map_err(within)?;
-            let index = document::index(&bytes, &root.media_type).map_err(within)?;
-            let (descriptor, platform) = choose(index.manifests, platform).map_err(within)?;
-            (descriptor, Some(platform))
+            let bytes = home.document(&descriptor).await.map_err(within)?;
+            Some(document::index(&bytes, &descriptor.media_type).map_err(within)?)
         }
-        false => (root, None),
+        false => None,
     };
-    let bytes = home.document(&descriptor).await.map_err(within)?;
-    let manifest = document::manifest(&bytes, &descriptor.media_type).map_err(within)?;
-    if manifest.config.media_type.to_oci() != MediaType::CONFIG {
-        let kind = manifest.artifact_type.as_ref().unwrap_or(&manifest.config.media_type);
-        let why = format!("{} is an artifact of type {kind}, not an image", descriptor.digest);
-        return Err(within(Error::new(Kind::Input, "read the image", why)));
+    Ok(Root { home, name, descriptor, index })
+}
+
+impl Root {
+    /// The images of the index, in its order; attestations aren't.
+    pub(super) fn images(&self) -> Vec<(Descriptor, Platform)> {
+        let manifests = self.index.iter().flat_map(|index| &index.manifests);
+        let images = manifests.filter(|d| !d.is_attestation());
+        images.filter_map(|d| d.platform.clone().map(|platform| (d.clone(), platform))).collect()
     }
-    let config = home.document(&manifest.config).await.map_err(within)?;
-    let config: ImageConfig = json::from_bytes(&config, "its config").map_err(within)?;
-    let own = platform_of(&config);
-    if let Some(asked) = platform.filter(|asked| listed.is_none() && asked.best_of([&own]).is_none()) {
-        let why = format!("it is for {own}, not for {asked}");
-        return Err(within(Error::new(Kind::Input, "choose a platform", why)));
+
+    /// The image for `platform`; without one that for linux/amd64, or the only one.
+    ///
+    /// # Errors
+    /// None for the platform, or what isn't an image.
+    pub(super) async fn open(&self, platform: Option<&Platform>) -> Result<Opened> {
+        let within = |e: Error| e.within(format!("read {}", self.name));
+        if self.index.is_some() {
+            let (descriptor, platform) = choose(self.images(), platform).map_err(within)?;
+            return self.image(descriptor, Some(platform)).await;
+        }
+        let image = self.image(self.descriptor.clone(), None).await?;
+        if let Some(asked) = platform.filter(|asked| asked.best_of([&image.platform]).is_none()) {
+            let why = format!("it is for {}, not for {asked}", image.platform);
+            return Err(within(Error::new(Kind::Input, "choose a platform", why)));
+        }
+        Ok(image)
     }
-    if let Home::Archive(archive) = &home {
-        let (archive, layers) = (Arc::clone(archive), manifest.layers.clone());
-        blocking(move || archive.unpack(&layers)).await.map_err(within)?;
+
+    /// One of its images, which an index may list for a platform.
+    ///
+    /// # Errors
+    /// What isn't an image.
+    pub(super) async fn image(&self, descriptor: Descriptor, listed: Option<Platform>) -> Result<Opened> {
+        let (home, name) = (&self.home, self.name.clone());
+        let within = |e: Error| e.within(format!("read {name}"));
+        let bytes = home.document(&descriptor).await.map_err(within)?;
+        let manifest = document::manifest(&bytes, &descriptor.media_type).map_err(within)?;
+        if manifest.config.media_type.to_oci() != MediaType::CONFIG {
+            let kind = manifest.artifact_type.as_ref().unwrap_or(&manifest.config.media_type);
+            let why = format!("{} is an artifact of type {kind}, not an image", descriptor.digest);
+            return Err(within(Error::new(Kind::Input, "read the image", why)));
+        }
+        let config = home.document(&manifest.config).await.map_err(within)?;
+        let config: ImageConfig = json::from_bytes(&config, "its config").map_err(within)?;
+        if let Home::Archive(archive) = home {
+            let (archive, layers) = (Arc::clone(archive), manifest.layers.clone());
+            blocking(move || archive.unpack(&layers)).await.map_err(within)?;
+        }
+        let own_layers = manifest.layers.iter().filter(|layer| !layer.media_type.is_foreign());
+        let layers = own_layers.map(|layer| home.layer(layer)).collect::<Result<_>>().map_err(within)?;
+        let platform = listed.unwrap_or_else(|| platform_of(&config));
+        Ok(Opened { app: last_part(&name).to_owned(), platform, descriptor, manifest, config, layers, name })
     }
-    let own_layers = manifest.layers.iter().filter(|layer| !layer.media_type.is_foreign());
-    let layers = own_layers.map(|layer| home.layer(layer)).collect::<Result<_>>().map_err(within)?;
-    let app = last_part(&name).to_owned();
-    Ok(Opened { app, platform: listed.unwrap_or(own), descriptor, manifest, config, layers, name })
 }
 
 /// Where an image is, its root, and its name for people.
@@ -111,10 +160,10 @@ fn no_image(name: &str, why: &str) -> Error {
 }
 
 /// The image of an index for `platform`, or for the one that is meant where none is named.
-fn choose(manifests: Vec<Descriptor>, platform: Option<&Platform>) -> Result<(Descriptor, Platform)> {
-    let images = manifests.into_iter().filter(|d| !d.is_attestation());
-    let mut images: Vec<(Descriptor, Platform)> =
-        images.filter_map(|d| d.platform.clone().map(|platform| (d, platform))).collect();
+fn choose(
+    mut images: Vec<(Descriptor, Platform)>,
+    platform: Option<&Platform>,
+) -> Result<(Descriptor, Platform)> {
     let usual = Platform::new("linux", "amd64");
     let at = match platform {
         None if images.len() == 1 => Some(0),
@@ -167,10 +216,8 @@ pub(super) fn plain(path: &Path) -> Result<Box<dyn Read>> {
 mod tests {
     use super::*;
 
-    fn image(platform: &str) -> Descriptor {
-        let mut descriptor = Descriptor::of(MediaType::MANIFEST, platform.as_bytes());
-        descriptor.platform = Some(platform.parse().unwrap());
-        descriptor
+    fn image(platform: &str) -> (Descriptor, Platform) {
+        (Descriptor::of(MediaType::MANIFEST, platform.as_bytes()), platform.parse().unwrap())
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod cache;
 mod dry_run;
 mod progress;
+mod why;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
+    ("explain", &["binary", "image", "oci"]),
     ("fs", &["image", "oci"]),
     ("fuzzing", &["binary", "image", "kube", "oci", "registry", "settings"]),
     ("git", &["plan", "process"]),
@@ -29,8 +30,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "attest", "base", "binary", "content", "event", "fs", "git", "go", "image", "kube", "oci",
-            "plan", "process", "registry", "report", "settings", "sign", "store", "target",
+            "attest", "base", "binary", "content", "event", "explain", "fs", "git", "go", "image", "kube",
+            "oci", "plan", "process", "registry", "report", "settings", "sign", "store", "target",
         ],
     ),
     ("plan", &["content", "image", "oci", "settings"]),
@@ -41,7 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sign", &["oci"]),
     ("store", &["content", "event", "oci"]),
     ("target", &["content", "event", "fs", "image", "oci", "process", "store"]),
-    ("ui", &["event", "oci", "report"]),
+    ("ui", &["event", "explain", "oci", "report"]),
 ];
 
 pub(crate) fn sources(dir: &str) -> Vec<PathBuf> {

@@ -1,0 +1,185 @@
+//! The files of two layers, and what follows from them.
+
+use std::collections::BTreeMap;
+
+use crate::explain::{Cause, Change, Sort};
+use crate::image::assemble::rfc3339;
+use crate::image::diff::{Difference, Entry, Sort as Kind};
+
+/// What differs in two layers, but for the content of Go programs, which `is_program` names: that is told by what is in
+/// them.
+#[must_use]
+pub fn told(differences: &[Difference], is_program: &dyn Fn(&str) -> bool) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let mut alike: BTreeMap<String, Vec<&Difference>> = BTreeMap::new();
+    for difference in differences {
+        let path = path(&difference.name);
+        match Change::of(difference.was.as_ref(), difference.now.as_ref()) {
+            Some(Change::Changed) => {
+                let aspects = aspects(difference);
+                if difference.is_of_content() && !is_program(&difference.name) {
+                    let mut cause = Cause::new(Sort::File, path, Change::Changed);
+                    cause.notes.push(content(difference));
+                    cause.notes.extend(aspects);
+                    causes.push(cause);
+                } else if !aspects.is_empty() {
+                    alike.entry(aspects.join(", ")).or_default().push(difference);
+                }
+            }
+            Some(change) if !is_way_to_others(difference, differences) => {
+                let sort = if is_program(&difference.name) { Sort::Program } else { Sort::File };
+                let is_file = |entry: &Entry| entry.sort == Kind::File;
+                let entry = difference.was.as_ref().or(difference.now.as_ref());
+                let cause = Cause::new(sort, path, change);
+                causes.push(match entry.filter(|entry| !is_file(entry)) {
+                    Some(entry) => cause.note(format!("a {}", entry.sort.word())),
+                    None => cause,
+                });
+            }
+            _ => {}
+        }
+    }
+    causes.extend(alike.into_iter().map(|(aspects, same)| match same.as_slice() {
+        [one] => Cause::new(Sort::File, path(&one.name), Change::Changed).note(aspects),
+        many => {
+            let below = common(many.iter().map(|d| d.name.as_str()));
+            let cause = Cause::new(Sort::Files, format!("of /{below}"), Change::Changed);
+            cause.note(format!("{aspects}, of all {}", many.len()))
+        }
+    }));
+    causes
+}
+
+/// A directory that came or went with what is in it.
+fn is_way_to_others(directory: &Difference, all: &[Difference]) -> bool {
+    let entry = directory.was.as_ref().or(directory.now.as_ref());
+    if !entry.is_some_and(|entry| entry.sort == Kind::Directory) {
+        return false;
+    }
+    let below = format!("{}/", directory.name);
+    let from = all.partition_point(|other| other.name.as_str() < below.as_str());
+    let inside = all[from..].iter().take_while(|other| other.name.starts_with(&below));
+    let mut with = inside
+        .filter(|o| (o.was.is_some(), o.now.is_some()) == (directory.was.is_some(), directory.now.is_some()));
+    with.next().is_some()
+}
+
+fn path(name: &str) -> String {
+    format!("/{name}")
+}
+
+fn aspects(difference: &Difference) -> Vec<String> {
+    let time = |text: &str| text.parse().map_or_else(|_| text.to_owned(), rfc3339);
+    let aspects = difference.aspects().into_iter();
+    let text = aspects.map(|(word, was, now)| match word.as_str() {
+        "time" => format!("time {} -> {}", time(&was), time(&now)),
+        _ => format!("{word} {} -> {}", or_none(&was), or_none(&now)),
+    });
+    text.collect()
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+/// How the content of a file differs.
+fn content(difference: &Difference) -> String {
+    let size = |entry: &Option<Entry>| entry.as_ref().and_then(|e| e.content.as_ref()).map_or(0, |c| c.size);
+    let (was, now) = (size(&difference.was), size(&difference.now));
+    let from = difference.first.map(|first| format!(" from byte {first}")).unwrap_or_default();
+    match was == now {
+        true => format!("changed{from}"),
+        false => format!("changed{from}, {was} -> {now} bytes"),
+    }
+}
+
+/// The directory that all are in.
+fn common<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut common: Option<Vec<&str>> = None;
+    for name in names {
+        let parts: Vec<&str> = name.split('/').collect();
+        common = Some(match common {
+            None => parts,
+            Some(before) => {
+                let same = before.iter().zip(&parts).take_while(|(a, b)| a == b).count();
+                before[..same].to_vec()
+            }
+        });
+    }
+    common.unwrap_or_default().join("/")
+}
+
+/// Takes what follows from a program's new name or place, or from what is stamped, out of the causes.
+pub fn settle(causes: &mut Vec<Cause>) {
+    moved(causes);
+    renamed(causes);
+    let is_said_of = |cause: &Cause| {
+        matches!(cause.sort, Sort::Annotation | Sort::Created) && cause.was.is_some() && cause.now.is_some()
+    };
+    let (said, mut rest): (Vec<_>, Vec<_>) = std::mem::take(causes).into_iter().partition(is_said_of);
+    for cause in said {
+        let values = |text: String| text.split_once(": ").map(|(_, values)| values.to_owned());
+        let same = values(cause.to_string());
+        // Annotations can say the revision, its time or the version.
+        let is_why = |vcs: &&mut Cause| {
+            let own = vcs.changes.iter().cloned().chain([vcs.to_string()]);
+            vcs.sort == Sort::Vcs && own.map(values).any(|found| found == same)
+        };
+        match rest.iter_mut().find(is_why) {
+            Some(vcs) => vcs.changes.push(cause.to_string()),
+            None => rest.push(cause),
+        }
+    }
+    *causes = rest;
+}
+
+/// What went out of one layer and came in another is where it was.
+fn moved(causes: &mut Vec<Cause>) {
+    let gone: Vec<Cause> = causes.iter().filter(|c| c.change == Change::Removed).cloned().collect();
+    for cause in gone.iter().filter(|c| [Sort::File, Sort::Program].contains(&c.sort)) {
+        let is_same = |c: &Cause| c.name == cause.name && c.change == Change::Added && c.sort == cause.sort;
+        if let Some(at) = causes.iter().position(is_same) {
+            causes[at] = Cause::new(cause.sort, &cause.name, Change::Changed).note("in another layer");
+            causes.retain(|c| c != cause);
+        }
+    }
+}
+
+/// A program that went, and one that came, are one.
+fn renamed(causes: &mut Vec<Cause>) {
+    let of = |change: Change, causes: &[Cause]| -> Vec<String> {
+        let found = causes.iter().filter(|c| c.sort == Sort::Program && c.change == change);
+        found.map(|c| c.name.clone()).collect()
+    };
+    let (gone, new) = (of(Change::Removed, causes), of(Change::Added, causes));
+    let ([was], [now]) = (gone.as_slice(), new.as_slice()) else { return };
+    causes.retain(|c| c.sort != Sort::Program || (c.name != *was && c.name != *now));
+    let dir = |path: &str| path.rsplit_once('/').map(|(dir, _)| dir.to_owned()).unwrap_or_default();
+    let follows = |cause: &Cause| {
+        let (Some(old), Some(new)) = (&cause.was, &cause.now) else { return false };
+        match cause.sort {
+            Sort::Entrypoint => old.replace(was, now) == *new,
+            Sort::Env => cause.name == "PATH" && old.replace(&dir(was), &dir(now)) == *new,
+            _ => false,
+        }
+    };
+    let (following, rest): (Vec<Cause>, Vec<Cause>) = std::mem::take(causes).into_iter().partition(follows);
+    *causes = rest;
+    let following = following.iter().map(ToString::to_string);
+    let mut cause = Cause::new(Sort::Program, was.clone(), Change::Renamed);
+    cause.now = Some(now.clone());
+    let line = cause.to_string();
+    // Another package has another name for its program.
+    let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let package = causes.iter_mut().find(|c| {
+        let named = |package: &Option<String>, path: &str| package.as_deref().map(last) == Some(last(path));
+        c.sort == Sort::Package && named(&c.was, was) && named(&c.now, now)
+    });
+    match package {
+        Some(package) => package.changes.extend(std::iter::once(line).chain(following)),
+        None => {
+            cause.changes.extend(following);
+            causes.push(cause);
+        }
+    }
+}
