@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::plan::facts::GitState;
 use crate::process::{Child, Output, StartError};
 
@@ -114,6 +114,43 @@ pub async fn checkout(dir: &Path) -> Option<Checkout> {
     let text = String::from_utf8(place.stdout).ok()?;
     let (root, revision) = text.trim_end().rsplit_once('\n')?;
     Some(Checkout { root: PathBuf::from(root), revision: revision.to_owned(), origin })
+}
+
+/// Clones the repository at `from`, a path or URL, into `to`, and checks `revision` out. What git is configured to run
+/// on the way isn't run, and only by `protocols` (git, "GIT_ALLOW_PROTOCOL") is anything fetched.
+///
+/// # Errors
+/// Whatever git says (kind `Unavailable`), or no git.
+pub async fn clone(from: &str, revision: &str, to: &Path, protocols: &str) -> Result<()> {
+    let what = format!("get the sources from {}", web_address(from).as_deref().unwrap_or(from));
+    let (dir, git) = (to.parent().unwrap_or(to), Path::new("git"));
+    let place = to.to_string_lossy();
+    let quiet =
+        ["-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false"];
+    let steps: [(&Path, Vec<&str>); 2] = [
+        (dir, vec!["clone", "--quiet", "--no-checkout", "--", from, &place]),
+        (to, vec!["checkout", "--quiet", "--detach", revision, "--"]),
+    ];
+    for (dir, step) in steps {
+        let mut child = Child::new(git, dir).args(quiet).args(step);
+        child.remove = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"].map(str::to_owned).to_vec();
+        child = child.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ALLOW_PROTOCOL", protocols);
+        let failed = |why: String| Error::new(Kind::Unavailable, &what, why);
+        match child.run().await {
+            Ok(output) if output.success => {}
+            Ok(output) => return Err(failed(output.status).output(output.stderr)),
+            Err(StartError::NotFound) => return Err(failed("there is no git".to_owned())),
+            Err(StartError::Other(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the repository around `dir` has the commit `revision`.
+pub async fn has(dir: &Path, revision: &str) -> bool {
+    let commit = format!("{revision}^{{commit}}");
+    let found = run(Path::new("git"), dir, &["cat-file", "-e", &commit]).await;
+    matches!(found, Ok(Some(output)) if output.success)
 }
 
 /// Whether the work tree around `dir` has changes, or files that aren't git's.

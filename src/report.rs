@@ -3,6 +3,7 @@
 mod cache;
 mod dry_run;
 mod lock;
+mod verify;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub use dry_run::{
     PlannedPlatform,
 };
 pub use lock::{LockChange, Locked};
+pub use verify::Verified;
 
 /// What a run made, for people and machines. The JSON form is documented in docs/json.md.
 #[derive(Clone, Debug, Serialize)]

@@ -19,6 +19,7 @@ mod resolve;
 mod run;
 mod sbom;
 mod signals;
+mod verify;
 mod version;
 mod why;
 
@@ -72,6 +73,8 @@ enum Command {
     Push(push::PushArgs),
     /// Say what a program or an image is made of: SPDX, CycloneDX, or as Go does
     Sbom(sbom::SbomArgs),
+    /// Build an image again from its sources, and compare byte for byte
+    Verify(verify::VerifyArgs),
     /// Say why two images, or two programs, have different digests
     Why(why::WhyArgs),
     /// Write a configuration file from what is there
@@ -107,6 +110,7 @@ impl Command {
             // It passes all its flags on.
             Command::Delete(_) => return plain_voice(env),
             Command::Sbom(args) => return args.manner.voice(env),
+            Command::Verify(args) => &args.common,
             Command::Why(args) => &args.common,
             Command::Run(args) => &args.common,
             Command::Push(args) => &args.common,
@@ -163,6 +167,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Run(args) => run::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
         Command::Sbom(args) => sbom::run(args, env, voice),
+        Command::Verify(args) => verify::run(args, env, voice),
         Command::Why(args) => why::run(args, env, voice),
         Command::Init(args) => init::init(&args, &env, voice),
         Command::Lock(args) => lock::run(args, env, voice),

@@ -292,11 +292,11 @@ const PLACES: &[&str] =
     &["GOCACHEPROG", "GOENV", "GOMODCACHE", "GOPATH", "GOROOT", "GOTOOLCHAIN", "GOTOOLDIR", "GOWORK"];
 
 /// Whether what `go build` of `group` reads can be told: no C compiler, no flag that names a file or is unknown here, no
-/// place of its own for a workspace or toolchain.
+/// place of its own for a workspace or toolchain. `settings` are those of all groups.
 #[must_use]
-pub fn can_judge(go: &Go, group: &CompileGroup) -> bool {
+pub fn can_judge(settings: &BTreeMap<String, String>, group: &CompileGroup) -> bool {
     let own = |key: &str| group.target.environment.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v);
-    let setting = |key: &str| own(key).or_else(|| go.toolchain.settings.get(key)).map_or("", String::as_str);
+    let setting = |key: &str| own(key).or_else(|| settings.get(key)).map_or("", String::as_str);
     let goflags = setting("GOFLAGS");
     setting("CGO_ENABLED") == "0"
         && matches!(setting("GO111MODULE"), "" | "on" | "auto")

@@ -14,4 +14,4 @@ pub use delve::delve;
 pub use inputs::{above, around, can_judge, environment, may_stamp, of_query, of_toolchain};
 pub use list::{Matched, list, main_modules, module_path, no_module};
 pub use portable::Portable;
-pub use toolchain::{Go, Told, find};
+pub use toolchain::{Go, Told, find, of_version};

@@ -61,6 +61,71 @@ pub async fn find(
     Ok(Go { program: program.to_owned(), temporary, guardian, toolchain })
 }
 
+/// Settings by which modules are fetched and kept: no output depends on them.
+const FETCHING: &[&str] = &[
+    "GOAUTH",
+    "GOCACHE",
+    "GOINSECURE",
+    "GOMODCACHE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOPATH",
+    "GOPRIVATE",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOVCS",
+];
+
+/// The toolchain of this `version`, whose children in `dir` have `settings` and none of the user's but those by which
+/// modules are fetched. One that isn't the user's own is fetched as a module by `go`, which checks it against the
+/// checksum database (go.dev/doc/toolchain).
+///
+/// # Errors
+/// As [`find`]; a version that is no release, or can't be had.
+pub async fn of_version(
+    program: &Path,
+    dir: &Path,
+    env: &BTreeMap<String, String>,
+    (version, mut settings): (&str, BTreeMap<String, String>),
+    temporary: PathBuf,
+    guardian: Option<Guardian>,
+) -> Result<Go> {
+    let mut go = find(program, &temporary, env, temporary.clone(), guardian).await?;
+    let wanted = match go.toolchain.version == version {
+        true => "local",
+        false => release(version).ok_or_else(|| {
+            let why = format!("{version:?} is no release of Go, and not the Go that is here");
+            Error::new(Kind::Integrity, "find the toolchain", why)
+        })?,
+    };
+    settings.insert("GOTOOLCHAIN".to_owned(), wanted.to_owned());
+    let own = go.toolchain.settings.into_iter().filter(|(name, _)| FETCHING.contains(&name.as_str()));
+    settings.extend(own);
+    go.toolchain.settings = settings;
+    let output = start(&go.child(dir).args(["env", "-json"])).await?;
+    if !output.success {
+        return Err(Error::new(Kind::GoBuild, format!("find {version}"), output.status).output(output.stderr));
+    }
+    let known: BTreeMap<String, String> = serde_json::from_slice(&output.stdout)
+        .map_err(|e| Error::new(Kind::GoBuild, "read the output of go env", e))?;
+    let programs = programs(&known).await;
+    go.toolchain = toolchain(known, go.toolchain.settings, programs);
+    match go.toolchain.version == version {
+        true => Ok(go),
+        false => {
+            let why = format!("go says that it is {}", go.toolchain.version);
+            Err(Error::new(Kind::GoBuild, format!("find {version}"), why))
+        }
+    }
+}
+
+/// The version if it is one that `go` can be told to use: `go1.26.8`, `go1.27rc1`.
+pub(super) fn release(version: &str) -> Option<&str> {
+    let rest = version.strip_prefix("go1.")?;
+    let plain = rest.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b.is_ascii_lowercase());
+    (plain && rest.starts_with(|c: char| c.is_ascii_digit())).then_some(version)
+}
+
 /// The digests of the programs of a toolchain that says `known` of itself. What isn't where Go has it is left out.
 async fn programs(known: &BTreeMap<String, String>) -> BTreeMap<String, Digest> {
     let get = |key: &str| known.get(key).filter(|v| !v.is_empty()).map(PathBuf::from);
@@ -193,7 +258,10 @@ impl Go {
     pub fn child(&self, dir: &Path) -> Child {
         let mut child = Child::new(&self.program, dir);
         child.guardian.clone_from(&self.guardian);
-        child.remove = crate::plan::command::TARGET_VARIABLES.iter().map(|k| (*k).to_owned()).collect();
+        // Whatever of Go's isn't among the settings is nobody's wish.
+        let known = self.toolchain.env.keys().map(String::as_str).chain(UNLISTED.iter().copied());
+        let targets = crate::plan::command::TARGET_VARIABLES.iter().copied();
+        child.remove = known.chain(targets).map(str::to_owned).collect();
         child.set = self.toolchain.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         child.env("GOENV", "off").env(GOTMPDIR, &self.temporary.to_string_lossy())
     }
@@ -216,4 +284,24 @@ pub(super) async fn start(child: &Child) -> Result<Output> {
         }
         StartError::Other(error) => error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_releases_of_go_can_be_asked_for() {
+        for (version, fine) in [
+            ("go1.26.8", true),
+            ("go1.27rc1", true),
+            ("go1.25", true),
+            ("devel go1.27-abcdef", false),
+            ("go1.26.8 X:nocoverageredesign", false),
+            ("go1.26.8-vendor", false),
+            ("", false),
+        ] {
+            assert_eq!(release(version).is_some(), fine, "{version}");
+        }
+    }
 }

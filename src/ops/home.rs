@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use crate::content::{Blob, Content, Source};
 use crate::error::{Error, Kind, Result};
 use crate::oci::{Descriptor, Reference, Repository, json};
+use crate::ops::Context;
 use crate::target::oci_archive::OciArchive;
 use crate::target::reader::Reader;
 
@@ -22,6 +23,11 @@ pub(super) enum Home {
 }
 
 impl Home {
+    /// A repository as it is now, whatever the cache has of it.
+    pub(super) fn itself(cx: &Context, repository: &Repository) -> Self {
+        Home::Registry(Arc::new(cx.registry.clone()), repository.clone())
+    }
+
     /// The verified bytes of a document.
     pub(super) async fn document(&self, descriptor: &Descriptor) -> Result<Bytes> {
         match self {

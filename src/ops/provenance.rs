@@ -16,7 +16,6 @@ use crate::ops::bills::Contents;
 use crate::ops::signer::Signer;
 use crate::ops::{Context, sources};
 use crate::plan::Plan;
-use crate::plan::facts::Sources;
 use crate::plan::recipe::{BaseRecipe, Recipe};
 use crate::plan::secrets::Secrets;
 use crate::settings::{Base, Settings};
@@ -28,11 +27,13 @@ const LEVEL: u32 = 0;
 pub(super) struct Recipes<'a> {
     go: &'a Go,
     settings: &'a Settings,
-    recipes: Vec<(Recipe, Sources)>,
+    recipes: Vec<Recipe>,
 }
 
 /// What a statement about an image holds: the image's root comes first.
 pub(super) struct Provenance {
+    /// What it says.
+    pub(super) predicate: Value,
     statement: Bytes,
     to: Descriptor,
     created: String,
@@ -53,10 +54,14 @@ impl<'a> Recipes<'a> {
         let recipes = sources.into_iter().enumerate().map(|(index, sources)| {
             let of = plan.images.get(index).and_then(|image| bases.get(image.base));
             let bases: Vec<BaseRecipe> = of.iter().flat_map(|b| &b.of).map(base).collect();
-            let recipe = Recipe::of((plan, index), settings, (known, version), &sources, &bases, &secrets);
-            (recipe, sources)
+            Recipe::of((plan, index), settings, (known, version), &sources, &bases, &secrets)
         });
         Recipes { go, settings, recipes: recipes.collect() }
+    }
+
+    /// A recipe that was read.
+    pub(super) fn known(go: &'a Go, settings: &'a Settings, recipe: Recipe) -> Self {
+        Recipes { go, settings, recipes: vec![recipe] }
     }
 
     /// The provenance of the image `index`, whose `images` and `contents` are in the order of its platforms.
@@ -70,7 +75,10 @@ impl<'a> Recipes<'a> {
         (images, root): (&[Image], &Blob),
         contents: &[Contents<'_>],
     ) -> Result<Option<Provenance>> {
-        let Some((recipe, _)) = self.recipes.get(index) else { return Ok(None) };
+        let Some(mut recipe) = self.recipes.get(index).cloned() else { return Ok(None) };
+        let programs = contents.iter().flat_map(|c| &c.packed.programs.contents);
+        let stamps = programs.filter_map(|p| p.modules.as_ref()?.stamp.as_ref());
+        recipe.source.modified |= stamps.into_iter().any(|stamp| stamp.modified);
         let mut configs = Vec::new();
         for image in images {
             configs.push(config(image)?);
@@ -94,7 +102,7 @@ impl<'a> Recipes<'a> {
         let platforms: Vec<Made<'_>> = platforms.collect();
         let source = &recipe.source;
         let build = attest::Build {
-            recipe: value(recipe)?,
+            recipe: value(&recipe)?,
             level: LEVEL,
             encoder: self.settings.compression.encoder_id(),
             version: env!("CARGO_PKG_VERSION"),
@@ -109,9 +117,10 @@ impl<'a> Recipes<'a> {
             let children = images.iter().zip(&bases.list);
             subjects.extend(children.map(|(i, (p, _))| subject(Some(p), i.manifest.descriptor.digest)));
         }
-        let statement = attest::statement(&subjects, PROVENANCE, &attest::predicate(&build))?;
+        let predicate = attest::predicate(&build);
+        let statement = attest::statement(&subjects, PROVENANCE, &predicate)?.into();
         let created = images.iter().map(|i| i.created.clone()).max().unwrap_or_default();
-        Ok(Some(Provenance { statement: statement.into(), to: root.descriptor.clone(), created }))
+        Ok(Some(Provenance { predicate, statement, to: root.descriptor.clone(), created }))
     }
 }
 

@@ -273,11 +273,7 @@ impl Publisher<'_> {
         shared: Option<&Shared<'_>>,
         recipes: Option<&Recipes<'_>>,
     ) -> Result<Vec<Published>> {
-        let between = self.between.wait().await;
-        let mut assembled = Vec::new();
-        for index in 0..self.images.len() {
-            assembled.push(self.assemble(index, packed, between, recipes)?);
-        }
+        let mut assembled = self.assembled(packed, recipes).await?;
         let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
         let attached = assembled.iter().map(|i| self.attached(i)).collect::<Result<Vec<Graph>>>()?;
         let sboms = match &self.settings.sboms.dir {
@@ -319,6 +315,16 @@ impl Publisher<'_> {
             crate::fs::write_atomically(&path, image_refs(&published).as_bytes())?;
         }
         Ok(published)
+    }
+
+    /// Makes the images, and what is said about them.
+    pub(super) async fn assembled(
+        &self,
+        packed: &PackedLayers,
+        recipes: Option<&Recipes<'_>>,
+    ) -> Result<Vec<Assembled>> {
+        let between = self.between.wait().await;
+        (0..self.images.len()).map(|index| self.assemble(index, packed, between, recipes)).collect()
     }
 
     /// The graph of an image with what is to be attached to it in registries.
@@ -404,7 +410,7 @@ impl Publisher<'_> {
         let created = images.iter().map(|i| i.created.clone()).max().unwrap_or_else(|| EPOCH.to_owned());
         let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
         let (also, import_path) = (plan.also.clone(), plan.import_path.clone());
-        Ok(Assembled { graph, also, import_path, platforms, created, sboms, provenance })
+        Ok(Assembled { graph, images, also, import_path, platforms, created, sboms, provenance })
     }
 
     /// The image of one platform.
@@ -466,8 +472,10 @@ impl Publisher<'_> {
 }
 
 /// An image that is ready to be published.
-struct Assembled {
-    graph: Graph,
+pub(super) struct Assembled {
+    pub(super) graph: Graph,
+    /// In the order of its platforms.
+    pub(super) images: Vec<Image>,
     /// Further repositories that it is pushed to.
     also: Vec<Repository>,
     import_path: String,
@@ -477,7 +485,7 @@ struct Assembled {
     /// What says what is in it.
     sboms: Vec<bills::Document>,
     /// What says how it was made.
-    provenance: Option<Provenance>,
+    pub(super) provenance: Option<Provenance>,
 }
 
 impl Assembled {

@@ -142,7 +142,7 @@ impl<'a> Layers<'a> {
             .iter()
             .map(|(group, p)| (&group.dir, &group.target.environment, &group.flags, &p.import_path));
         let files: Vec<String> = image.programs.iter().map(|p| p.file(&platform.os)).collect();
-        let key = match of_place.iter().all(|(group, _)| go::can_judge(self.go, group)) {
+        let key = match of_place.iter().all(|(group, _)| go::can_judge(&self.go.toolchain.settings, group)) {
             true => self.memo.key(
                 "the layer of programs",
                 &(

@@ -330,7 +330,7 @@ fn question(
     let image = plan.images.get(at.0)?;
     let mut groups = plan.groups.iter().filter(|g| g.packages.iter().any(|p| place(p) == at));
     let (Some(group), None) = (groups.next(), groups.next()) else { return None };
-    if !go::can_judge(go, group) {
+    if !go::can_judge(&go.toolchain.settings, group) {
         return None;
     }
     let portable = Portable::of(go, group, publisher.cx.env.all())?;

@@ -8,6 +8,7 @@ pub mod naming;
 pub mod packages;
 pub mod platforms;
 pub mod recipe;
+pub mod script;
 pub mod secrets;
 pub mod templates;
 

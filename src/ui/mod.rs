@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::report::{DryRun, Locked, Report};
+use crate::report::{DryRun, Locked, Report, Verified};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,6 +148,17 @@ impl Voice {
                     .collect::<String>(),
             ),
             Format::Json => json(locked),
+        }
+    }
+
+    /// Prints the image that is what its sources give.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn verified(&self, verified: &Verified) -> Result<()> {
+        match self.format {
+            Format::Text => self.line(&verified.reference),
+            Format::Json => json(verified),
         }
     }
 

@@ -1,0 +1,83 @@
+//! What is said about how an image was built, read back: by a key's owner, or by nobody in particular.
+
+use crate::attest::{PROVENANCE, Statement};
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
+use crate::oci::{Descriptor, MediaType, Repository, annotation, document};
+use crate::ops::home::Home;
+use crate::ops::{Context, signatures};
+use crate::sign::{Bundle, PublicKey};
+
+/// How many artifacts are read of each sort: the newest.
+const MAX: usize = 16;
+
+/// The provenance of `root`, the newest first. With a key only what it signed counts.
+///
+/// # Errors
+/// A registry that gives no answer; nothing that counts (kind `Integrity`, with a key `Attestation`).
+pub(super) async fn provenance(
+    cx: &Context,
+    repository: &Repository,
+    root: &Descriptor,
+    key: Option<&PublicKey>,
+) -> Result<Vec<Statement>> {
+    let said = match key {
+        Some(key) => signatures::verified(cx, repository, root, key).await?,
+        None => anybodys(cx, repository, root).await?,
+    };
+    let is_it = |s: &Statement| s.predicate_type == PROVENANCE && s.is_about(&root.digest);
+    let said: Vec<Statement> = said.into_iter().filter(is_it).collect();
+    if said.is_empty() {
+        let (kind, why) = match key {
+            Some(_) => (Kind::Attestation, "the key signed no record of how it was built"),
+            None => (Kind::Integrity, "no record of how it was built is attached to it"),
+        };
+        return Err(Error::new(kind, "read its provenance", why));
+    }
+    Ok(said)
+}
+
+/// What is said about `root`, whoever says it.
+async fn anybodys(cx: &Context, repository: &Repository, root: &Descriptor) -> Result<Vec<Statement>> {
+    let mut listed = cx.registry.referrers(repository, &root.digest, None).await?;
+    let said = |d: &Descriptor, key: &str| d.annotations.get(key).cloned();
+    listed.sort_by_key(|d| std::cmp::Reverse(said(d, annotation::CREATED)));
+    let is_it = |d: &Descriptor| match d.artifact_type.as_ref() {
+        Some(kind) if *kind == MediaType::STATEMENT => {
+            said(d, annotation::PREDICATE_TYPE).is_none_or(|kind| kind == PROVENANCE)
+        }
+        Some(kind) if *kind == MediaType::BUNDLE => {
+            said(d, annotation::BUNDLE_PREDICATE_TYPE).is_none_or(|kind| kind == PROVENANCE)
+        }
+        _ => false,
+    };
+    let mut found = Vec::new();
+    for artifact in listed.iter().filter(|d| is_it(d)).take(MAX) {
+        match statement(cx, repository, artifact).await {
+            Ok(statement) => found.push(statement),
+            // Others attach what they like; a registry that doesn't answer is another matter.
+            Err(e) if matches!(e.kind(), Kind::Input | Kind::Attestation) => {
+                cx.observer.on(Event::Detail(format!("passing over {}: {e}", artifact.digest)));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
+}
+
+/// The statement that an artifact holds.
+async fn statement(cx: &Context, repository: &Repository, artifact: &Descriptor) -> Result<Statement> {
+    let bad = |why: &str| Error::new(Kind::Attestation, format!("read {}", artifact.digest), why);
+    let home = Home::itself(cx, repository);
+    let bytes = home.document(artifact).await?;
+    let manifest = document::manifest(&bytes, &artifact.media_type)?;
+    let [layer] = manifest.layers.as_slice() else {
+        return Err(bad("it has not one layer"));
+    };
+    let bytes = home.document(layer).await?;
+    if layer.media_type == MediaType::STATEMENT {
+        return Statement::read(&bytes);
+    }
+    let statement = Bundle::read(&bytes)?.statement();
+    Statement::read(&statement.ok_or_else(|| bad("it holds no statement"))?)
+}
