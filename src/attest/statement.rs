@@ -27,6 +27,8 @@ pub struct Statement {
     pub predicate_type: String,
     /// What it says.
     pub predicate: Value,
+    /// All of it.
+    pub whole: Value,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +73,7 @@ impl Statement {
     /// What isn't one of this version, is larger than 4 MiB, could be read in two ways, or is about nothing that has a
     /// SHA-256 (kind `Attestation`).
     pub fn read(bytes: &[u8]) -> Result<Self> {
+        let whole: Value = json::from_bytes(bytes, "the statement").map_err(attestation)?;
         let read: Read = json::from_bytes(bytes, "the statement").map_err(attestation)?;
         if read.kind != TYPE {
             return Err(bad(format!("it is {}, not {TYPE}", read.kind)));
@@ -84,7 +87,7 @@ impl Statement {
         if subjects.is_empty() {
             return Err(bad("it is about nothing that has a SHA-256".to_owned()));
         }
-        Ok(Statement { subjects, predicate_type: read.predicate_type, predicate: read.predicate })
+        Ok(Statement { subjects, predicate_type: read.predicate_type, predicate: read.predicate, whole })
     }
 
     /// Reads what cosign signed in its old layout: the same as the statement [`SIGNED`].
@@ -96,8 +99,9 @@ impl Statement {
         if critical.kind != SIMPLE {
             return Err(bad(format!("it is a {}, not a {SIMPLE}", critical.kind)));
         }
-        let predicate = Value::Object(Map::new());
-        Ok(Statement { subjects: vec![critical.image.digest], predicate_type: SIGNED.to_owned(), predicate })
+        let whole = json::from_bytes(bytes, "the statement").map_err(attestation)?;
+        let (predicate_type, predicate) = (SIGNED.to_owned(), Value::Object(Map::new()));
+        Ok(Statement { subjects: vec![critical.image.digest], predicate_type, predicate, whole })
     }
 
     /// Whether it is about what has this digest.
@@ -193,6 +197,7 @@ mod tests {
             subjects: vec![digest],
             predicate_type: "x/y".to_owned(),
             predicate: predicate.clone(),
+            whole: serde_json::from_slice(&statement(&of(digest), "x/y", &predicate).unwrap()).unwrap(),
         };
         assert_eq!(read, expected);
         let signed = Statement::read(&statement(&of(digest), SIGNED, &Value::Null).unwrap()).unwrap();

@@ -32,9 +32,8 @@ pub(super) struct Recipes<'a> {
 
 /// What a statement about an image holds: the image's root comes first.
 pub(super) struct Provenance {
-    /// What it says.
-    pub(super) predicate: Value,
-    statement: Bytes,
+    /// What it says, as JSON.
+    pub(super) statement: Bytes,
     to: Descriptor,
     created: String,
 }
@@ -117,10 +116,9 @@ impl<'a> Recipes<'a> {
             let children = images.iter().zip(&bases.list);
             subjects.extend(children.map(|(i, (p, _))| subject(Some(p), i.manifest.descriptor.digest)));
         }
-        let predicate = attest::predicate(&build);
-        let statement = attest::statement(&subjects, PROVENANCE, &predicate)?.into();
+        let statement = attest::statement(&subjects, PROVENANCE, &attest::predicate(&build))?.into();
         let created = images.iter().map(|i| i.created.clone()).max().unwrap_or_default();
-        Ok(Some(Provenance { predicate, statement, to: root.descriptor.clone(), created }))
+        Ok(Some(Provenance { statement, to: root.descriptor.clone(), created }))
     }
 }
 

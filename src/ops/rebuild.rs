@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SetOnce};
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
 use crate::go;
-use crate::oci::Tag;
+use crate::oci::{Tag, json};
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
 use crate::ops::compile::Compiler;
@@ -34,8 +34,8 @@ pub(super) struct Rebuilt {
     pub(super) image: Assembled,
     /// How many layers of each platform are the base's.
     pub(super) inherited: Vec<usize>,
-    /// What is to be said about how it was made.
-    pub(super) predicate: Value,
+    /// The statement of how it was made.
+    pub(super) statement: Value,
 }
 
 /// Makes an image by `recipe` from the sources at `root`, with the user's `go`.
@@ -78,9 +78,10 @@ pub(super) async fn rebuild(cx: &Context, recipe: &Recipe, root: &Path, program:
     let recipes = Recipes::known(&go, &settings, recipe.clone());
     let image = publisher.assembled(&packed, Some(&recipes)).await?.pop();
     let image = image.ok_or_else(|| wrong("it makes no image".to_owned()))?;
-    let predicate = image.provenance.as_ref().map(|p| p.predicate.clone()).unwrap_or_default();
+    let statement = image.provenance.as_ref().map(|p| p.statement.as_ref()).unwrap_or_default();
+    let statement = json::from_bytes(statement, "a statement")?;
     let inherited = bases.iter().flat_map(|b| &b.list).map(|(_, i)| i.layers.len()).collect();
-    Ok(Rebuilt { image, inherited, predicate })
+    Ok(Rebuilt { image, inherited, statement })
 }
 
 /// What a build of the recipe has for settings.

@@ -147,7 +147,7 @@ async fn attempt(
     cx.observer.on(Event::Note(format!("building from {from}, with {}", recipe.go.version)));
     let rebuilt = rebuild::rebuild(cx, &recipe, &root, &asked.go).await?;
     compare(cx, published, &rebuilt).await?;
-    said(&statement.predicate, &rebuilt.predicate)?;
+    said(cx, &statement.whole, &rebuilt.statement)?;
     Ok(Verified {
         reference: format!("{}@{}", published.repository, published.root.digest),
         digest: published.root.digest,
@@ -175,7 +175,7 @@ async fn published(cx: &Context, reference: &Reference) -> Result<Published> {
     let home = Home::itself(cx, &repository);
     let mut images = Vec::new();
     let children = match root.media_type.is_index() {
-        true => document::index(&bytes, &root.media_type)?.manifests,
+        true => document::index(&bytes, &root.media_type).map_err(broken)?.manifests,
         false => Vec::new(),
     };
     for child in children.iter().filter(|d| !d.is_attestation()) {
@@ -189,10 +189,15 @@ async fn published(cx: &Context, reference: &Reference) -> Result<Published> {
 }
 
 async fn image(home: &Home, descriptor: &Descriptor, bytes: Vec<u8>) -> Result<PublishedImage> {
-    let manifest = document::manifest(&bytes, &descriptor.media_type)?;
+    let manifest = document::manifest(&bytes, &descriptor.media_type).map_err(broken)?;
     let config_bytes = home.document(&manifest.config).await?.to_vec();
-    let config = json::from_bytes(&config_bytes, "its config")?;
+    let config = json::from_bytes(&config_bytes, "its config").map_err(broken)?;
     Ok(PublishedImage { bytes, manifest, config_bytes, config })
+}
+
+/// What can't be read isn't what its sources give.
+fn broken(error: Error) -> Error {
+    error.as_kind(Kind::Integrity)
 }
 
 /// Reads every layer: each must be there, and be what its digest says.
@@ -341,27 +346,48 @@ fn same(what: &str, theirs: &[u8], ours: &Blob) -> Result<()> {
     Err(differs(format!("{what} isn't what its recipe makes{}", place.unwrap_or_default()), Some(at)))
 }
 
-/// Compares what is said about the build with what is to be said about this one. What the tools were is each machine's
-/// own: a toolchain for another system has other programs.
-fn said(theirs: &Value, ours: &Value) -> Result<()> {
-    let plain = |predicate: &Value| {
-        let mut predicate = predicate.clone();
-        if let Some(list) = predicate["buildDefinition"]["resolvedDependencies"].as_array_mut() {
-            list.retain(|d| !d["name"].as_str().is_some_and(|name| name.starts_with("go1")));
+/// Compares what is said about the build with what is to be said about this one. By whom and by which programs it was
+/// made is said in passing: another gimg, or a toolchain for another system, may give the same.
+fn said(cx: &Context, theirs: &Value, ours: &Value) -> Result<()> {
+    let (mut theirs, mut ours) = (theirs.clone(), ours.clone());
+    for (what, theirs, ours) in [
+        ("gimg", builder(&mut theirs), builder(&mut ours)),
+        ("programs of the toolchain", tools(&mut theirs), tools(&mut ours)),
+    ] {
+        if let Some((place, theirs, ours)) = place(&theirs, &ours) {
+            let text = format!("its provenance names other {what}: {place} is {theirs}, here {ours}");
+            cx.observer.on(Event::Warning(text));
         }
-        if let Some(details) = predicate["runDetails"].as_object_mut() {
-            details.remove("builder");
-            details.remove("metadata");
-        }
-        predicate
-    };
-    match place(&plain(theirs), &plain(ours)) {
+    }
+    match place(&theirs, &ours) {
         None => Ok(()),
         Some((place, theirs, ours)) => {
             let why = format!("its provenance isn't true: {place} is {theirs}, not {ours}");
             Err(differs(why, None))
         }
     }
+}
+
+/// Takes who made it out of a statement.
+fn builder(statement: &mut Value) -> Value {
+    let parts = |statement: &mut Value, within: &str, keys: &[&str]| -> Value {
+        let part = statement.pointer_mut(within).and_then(Value::as_object_mut);
+        let taken = part.map(|part| keys.iter().filter_map(|key| part.remove_entry(*key)).collect());
+        taken.map(Value::Object).unwrap_or_default()
+    };
+    let who = parts(statement, "/predicate/runDetails", &["builder"]);
+    let how = parts(statement, "/predicate/buildDefinition/internalParameters", &["encoder"]);
+    Value::Array(vec![who, how])
+}
+
+/// Takes the programs of the toolchain out of a statement.
+fn tools(statement: &mut Value) -> Value {
+    let list = statement.pointer_mut("/predicate/buildDefinition/resolvedDependencies");
+    let Some(list) = list.and_then(Value::as_array_mut) else { return Value::Null };
+    let is_tool = |d: &Value| d["name"].as_str().is_some_and(|name| name.starts_with("go1"));
+    let (tools, rest) = std::mem::take(list).into_iter().partition(is_tool);
+    *list = rest;
+    Value::Array(tools)
 }
 
 /// The first place where two values differ, and what is there.

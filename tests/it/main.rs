@@ -75,4 +75,5 @@ mod sweeps;
 mod template;
 mod tls;
 mod upload;
+mod verify;
 mod windows;

@@ -38,7 +38,7 @@ fn it_holds_the_recipe_what_went_in_and_what_came_out() {
     let sandbox = Sandbox::go("hello")
         .env("RELEASE_TOKEN", SECRET)
         .env("GOPROXY", &format!("https://me:{SECRET}@proxy.invalid,off"));
-    sandbox.write("src/cmd/hello/kodata/a.txt", "a");
+    sandbox.write("cmd/hello/kodata/a.txt", "a");
     sandbox.git("init -q -b main");
     sandbox.git("remote add origin https://me:canary-5f1c9@example.com/me/hello.git");
     sandbox.may_hold_secrets("src/.git/config");
