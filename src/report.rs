@@ -3,6 +3,7 @@
 mod cache;
 mod dry_run;
 mod lock;
+mod rollback;
 mod verify;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use dry_run::{
     PlannedPlatform,
 };
 pub use lock::{LockChange, Locked};
+pub use rollback::RolledBack;
 pub use verify::Verified;
 
 /// What a run made, for people and machines. The JSON form is documented in docs/json.md.

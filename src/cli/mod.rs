@@ -16,6 +16,7 @@ mod network;
 mod pack;
 mod push;
 mod resolve;
+mod rollback;
 mod run;
 mod sbom;
 mod signals;
@@ -71,6 +72,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Push an image from an OCI layout to a registry
     Push(push::PushArgs),
+    /// Let a tag stand for an image that was pushed before
+    Rollback(rollback::RollbackArgs),
     /// Say what a program or an image is made of: SPDX, CycloneDX, or as Go does
     Sbom(sbom::SbomArgs),
     /// Build an image again from its sources, and compare byte for byte
@@ -114,6 +117,7 @@ impl Command {
             Command::Why(args) => &args.common,
             Command::Run(args) => &args.common,
             Command::Push(args) => &args.common,
+            Command::Rollback(args) => &args.common,
             Command::Version(args) => &args.common,
             Command::Init(args) => &args.common,
             Command::Lock(args) => &args.common,
@@ -166,6 +170,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Delete(args) => delete::run(args, &env),
         Command::Run(args) => run::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
+        Command::Rollback(args) => rollback::run(&args, env, voice),
         Command::Sbom(args) => sbom::run(args, env, voice),
         Command::Verify(args) => verify::run(args, env, voice),
         Command::Why(args) => why::run(args, env, voice),

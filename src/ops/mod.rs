@@ -39,6 +39,7 @@ pub mod push;
 mod rebuild;
 mod remember;
 pub mod resolve;
+pub mod rollback;
 pub mod sbom;
 mod shared;
 pub mod signatures;

@@ -80,7 +80,7 @@ impl Registry {
     /// # Errors
     /// No answer, or another one than the manifest and that there is none.
     pub async fn tagged(&self, repository: &Repository, tag: &Tag) -> Result<Option<(Descriptor, Bytes)>> {
-        self.guarded(self.look_at(repository, tag, true)).await
+        self.guarded(self.look_at(repository, tag.as_str(), true)).await
     }
 
     /// The same in a repository that is only read, itself and no mirror of it.
@@ -92,17 +92,40 @@ impl Registry {
         repository: &Repository,
         tag: &Tag,
     ) -> Result<Option<(Descriptor, Bytes)>> {
-        self.guarded(self.look_at(repository, tag, false)).await
+        self.guarded(self.look_at(repository, tag.as_str(), false)).await
+    }
+
+    /// The manifest of this digest in a repository that is pushed to, if it has it: itself, and no mirror of it.
+    ///
+    /// # Errors
+    /// As [`Registry::tagged`], and other content than the digest's.
+    pub async fn held(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<(Descriptor, Bytes)>> {
+        let looking = async {
+            let found = self.look_at(repository, &digest.to_string(), true).await?;
+            match found.as_ref().map(|(descriptor, _)| descriptor.digest).filter(|found| found != digest) {
+                Some(other) => {
+                    let what = format!("get {repository}@{digest}");
+                    Err(Error::new(Kind::Integrity, what, format!("the content is {other}")))
+                }
+                None => Ok(found),
+            }
+        };
+        self.guarded(looking).await
     }
 
     async fn look_at(
         &self,
         repository: &Repository,
-        tag: &Tag,
+        name: &str,
         push: bool,
     ) -> Result<Option<(Descriptor, Bytes)>> {
-        let what = format!("look for {repository}:{tag}");
-        let mut call = Call::new(Method::GET, repository, format!("manifests/{tag}"), what);
+        let separator = if name.contains(':') { '@' } else { ':' };
+        let what = format!("look for {repository}{separator}{name}");
+        let mut call = Call::new(Method::GET, repository, format!("manifests/{name}"), what);
         (call.push, call.headers) = (push, accept());
         let answer = self.send(&call).await?;
         match answer.status() {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::report::{DryRun, Locked, Report, Verified};
+use crate::report::{DryRun, Locked, Report, RolledBack, Verified};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,6 +159,17 @@ impl Voice {
         match self.format {
             Format::Text => self.line(&verified.reference),
             Format::Json => json(verified),
+        }
+    }
+
+    /// Prints what a tag stands for after it was rolled back.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn rolled_back(&self, back: &RolledBack) -> Result<()> {
+        match self.format {
+            Format::Text => print(format!("{}\n", back.reference)),
+            Format::Json => json(back),
         }
     }
 
