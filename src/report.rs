@@ -2,6 +2,7 @@
 
 mod cache;
 mod dry_run;
+mod history;
 mod lock;
 mod rollback;
 mod verify;
@@ -17,6 +18,7 @@ pub use dry_run::{
     DryRun, LayerKind, PlannedBase, PlannedCompile, PlannedConfig, PlannedImage, PlannedLayer,
     PlannedPlatform,
 };
+pub use history::{History, HistoryImage};
 pub use lock::{LockChange, Locked};
 pub use rollback::RolledBack;
 pub use verify::Verified;

@@ -1,6 +1,7 @@
 //! Statements about images: what is in them, and how statements are written and read. Pure.
 
 mod bill;
+mod claims;
 mod cyclonedx;
 mod modules;
 mod provenance;
@@ -12,9 +13,11 @@ mod time;
 use serde::Serialize;
 
 pub use bill::{Base, Bill, Facts, Program};
+pub use claims::{Claims, Revision};
 pub use modules::{Module, Modules, Stamp};
 pub use provenance::{BUILD_TYPE, Build, Made, PROVENANCE, predicate};
 pub use statement::{SIGNED, Statement, Subject, statement};
+pub use time::utc;
 
 use crate::error::{Error, Kind, Result};
 use crate::oci::{MediaType, Platform};
@@ -29,6 +32,15 @@ pub enum Format {
 }
 
 impl Format {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Format::Spdx, Format::CycloneDx];
+
+    /// The format of documents of this media type.
+    #[must_use]
+    pub fn of(media_type: &MediaType) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.media_type() == *media_type)
+    }
+
     /// The document of `bill`: JSON, and a line end.
     ///
     /// # Errors

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::binary::{self, BuildInfo};
 
+/// What stands after a revision from which the sources differ.
+pub(super) const CHANGED: &str = ", with changes";
+
 /// A module in a program: the one whose code is there, also where go.mod asked for another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Module {
@@ -60,7 +63,7 @@ impl Modules {
         };
         let stamp = Stamp::of(info);
         if let Some(Stamp { system, revision, modified }) = &stamp {
-            let changed = if *modified { ", with changes" } else { "" };
+            let changed = if *modified { CHANGED } else { "" };
             main.source.get_or_insert(format!("{system} revision {revision}{changed}"));
         }
         let mut deps: Vec<Module> = info.deps.iter().map(resolved).collect();

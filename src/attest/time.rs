@@ -1,10 +1,11 @@
-//! Times as SBOMs have them.
+//! Times in UTC, as SBOMs have them.
 
 use crate::image::assemble::{EPOCH, rfc3339};
 
 /// A time as SPDX has it (2.3, section 6.9), `YYYY-MM-DDThh:mm:ssZ`, of one as RFC 3339 has it, which may have fractions and an offset.
 /// One that can't be read becomes the time that stands for none.
-pub(super) fn utc(time: &str) -> String {
+#[must_use]
+pub fn utc(time: &str) -> String {
     read_time(time).unwrap_or_else(|| EPOCH.to_owned())
 }
 

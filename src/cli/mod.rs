@@ -8,6 +8,7 @@ mod cache;
 mod config;
 mod delete;
 mod documents;
+mod history;
 mod init;
 mod key;
 mod lock;
@@ -72,6 +73,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Push an image from an OCI layout to a registry
     Push(push::PushArgs),
+    /// List the images of a repository: tags, versions, revisions, signatures
+    History(history::HistoryArgs),
     /// Let a tag stand for an image that was pushed before
     Rollback(rollback::RollbackArgs),
     /// Say what a program or an image is made of: SPDX, CycloneDX, or as Go does
@@ -117,6 +120,7 @@ impl Command {
             Command::Why(args) => &args.common,
             Command::Run(args) => &args.common,
             Command::Push(args) => &args.common,
+            Command::History(args) => &args.common,
             Command::Rollback(args) => &args.common,
             Command::Version(args) => &args.common,
             Command::Init(args) => &args.common,
@@ -170,6 +174,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Delete(args) => delete::run(args, &env),
         Command::Run(args) => run::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
+        Command::History(args) => history::run(&args, env, voice),
         Command::Rollback(args) => rollback::run(&args, env, voice),
         Command::Sbom(args) => sbom::run(args, env, voice),
         Command::Verify(args) => verify::run(args, env, voice),

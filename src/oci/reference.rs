@@ -219,6 +219,15 @@ impl Tag {
         Tag(format!("sha256-{}.sig", subject.hex()))
     }
 
+    /// Whether it is beside an image and names none itself: a list of referrers, or one of cosign's old layout with
+    /// signatures, attestations or an SBOM.
+    #[must_use]
+    pub fn is_beside(&self) -> bool {
+        let Some(rest) = self.0.strip_prefix("sha256-") else { return false };
+        let (hex, end) = rest.split_once('.').map_or((rest, ""), |(hex, end)| (hex, end));
+        format!("sha256:{hex}").parse::<Digest>().is_ok() && ["", "sig", "att", "sbom"].contains(&end)
+    }
+
     /// The tag that is meant when none is given.
     #[must_use]
     pub fn latest() -> Self {
@@ -329,6 +338,23 @@ mod tests {
             "a".repeat(129).parse::<Tag>().unwrap_err().to_string().contains("129 characters, limit 128")
         );
         assert!("r.io/".to_owned().parse::<Repository>().is_err());
+    }
+
+    #[test]
+    fn tags_beside_images_are_known() {
+        let subject = Digest::of(b"");
+        assert!(Tag::of_referrers(&subject).is_beside() && Tag::of_signatures(&subject).is_beside());
+        let hex = subject.hex();
+        for (text, beside) in [
+            (format!("sha256-{hex}.att"), true),
+            (format!("sha256-{hex}.sbom"), true),
+            (format!("sha256-{hex}.v1"), false),
+            (format!("sha256-{hex}0"), false),
+            (format!("sha256-{}", &hex[1..]), false),
+            ("v1".to_owned(), false),
+        ] {
+            assert_eq!(text.parse::<Tag>().unwrap().is_beside(), beside, "{text}");
+        }
     }
 
     #[test]

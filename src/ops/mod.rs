@@ -16,6 +16,7 @@ mod debug;
 pub mod dry_run;
 mod engines;
 mod hashes;
+pub mod history;
 mod home;
 pub mod init;
 mod inputs;
@@ -51,6 +52,8 @@ pub mod verify;
 pub mod why;
 
 use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 pub use names::Names;
 
@@ -94,4 +97,13 @@ impl Context {
 /// Runs work that blocks on a thread of its own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::new(Kind::Internal, "run a task", e))?
+}
+
+/// How many requests of a verb that only looks are under way at a time.
+const AT_ONCE: usize = 8;
+
+/// Does `work`, some of it at a time, and gives what came of it in the same order.
+async fn each<T>(work: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+    let work: Vec<_> = work.collect();
+    stream::iter(work).buffered(AT_ONCE).try_collect().await
 }

@@ -6,20 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{TryStreamExt as _, stream};
 
 use crate::content::copy::Copier;
 use crate::content::{Blob, Content, Graph, ImageName};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::oci::{Descriptor, Digest, Reference, Repository, Tag, document};
-use crate::ops::{Context, signatures};
+use crate::ops::{AT_ONCE, Context, each, signatures};
 use crate::registry::RegistryTarget;
 use crate::report::RolledBack;
 use crate::settings;
 
-/// How many requests are under way at a time.
-const AT_ONCE: usize = 8;
 /// How many manifests are below an index, and below those.
 const MAX_MANIFESTS: usize = document::MAX_ENTRIES;
 
@@ -172,7 +169,7 @@ async fn complete(cx: &Context, repository: &Repository, root: &Descriptor, byte
         let there = cx.registry.has_blob(repository, &blob).await?;
         Ok((blob.digest, there))
     });
-    let found: Vec<(Digest, bool)> = bounded(looks).await?;
+    let found: Vec<(Digest, bool)> = each(looks).await?;
     missing.extend(found.into_iter().filter(|(_, there)| !there).map(|(digest, _)| digest));
     if missing.is_empty() {
         return Ok(());
@@ -199,13 +196,7 @@ async fn held(cx: &Context, repository: &Repository, named: Vec<Descriptor>) -> 
             found => Ok((named.digest, found)),
         }
     });
-    bounded(looks).await
-}
-
-/// Does `work`, some of it at a time.
-async fn bounded<T>(work: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
-    let work: Vec<_> = work.map(Ok).collect();
-    stream::iter(work).try_buffer_unordered(AT_ONCE).try_collect().await
+    each(looks).await
 }
 
 #[cfg(test)]

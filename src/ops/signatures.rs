@@ -5,7 +5,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use bytes::Bytes;
 
 use crate::attest::Statement;
 use crate::error::{Error, Kind, Result};
@@ -13,14 +13,12 @@ use crate::event::Event;
 use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag, annotation, document};
 use crate::ops::home::Home;
 use crate::ops::signer::pem;
-use crate::ops::{Context, blocking};
+use crate::ops::{Context, blocking, each};
 use crate::sign::{Bundle, PublicKey};
 
 /// How many bundles are read of one image: the newest of each sort, and in all.
 const MAX_EACH: usize = 16;
 const MAX_BUNDLES: usize = 64;
-/// How many are read at a time.
-const AT_ONCE: usize = 8;
 
 /// What is said about an image.
 #[derive(Debug, Default)]
@@ -102,8 +100,7 @@ pub async fn read(
         let home = &home;
         async move { passing(cx, artifact.digest, bundled(home, &artifact, key).await) }
     });
-    let mut bundles = stream::iter(bundles).buffered(AT_ONCE);
-    while let Some(said) = bundles.try_next().await? {
+    for said in each(bundles).await? {
         found.add(said, &subject.digest);
     }
     if found.is_signed() {
@@ -152,17 +149,26 @@ fn chosen(mut listed: Vec<Descriptor>) -> Vec<Descriptor> {
     listed
 }
 
-/// What a bundle says that is an artifact's only layer.
-async fn bundled(home: &Home, artifact: &Descriptor, key: &PublicKey) -> Result<Said> {
+/// The only layer of an artifact.
+///
+/// # Errors
+/// An artifact that has another number of them, or what can't be read.
+pub(super) async fn only_layer(home: &Home, artifact: &Descriptor) -> Result<(Descriptor, Bytes)> {
     let bytes = home.document(artifact).await?;
     let manifest = document::manifest(&bytes, &artifact.media_type)?;
     let [layer] = manifest.layers.as_slice() else {
         return Err(bad(&format!("it has {} layers, not one", manifest.layers.len())));
     };
+    Ok((layer.clone(), home.document(layer).await?))
+}
+
+/// What a bundle says that is an artifact's only layer.
+async fn bundled(home: &Home, artifact: &Descriptor, key: &PublicKey) -> Result<Said> {
+    let (layer, bytes) = only_layer(home, artifact).await?;
     if layer.media_type != MediaType::BUNDLE {
         return Err(bad(&format!("its layer is {}", layer.media_type)));
     }
-    let bundle = Bundle::read(&home.document(layer).await?)?;
+    let bundle = Bundle::read(&bytes)?;
     let signed = bundle.verified(key);
     let by_key = signed.is_some();
     let statement = signed.or_else(|| bundle.statement()).ok_or_else(|| bad("it holds no statement"))?;
@@ -179,16 +185,16 @@ async fn simple(home: &Home, layer: &Descriptor, key: &PublicKey) -> Result<Said
 }
 
 fn bad(why: &str) -> Error {
-    Error::new(Kind::Attestation, "read a signature", why)
+    Error::new(Kind::Attestation, "read what is attached", why)
 }
 
 /// What was read; none of what isn't as it must be, which only the curious hear about.
-fn passing<T>(cx: &Context, digest: Digest, read: Result<T>) -> Result<Option<T>> {
+pub(super) fn passing<T>(cx: &Context, digest: Digest, read: Result<T>) -> Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
         Err(error) => match error.kind() {
             Kind::Attestation | Kind::Integrity | Kind::Input | Kind::Refused => {
-                cx.observer.on(Event::Detail(format!("{digest} isn't counted as a signature: {error}")));
+                cx.observer.on(Event::Detail(format!("{digest} is passed over: {error}")));
                 Ok(None)
             }
             _ => Err(error),

@@ -117,6 +117,27 @@ impl Registry {
         self.guarded(looking).await
     }
 
+    /// The digest of what `tag` stands for in a repository that is only read. HEAD says it, which registries with limits
+    /// don't count; where it doesn't, GET does.
+    ///
+    /// # Errors
+    /// As [`Registry::tagged`].
+    pub async fn digest_of(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>> {
+        let what = format!("look for {repository}:{tag}");
+        let mut call = Call::new(Method::HEAD, repository, format!("manifests/{tag}"), what);
+        call.headers = accept();
+        let asking = async {
+            let answer = self.send(&call).await?;
+            match answer.digest().filter(|_| answer.status() == 200) {
+                Some(digest) => Ok(Some(digest)),
+                None => {
+                    Ok(self.look_at(repository, tag.as_str(), false).await?.map(|(found, _)| found.digest))
+                }
+            }
+        };
+        self.guarded(asking).await
+    }
+
     async fn look_at(
         &self,
         repository: &Repository,

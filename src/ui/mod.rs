@@ -2,6 +2,7 @@
 
 mod cache;
 mod dry_run;
+mod history;
 mod progress;
 mod why;
 

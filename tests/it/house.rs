@@ -185,6 +185,7 @@ fn the_command_line_document_is_fresh() {
         "run",
         "pack",
         "push",
+        "history",
         "rollback",
         "init",
         "lock",

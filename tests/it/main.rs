@@ -31,6 +31,7 @@ mod engines;
 mod errors;
 mod faults;
 mod git;
+mod history;
 mod hostile;
 mod house;
 mod http2;
