@@ -14,6 +14,8 @@ use super::pclntab::{self, Function, Table};
 
 /// Sections that follow from the others.
 const FOLLOWS: &[&str] = &[".note.go.buildid", ".note.gnu.build-id", ".shstrtab"];
+/// The longest text that is compared.
+const MAX_TEXT: usize = 4096;
 /// A program has about thirty.
 const MAX_SECTIONS: usize = 1000;
 
@@ -78,6 +80,7 @@ pub fn compare(was: &[u8], now: &[u8]) -> Option<Comparison> {
 /// A section with its address, if it has one in memory.
 struct Section<'a> {
     address: Option<u64>,
+    is_constant: bool,
     size: u64,
     bytes: &'a [u8],
 }
@@ -103,13 +106,14 @@ impl<'a> Program<'a> {
         let mut sections = BTreeMap::new();
         for section in table.iter().take(MAX_SECTIONS) {
             let name = String::from_utf8_lossy(table.section_name(endian, section).ok()?).into_owned();
-            let is_loaded = section.sh_flags(endian).contains(elf::SHF_ALLOC);
+            let flags = section.sh_flags(endian);
             let bytes = section.data(endian, data).unwrap_or_default();
             let size = section.sh_size(endian).into();
-            let address = is_loaded.then(|| section.sh_addr(endian).into());
+            let address = flags.contains(elf::SHF_ALLOC).then(|| section.sh_addr(endian).into());
+            let is_constant = !flags.contains(elf::SHF_WRITE);
             // Of several of one name the first counts.
             if !name.is_empty() {
-                sections.entry(name).or_insert(Section { address, size, bytes });
+                sections.entry(name).or_insert(Section { address, is_constant, size, bytes });
             }
         }
         let machine = header.e_machine(endian).0;
@@ -167,6 +171,29 @@ impl<'a> Code<'a> {
         sections.find(|(_, section)| holds(section)).map(|(name, _)| Place::Data(name))
     }
 
+    /// The text of `size` bytes at an address, if it is one and never changes.
+    fn text(&self, address: u64, size: u64) -> Option<&str> {
+        let size = usize::try_from(size).ok().filter(|size| (1..=MAX_TEXT).contains(size))?;
+        let at = |section: &Section<'a>| {
+            let at = usize::try_from(address.checked_sub(section.address?)?).ok()?;
+            section.bytes.get(at..at.checked_add(size)?).filter(|_| section.is_constant)
+        };
+        let text = std::str::from_utf8(self.program.sections.values().find_map(at)?).ok()?;
+        let is_text = |c: char| !c.is_control() || c == '\n' || c == '\t';
+        text.chars().all(is_text).then_some(text)
+    }
+
+    /// The text that a constant string at an address is: two words, where its bytes are and how many.
+    fn string(&self, address: u64) -> Option<&str> {
+        let holds = |section: &&Section<'_>| {
+            section.address.is_some_and(|at| address >= at && address - at < section.size)
+        };
+        let section = self.program.sections.values().find(holds).filter(|s| s.is_constant)?;
+        let at = usize::try_from(address - section.address?).ok()?;
+        let word = |at: usize| Some(u64::from_le_bytes(section.bytes.get(at..at + 8)?.try_into().ok()?));
+        self.text(word(at)?, word(at + 8)?)
+    }
+
     /// By name: several functions can have one.
     fn by_name(&self) -> BTreeMap<&str, Vec<&Function<'_>>> {
         let mut names: BTreeMap<&str, Vec<&Function<'_>>> = BTreeMap::new();
@@ -205,13 +232,10 @@ fn same(was: &Code<'_>, old: &Function<'_>, now: &Code<'_>, new: &Function<'_>) 
     if a.len() != b.len() {
         return false;
     }
-    if a == b {
-        return true;
-    }
     let from = (was.start.wrapping_add(old.offset.into()), now.start.wrapping_add(new.offset.into()));
     let pair = Pair { was, now, a, b, from };
     match (elf::Machine(was.program.machine), was.program.little) {
-        (elf::EM_X86_64, true) => pair.is_same_amd64(),
+        (elf::EM_X86_64, true) => pair.is_same_amd64() && pair.has_same_texts_amd64(),
         (elf::EM_AARCH64, true) => pair.is_same_arm64(),
         // How code refers to others isn't known here: of the same length, and with its lines at the same bytes, it counts
         // as the same. A constant that only another one took the place of shows in the section alone.
@@ -224,6 +248,11 @@ fn shape<'a>(function: &Function<'a>) -> &'a [u8] {
     let lines = function.lines.1;
     let first = lines.iter().position(|byte| byte & 0x80 == 0).map_or(0, |last| last + 1);
     &lines[first..]
+}
+
+/// The number in four bytes.
+fn number(bytes: &[u8], at: usize) -> Option<i64> {
+    Some(i64::from(i32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?)))
 }
 
 /// Two pieces of code of the same length.
@@ -243,11 +272,15 @@ impl Pair<'_> {
         self.was.place(old).is_some_and(|old| self.now.place(new).is_some_and(|new| old == new))
     }
 
+    /// Whether two addresses are of different texts: constant strings, or bytes of which the code says how many.
+    fn leads_to_other_text(&self, old: u64, new: u64, size: Option<u64>) -> bool {
+        let differ = |was: Option<&str>, now: Option<&str>| was.is_some() && now.is_some() && was != now;
+        size.is_some_and(|size| differ(self.was.text(old, size), self.now.text(new, size)))
+            || differ(self.was.string(old), self.now.string(new))
+    }
+
     /// References are four bytes, counted from the end of their instruction, which may end with a constant.
     fn is_same_amd64(&self) -> bool {
-        let number = |bytes: &[u8], at: usize| -> Option<i64> {
-            Some(i64::from(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?)))
-        };
         let is_reference = |at: usize| {
             let (Some(old), Some(new)) = (number(self.a, at), number(self.b, at)) else { return false };
             [4, 5, 6, 8].iter().any(|end| {
@@ -273,12 +306,46 @@ impl Pair<'_> {
         true
     }
 
+    /// The same code can lead to another text at the same address. A text is given in two registers, one after the other:
+    /// `LEAQ text(SB), AX; MOVL $size, BX`; a constant string by its address alone.
+    fn has_same_texts_amd64(&self) -> bool {
+        // In the order in which Go passes them.
+        const ORDER: [u8; 9] = [0, 3, 1, 7, 6, 8, 9, 10, 11];
+        let is_followed = |first: u8, second: u8| ORDER.windows(2).any(|two| two == [first, second]);
+        for (at, code) in self.a.windows(7).enumerate() {
+            let [prefix @ (0x48 | 0x4c), 0x8d, register, ..] = *code else { continue };
+            if register & 0xc7 != 5 {
+                continue;
+            }
+            let first = register >> 3 & 7 | (prefix & 4) << 1;
+            let size = match self.a.get(at + 7..).unwrap_or_default() {
+                [op @ 0xb8..=0xbf, ..] if is_followed(first, op & 7) => number(self.a, at + 8),
+                [0x41, op @ 0xb8..=0xbf, ..] if is_followed(first, op & 7 | 8) => number(self.a, at + 9),
+                _ => None,
+            };
+            let target = |code: &[u8], from: u64| {
+                Some(from.wrapping_add((at + 7) as u64).wrapping_add_signed(number(code, at + 3)?))
+            };
+            if let (Some(old), Some(new)) = (target(self.a, self.from.0), target(self.b, self.from.1))
+                && self.leads_to_other_text(old, new, size.and_then(|size| u64::try_from(size).ok()))
+            {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Branches, and pairs of instructions that make an address: that of a page, and the rest.
     fn is_same_arm64(&self) -> bool {
         let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let mut pages: [Option<(u64, u64)>; 32] = [None; 32];
+        // By register: in which instruction, and both addresses.
+        let mut pages: [Option<(usize, u64, u64)>; 32] = [None; 32];
+        let mut words = self.a.chunks_exact(4).map(word).skip(1);
         for (n, (a, b)) in self.a.chunks_exact(4).zip(self.b.chunks_exact(4)).enumerate() {
             let (a, b) = (word(a), word(b));
+            // After the address of a text comes its size, in the next register: `MOVD $size, …`.
+            let is_size = |next: &u32| next & 0xffe0_0000 == 0xd280_0000 && next & 31 == (a & 31) + 1;
+            let size = words.next().filter(is_size).map(|next| u64::from(next >> 5 & 0xffff));
             let at = (n as u64) * 4;
             let here = (self.from.0.wrapping_add(at), self.from.1.wrapping_add(at));
             let is_page = |w: u32| w & 0x9f00_0000 == 0x9000_0000;
@@ -287,7 +354,7 @@ impl Pair<'_> {
                     let pages = i64::from(((w >> 5 & 0x7_ffff) << 2 | w >> 29 & 3).cast_signed() << 11 >> 11);
                     (here & !0xfff).wrapping_add_signed(pages << 12)
                 };
-                pages[(a & 31) as usize] = Some((page(a, here.0), page(b, here.1)));
+                pages[(a & 31) as usize] = Some((n, page(a, here.0), page(b, here.1)));
                 continue;
             }
             let register = (a >> 5 & 31) as usize;
@@ -295,11 +362,13 @@ impl Pair<'_> {
             let is_rest = |w: u32| w & 0x7fc0_0000 == 0x1100_0000 || w & 0x3b00_0000 == 0x3900_0000;
             if is_rest(a)
                 && a & !0x003f_fc00 == b & !0x003f_fc00
-                && let Some((old, new)) = pages[register]
+                && let Some((_, old, new)) = pages[register].filter(|(page, ..)| page + 2 >= n)
             {
                 let scale = if a & 0x3b00_0000 == 0x3900_0000 { a >> 30 } else { 0 };
                 let rest = |w: u32| u64::from(w >> 10 & 0xfff) << scale;
-                if a != b && !self.leads_to_same(old.wrapping_add(rest(a)), new.wrapping_add(rest(b))) {
+                let (old, new) = (old.wrapping_add(rest(a)), new.wrapping_add(rest(b)));
+                let has_moved = old != new && !self.leads_to_same(old, new);
+                if has_moved || self.leads_to_other_text(old, new, size) {
                     return false;
                 }
                 continue;

@@ -265,6 +265,25 @@ fn functions_whose_code_differs_are_named_and_no_others() {
         if ["amd64", "arm64"].contains(&arch) {
             assert_eq!(functions(&build(main, &constant)), (vec![changed], none()), "{arch}");
         }
+        // A text, of the same length.
+        let build = |text: &str| {
+            two_packages(
+                dir.path(),
+                arch,
+                &format!(
+                    "func main() {{ println(greet.Line(1)); println(\"{text}\"); var a any = \"{text}\"; _ = a }}"
+                ),
+                greet,
+                "-s -w",
+            )
+        };
+        let (one, other) = (build("first text"), build("other text"));
+        let found = diff::compare(&one, &other).unwrap();
+        assert!(!found.sections.is_empty(), "{arch}");
+        if ["amd64", "arm64"].contains(&arch) {
+            let names: Vec<_> = found.functions.values().flatten().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["main.main"], "{arch}");
+        }
         // A name that the linker sets is data.
         let set = two_packages(dir.path(), arch, main, greet, "-s -w -X example.com/two/greet.Name=y");
         assert_eq!(functions(&set), (none(), none()), "{arch}");
