@@ -155,15 +155,16 @@ fn renamed(causes: &mut Vec<Cause>) {
     let ([was], [now]) = (gone.as_slice(), new.as_slice()) else { return };
     causes.retain(|c| c.sort != Sort::Program || (c.name != *was && c.name != *now));
     let dir = |path: &str| path.rsplit_once('/').map(|(dir, _)| dir.to_owned()).unwrap_or_default();
-    // Without the directory that programs are found in because of it.
-    let without = |list: &str, path: &str| {
-        list.split(':').filter(|part| *part != dir(path)).map(str::to_owned).collect::<Vec<_>>()
+    // Without the directories that programs are found in because of it.
+    let dirs = [dir(was), dir(now)];
+    let without = |list: &str| {
+        list.split(':').filter(|part| !dirs.iter().any(|d| d == part)).map(str::to_owned).collect::<Vec<_>>()
     };
     let follows = |cause: &Cause| {
         let (Some(old), Some(new)) = (&cause.was, &cause.now) else { return false };
         match cause.sort {
             Sort::Entrypoint => old.replace(was, now) == *new,
-            Sort::Env => cause.name == "PATH" && without(old, was) == without(new, now),
+            Sort::Env => cause.name == "PATH" && without(old) == without(new),
             _ => false,
         }
     };

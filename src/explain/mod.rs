@@ -5,11 +5,13 @@
 //! | what Go recorded in two programs, or else their code | [`program`] |
 //! | manifests and configs, what they stand on, which layers are to be compared | [`documents`] |
 //! | the files of two layers | [`files`] |
+//! | what provenance says that they were made from | [`recipe`] |
 
 mod cause;
 pub mod documents;
 pub mod files;
 pub mod program;
+pub mod recipe;
 
 use serde::Serialize;
 

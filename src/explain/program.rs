@@ -9,6 +9,17 @@ use crate::explain::{Cause, Change, Sort};
 /// How many functions of a package are named.
 const MAX_NAMED: usize = 5;
 
+/// What is known of the inputs of two programs besides what Go recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inputs {
+    /// Nothing, or not of both.
+    Unknown,
+    /// They are the same, but for the sources, of which nothing exact is known.
+    Equal,
+    /// They are the same.
+    EqualWithSource,
+}
+
 /// What differs in what Go recorded in two programs.
 #[must_use]
 pub fn recorded(was: &BuildInfo, now: &BuildInfo) -> Vec<Cause> {
@@ -127,8 +138,12 @@ pub fn code(
     info: Option<&BuildInfo>,
     comparison: Option<&Comparison>,
     first: Option<u64>,
+    inputs: Inputs,
 ) -> Vec<Cause> {
-    let same = "though Go recorded the same";
+    let same = match inputs {
+        Inputs::Unknown => "though Go recorded the same",
+        Inputs::Equal | Inputs::EqualWithSource => "though what is recorded of its making is the same",
+    };
     let unexplained = Cause::new(Sort::Program, path, Change::Changed);
     let Some(comparison) = comparison else {
         let from = first.map(|first| format!("from byte {first}"));
@@ -159,10 +174,16 @@ pub fn code(
         } else {
             cause = cause.note(format!("in {sections}"));
             if info.is_some() {
-                cause = cause.note(format!("{same}; linker flags such as -X aren't recorded with -trimpath"));
+                cause = cause.note(same);
+                if inputs == Inputs::Unknown {
+                    cause = cause.note("-trimpath leaves out linker flags such as -X");
+                }
             }
         }
         return vec![cause];
+    }
+    if inputs == Inputs::EqualWithSource {
+        causes = causes.into_iter().map(|cause| cause.note(same)).collect();
     }
     let sections = sections(comparison);
     causes.into_iter().map(|cause| cause.changing(format!("{path} in {sections}"))).collect()

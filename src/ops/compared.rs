@@ -12,9 +12,11 @@ use crate::content::Content;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::explain::documents::{self, Documents, Pair, Standing};
+use crate::explain::program::Inputs;
+use crate::explain::recipe::{self, Recorded};
 use crate::explain::{Cause, Change, Explanation, Sort, Subject, files as changed, in_order, program};
 use crate::image::diff::{self, Difference, Side};
-use crate::oci::{Descriptor, Digest, ImageConfig, annotation, document, json};
+use crate::oci::{Descriptor, Digest, ImageConfig, Platform, annotation, document, json};
 use crate::ops::home::Home;
 use crate::ops::opened::{Opened, plain};
 use crate::ops::{Context, blocking, contained};
@@ -40,7 +42,7 @@ pub(super) async fn files(cx: &Context, was: &Path, now: &Path) -> Result<Explan
     let same = was.digest == now.digest;
     let mut causes = Vec::new();
     if !same {
-        causes = programs("", old, new, None).await?;
+        causes = programs("", (old, new), None, Known::Nothing).await?;
         for cause in &mut causes {
             cause.changes.retain(|change| !change.is_empty());
         }
@@ -67,33 +69,75 @@ async fn file(cx: &Context, path: &Path) -> Result<(Program, Subject)> {
 }
 
 /// Why two programs differ: what Go recorded, or else their code. `path` is where the program is in its image.
-async fn programs(path: &str, was: Program, now: Program, first: Option<u64>) -> Result<Vec<Cause>> {
+async fn programs(
+    path: &str,
+    (was, now): (Program, Program),
+    first: Option<u64>,
+    known: Known<'_>,
+) -> Result<Vec<Cause>> {
     // One that only has another name.
     if was.digest == now.digest {
         return Ok(Vec::new());
     }
-    if let (Some(old), Some(new)) = (&was.info, &now.info) {
-        let recorded = program::recorded(old, new);
-        if !recorded.is_empty() {
-            return Ok(recorded.into_iter().map(|cause| cause.changing(path)).collect());
+    let mut causes = match (&was.info, &now.info) {
+        (Some(old), Some(new)) => program::recorded(old, new),
+        _ => Vec::new(),
+    };
+    if let Known::Both(was, now, platform) = known {
+        let mut inputs = recipe::inputs(was, now, platform);
+        if causes.is_empty() && inputs.is_empty() {
+            inputs = recipe::sources(was, now);
         }
+        // What Go recorded too is told once.
+        inputs.retain(|input| !causes.iter().any(|c| (c.sort, &c.name) == (input.sort, &input.name)));
+        causes.extend(inputs);
     }
+    if !causes.is_empty() {
+        return Ok(causes.into_iter().map(|cause| cause.changing(path)).collect());
+    }
+    let inputs = known.inputs();
     let path = path.to_owned();
     blocking(move || {
         let read = |file: &Path| {
             crate::fs::read_small(file, MAX_PROGRAM).map_err(|e| Error::io("read the binary", file, &e))
         };
         let comparison = binary::diff::compare(&read(&was.file)?, &read(&now.file)?);
-        Ok(program::code(&path, now.info.as_ref(), comparison.as_ref(), first))
+        Ok(program::code(&path, now.info.as_ref(), comparison.as_ref(), first, inputs))
     })
     .await
+}
+
+/// What is known of two images' making besides what is in them.
+#[derive(Clone, Copy)]
+pub(super) enum Known<'a> {
+    /// Nothing, or not of both.
+    Nothing,
+    /// What provenance says of both, and the platform.
+    Both(&'a Recorded, &'a Recorded, &'a Platform),
+}
+
+impl Known<'_> {
+    fn inputs(self) -> Inputs {
+        match self {
+            Known::Nothing => Inputs::Unknown,
+            Known::Both(was, now, _) if recipe::is_same_source(was, now) => Inputs::EqualWithSource,
+            Known::Both(..) => Inputs::Equal,
+        }
+    }
 }
 
 /// Why the images of one platform differ; they do.
 ///
 /// # Errors
 /// A layer that can't be read, or isn't what its digest says.
-pub(super) async fn images(cx: &Context, was: &Opened, now: &Opened) -> Result<Vec<Cause>> {
+pub(super) async fn images(
+    cx: &Context,
+    was: &Opened,
+    now: &Opened,
+    recorded: Option<(&Recorded, &Recorded)>,
+) -> Result<Vec<Cause>> {
+    let known = recorded.map_or(Known::Nothing, |(old, new)| Known::Both(old, new, &now.platform));
+
     let (old, new) = bases(cx, was, now).await;
     let old = Documents { manifest: &was.manifest, config: &was.config, base: old.as_ref() };
     let new = Documents { manifest: &now.manifest, config: &now.config, base: new.as_ref() };
@@ -104,7 +148,12 @@ pub(super) async fn images(cx: &Context, was: &Opened, now: &Opened) -> Result<V
         causes.extend(layers(cx, (was, now), pair, &mut found).await?);
     }
     for (path, old, new, first) in found.pairs() {
-        causes.extend(programs(&path, old, new, first).await?);
+        causes.extend(programs(&path, (old, new), first, known).await?);
+    }
+    if let Some(said) = recorded.and_then(|(old, new)| recipe::compression(old, new)) {
+        let shown = causes.iter_mut().filter(|cause| cause.sort == Sort::Compression);
+        shown
+            .for_each(|cause| *cause = Cause { changes: std::mem::take(&mut cause.changes), ..said.clone() });
     }
     changed::settle(&mut causes);
     if causes.is_empty() {

@@ -38,6 +38,7 @@ mod provenance;
 mod publish;
 pub mod push;
 mod rebuild;
+mod recorded;
 mod remember;
 pub mod resolve;
 pub mod rollback;

@@ -4,12 +4,14 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::content::Blob;
 use crate::error::{Error, Kind, Result};
 use crate::image::decompress;
 use crate::oci::{
-    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Reference, document,
-    json,
+    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Reference, Repository,
+    document, json,
 };
 use crate::ops::home::Home;
 use crate::ops::{Context, blocking};
@@ -70,6 +72,19 @@ pub(super) async fn root(cx: &Context, subject: &Subject) -> Result<Root> {
 }
 
 impl Root {
+    /// Its repository, if it is in a registry.
+    pub(super) fn repository(&self) -> Option<&Repository> {
+        match &self.home {
+            Home::Registry(_, repository) => Some(repository),
+            Home::Layout(_) | Home::Archive(_) => None,
+        }
+    }
+
+    /// The verified bytes of a document beside it.
+    pub(super) async fn document(&self, descriptor: &Descriptor) -> Result<Bytes> {
+        self.home.document(descriptor).await
+    }
+
     /// The images of the index, in its order; attestations aren't.
     pub(super) fn images(&self) -> Vec<(Descriptor, Platform)> {
         let manifests = self.index.iter().flat_map(|index| &index.manifests);

@@ -1,12 +1,17 @@
 //! `gimg why`: the reasons for which two images, or two programs' files, have different digests.
 
 use crate::error::{Error, Kind, Result};
+use crate::explain::recipe::Recorded;
 use crate::explain::{Cause, Change, Explanation, Sort, Subject as Named, documents, in_order, merged};
 use crate::oci::{Descriptor, Platform};
 use crate::ops::Context;
 use crate::ops::compared;
 use crate::ops::opened::{self, Opened, Root};
+use crate::ops::recorded::recorded;
 use crate::settings::subject::Subject;
+
+/// What provenance says of both, if it does.
+type Said<'a> = Option<(&'a Recorded, &'a Recorded)>;
 
 /// What is told about a failure.
 const WHAT: &str = "compare";
@@ -33,9 +38,12 @@ pub async fn why(
         return Err(Error::new(Kind::Usage, WHAT, why).hint(hint));
     }
     let (was, now) = tokio::try_join!(opened::root(cx, was), opened::root(cx, now))?;
+    let is_same = was.descriptor.digest == now.descriptor.digest;
+    let said = if is_same { (None, None) } else { tokio::join!(recorded(cx, &was), recorded(cx, &now)) };
+    let said = said.0.as_ref().zip(said.1.as_ref());
     match platform {
-        Some(platform) => one(cx, &was, &now, platform).await,
-        None => all(cx, &was, &now).await,
+        Some(platform) => one(cx, (&was, &now), said, platform).await,
+        None => all(cx, &was, &now, said).await,
     }
 }
 
@@ -44,16 +52,21 @@ fn named(root: &Root, descriptor: &Descriptor) -> Named {
 }
 
 /// The images for one platform.
-async fn one(cx: &Context, was: &Root, now: &Root, platform: &Platform) -> Result<Explanation> {
+async fn one(
+    cx: &Context,
+    (was, now): (&Root, &Root),
+    said: Said<'_>,
+    platform: &Platform,
+) -> Result<Explanation> {
     let (old, new) = tokio::try_join!(was.open(Some(platform)), now.open(Some(platform)))?;
     let same = old.descriptor.digest == new.descriptor.digest;
-    let causes = if same { Vec::new() } else { compared::images(cx, &old, &new).await? };
+    let causes = if same { Vec::new() } else { compared::images(cx, &old, &new, said).await? };
     let subjects = [named(was, &old.descriptor), named(now, &new.descriptor)];
     Ok(Explanation { subjects, same, causes: in_order(causes) })
 }
 
 /// Everything.
-async fn all(cx: &Context, was: &Root, now: &Root) -> Result<Explanation> {
+async fn all(cx: &Context, was: &Root, now: &Root, said: Said<'_>) -> Result<Explanation> {
     let subjects = [named(was, &was.descriptor), named(now, &now.descriptor)];
     if was.descriptor.digest == now.descriptor.digest {
         return Ok(Explanation { subjects, same: true, causes: Vec::new() });
@@ -75,7 +88,7 @@ async fn all(cx: &Context, was: &Root, now: &Root) -> Result<Explanation> {
             true => Vec::new(),
             false => {
                 let (one, other) = tokio::try_join!(one.open(was), other.open(now))?;
-                compared::images(cx, &one, &other).await?
+                compared::images(cx, &one, &other, said).await?
             }
         };
         found.push((platform, causes));

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("content", &["event", "oci"]),
     ("event", &["oci"]),
-    ("explain", &["binary", "image", "oci"]),
+    ("explain", &["attest", "binary", "image", "oci", "plan"]),
     ("fs", &["image", "oci"]),
     ("fuzzing", &["binary", "image", "kube", "oci", "registry", "settings"]),
     ("git", &["plan", "process"]),

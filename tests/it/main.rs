@@ -79,4 +79,5 @@ mod template;
 mod tls;
 mod upload;
 mod verify;
+mod why;
 mod windows;
