@@ -240,6 +240,13 @@ impl Go {
         offline
     }
 
+    /// The same, but no workspace counts.
+    #[must_use]
+    pub fn without_workspace(mut self) -> Self {
+        self.toolchain.settings.insert("GOWORK".to_owned(), "off".to_owned());
+        self
+    }
+
     /// The program that is run: a path, or a name looked up in PATH.
     #[must_use]
     pub fn program(&self) -> &Path {

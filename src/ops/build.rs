@@ -20,7 +20,7 @@ use crate::ops::targets;
 use crate::plan;
 use crate::plan::facts::Package;
 use crate::report::Report;
-use crate::settings::Settings;
+use crate::settings::{Reuse, Settings};
 
 /// Compiles, packs and publishes.
 ///
@@ -43,7 +43,10 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
 
 async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Report> {
     let start = Instant::now();
-    let Found { facts, go, bases, engines, certificates } = lookup(cx, settings, memo).await?;
+    let Found { facts, go, bases, engines, certificates, module } = lookup(cx, settings, memo).await?;
+    // Where a fetched module is built changes with every run: nothing of it can be remembered.
+    let fresh = Memo::new(cx, Reuse::Never);
+    let memo = if module.is_some() { &fresh } else { memo };
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
     let signer = Signer::new(cx, settings).await?;
@@ -60,7 +63,7 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
         between: SetOnce::new(),
         writing: Semaphore::new(settings.jobs),
     };
-    let shared = match settings.shares && memo.recalls() {
+    let shared = match settings.shares && module.is_none() && memo.recalls() {
         true => Some(Shared::new(&go, &plan, &publisher, memo).await?),
         false => None,
     };
@@ -69,7 +72,7 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
     let debuggers = debug::debuggers(&go, &publisher);
     let recipes = async {
         match settings.provenance && publisher.attaches() {
-            true => Ok(Some(Recipes::of(cx, settings, &go, &plan, bases).await)),
+            true => Ok(Some(Recipes::of(cx, settings, (&go, module.as_ref()), &plan, bases).await)),
             false => Ok(None),
         }
     };

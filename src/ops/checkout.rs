@@ -1,12 +1,14 @@
 //! The sources that a recipe names: a commit checked out of a repository, or a directory as it is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
+use crate::go;
 use crate::ops::Context;
-use crate::plan::recipe::Source;
+use crate::plan::recipe::Recipe;
 
 /// What a recipe's URL may be fetched by: whoever wrote it is perhaps nobody's friend.
 const RECORDED: &str = "https";
@@ -17,11 +19,13 @@ const GIVEN: &str = "file:git:http:https:ssh";
 pub(super) struct Checkout {
     /// Their root.
     pub(super) root: PathBuf,
+    /// Where they are built: the same, unless they are a module that was fetched.
+    pub(super) go: PathBuf,
     /// Where they come from, for people.
     pub(super) from: String,
 }
 
-/// Gets the sources: from `given`, a directory that is taken as it is or the URL of a repository; else from the
+/// Gets the sources: a module's version, fetched; else from `given`, a directory that is taken as it is or the URL of a repository; else from the
 /// repository around `cwd` if it has the commit, or from the recipe's own URL. Sources that no commit holds are those
 /// around `cwd`, as they are.
 ///
@@ -29,10 +33,20 @@ pub(super) struct Checkout {
 /// Nowhere to get them from; whatever git says.
 pub(super) async fn sources(
     cx: &Context,
-    source: &Source,
+    recipe: &Recipe,
     given: Option<&str>,
-    cwd: &Path,
+    (cwd, program): (&Path, &Path),
 ) -> Result<Checkout> {
+    let source = &recipe.source;
+    if let Some(module) = &source.module {
+        return match given {
+            None => fetched(cx, recipe, module, program).await,
+            Some(_) => {
+                let why = format!("it was built from the module {module}, which is fetched");
+                Err(Error::new(Kind::Usage, "read --source", why))
+            }
+        };
+    }
     let revision = source.revision.as_deref().filter(|_| !source.modified);
     let revision = match revision {
         Some(revision) if !is_commit(revision) => {
@@ -80,16 +94,36 @@ pub(super) async fn sources(
     }
 }
 
+/// Fetches a module that is checked against the checksum database, as `go` does it for the user.
+async fn fetched(cx: &Context, recipe: &Recipe, module: &str, program: &Path) -> Result<Checkout> {
+    let wrong = |why: String| Error::new(Kind::Integrity, "use the recipe", why);
+    let (_, version) = module.split_once('@').ok_or_else(|| wrong(format!("{module:?} names no version")))?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-.+".contains(c);
+    if !version.starts_with('v') || !version.chars().all(is_plain) {
+        return Err(wrong(format!("{version:?} is no version")));
+    }
+    let (dir, temporary) = (cx.scratch.directory()?, cx.scratch.directory()?);
+    let asked = (recipe.go.version.as_str(), BTreeMap::new());
+    let go = go::of_version(program, &dir, cx.env.all(), asked, temporary, cx.guardian.clone()).await?;
+    let packages = recipe.packages()?;
+    let found = go::fetch(&go, &packages, version, &dir).await?;
+    let name = format!("{}@{}", found.path, found.version);
+    if name != module {
+        return Err(wrong(format!("{} is of {name}, not of {module}", packages.join(" "))));
+    }
+    Ok(Checkout { root: found.dir, go: dir, from: format!("the module {name}") })
+}
+
 async fn as_it_is(root: PathBuf) -> Result<Checkout> {
     let from = root.display().to_string();
-    Ok(Checkout { root, from })
+    Ok(Checkout { go: root.clone(), root, from })
 }
 
 async fn clone(cx: &Context, from: &str, revision: &str, protocols: &str) -> Result<Checkout> {
     let root = cx.scratch.directory()?.join("sources");
     cx.observer.on(Event::Detail(format!("taking {revision} from {from}")));
     git::clone(from, revision, &root, protocols).await?;
-    Ok(Checkout { root, from: format!("{from} at {revision}") })
+    Ok(Checkout { go: root.clone(), root, from: format!("{from} at {revision}") })
 }
 
 /// Whether it is the full name of a commit, and not something else that git takes: a flag, say.

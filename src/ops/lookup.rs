@@ -7,19 +7,20 @@ use futures_util::future::try_join_all;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
-use crate::go::{self, Go};
+use crate::go::{self, Fetched, Go};
 use crate::image::certificates::Certificate;
 use crate::oci::Platform;
 use crate::ops::Context;
 use crate::ops::base::{self, Bases};
 use crate::ops::engines::Engines;
+use crate::ops::fetched;
 use crate::ops::memo::Memo;
 use crate::ops::programs;
 use crate::ops::trust;
 use crate::plan::facts::{Facts, GitState, Package, TemplateFacts, Toolchain};
 use crate::plan::program_of;
 use crate::settings::program::Rule;
-use crate::settings::{Settings, Stand, lock};
+use crate::settings::{Reuse, Settings, Stand, lock};
 
 /// What was looked up: facts for the plan, and what later stages take from the bases.
 pub(super) struct Found {
@@ -30,6 +31,8 @@ pub(super) struct Found {
     pub(super) engines: Engines,
     /// What is added to the CA bundles.
     pub(super) certificates: Vec<Certificate>,
+    /// The module that was fetched, if packages of another were named than the one around.
+    pub(super) module: Option<Fetched>,
 }
 
 /// Looks everything up; toolchain and packages beside the base, if all programs have the same.
@@ -38,12 +41,16 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings, memo: &Memo) -> Re
     let certificates = trust::certificates(settings).await?;
     let engines = Engines::connect(cx, settings).await?;
     let platforms = engines.requested(&settings.platforms);
-    let settings = &Settings { platforms, ..settings.clone() };
+    let (elsewhere, module) = fetched::fetch(cx, settings).await?.unzip();
+    let fresh = Memo::new(cx, Reuse::Never);
+    let memo = if module.is_some() { &fresh } else { memo };
+    let settings = &Settings { platforms, ..elsewhere.unwrap_or_else(|| settings.clone()) };
     let rules = rules(settings)?;
     let early = settings.base.of_all(&settings.rules);
     let programs = async {
         let find = programs::toolchain(cx, settings, memo);
         let (go, git, source) = tokio::try_join!(find, git_state(settings), source(settings))?;
+        let go = if module.is_some() { go.without_workspace() } else { go };
         let templates = TemplateFacts {
             env: cx.env.all().clone(),
             go_env: go.toolchain.env.clone(),
@@ -75,7 +82,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings, memo: &Memo) -> Re
     )));
     let facts =
         Facts { toolchain: go.toolchain.clone(), packages, rules, with, bases: bases_facts, templates };
-    Ok(Found { facts, go, bases, engines, certificates })
+    Ok(Found { facts, go, bases, engines, certificates, module })
 }
 
 /// What was looked up for a program that something else compiled.

@@ -15,6 +15,7 @@ mod data;
 mod debug;
 pub mod dry_run;
 mod engines;
+mod fetched;
 mod hashes;
 pub mod history;
 mod home;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::attest::{self, Made, PROVENANCE, Subject};
 use crate::content::{Blob, Content, Referrer};
 use crate::error::{Error, Kind, Result};
-use crate::go::Go;
+use crate::go::{Fetched, Go};
 use crate::image::assemble::Image;
 use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, annotation, json};
 use crate::ops::base::{Bases, Root};
@@ -43,13 +43,13 @@ impl<'a> Recipes<'a> {
     pub(super) async fn of(
         cx: &Context,
         settings: &'a Settings,
-        go: &'a Go,
+        (go, module): (&'a Go, Option<&Fetched>),
         plan: &Plan,
         bases: &[Bases],
     ) -> Self {
         let (known, version) = (&go.toolchain.settings, go.toolchain.version.as_str());
         let secrets = Secrets::of_run(cx.env.all(), known, settings);
-        let sources = sources::lookup(go, plan).await;
+        let sources = sources::lookup((go, module), plan).await;
         let recipes = sources.into_iter().enumerate().map(|(index, sources)| {
             let of = plan.images.get(index).and_then(|image| bases.get(image.base));
             let bases: Vec<BaseRecipe> = of.iter().flat_map(|b| &b.of).map(base).collect();

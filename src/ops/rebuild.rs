@@ -38,18 +38,23 @@ pub(super) struct Rebuilt {
     pub(super) statement: Value,
 }
 
-/// Makes an image by `recipe` from the sources at `root`, with the user's `go`.
+/// Makes an image by `recipe` from the sources at `root`, in directories of `place`, with the user's `program`.
 ///
 /// # Errors
 /// A recipe that says what none says, or asks for what isn't run (kind `Integrity`); as a build.
-pub(super) async fn rebuild(cx: &Context, recipe: &Recipe, root: &Path, program: &Path) -> Result<Rebuilt> {
+pub(super) async fn rebuild(
+    cx: &Context,
+    recipe: &Recipe,
+    (root, place): (&Path, &Path),
+    program: &Path,
+) -> Result<Rebuilt> {
     let stand = stand(recipe)?;
     let settings = settings(recipe, root, program, &stand)?;
     let temporary = cx.scratch.directory()?;
     let asked = (recipe.go.version.as_str(), recipe.settings(root)?);
-    let go = go::of_version(program, root, cx.env.all(), asked, temporary, cx.guardian.clone()).await?;
+    let go = go::of_version(program, place, cx.env.all(), asked, temporary, cx.guardian.clone()).await?;
     let name = ImageName { program: "image".to_owned(), repository: None };
-    let plan = recipe.plan(root, name, Tag::latest())?;
+    let plan = recipe.plan((root, place), name, Tag::latest())?;
     check(&go.toolchain.settings, &plan)?;
     let bases = [base::lookup(cx, &settings, None, &stand).await?];
     let platforms = plan.images.iter().map(|image| &image.platforms);

@@ -6,13 +6,22 @@ use std::path::{Path, PathBuf};
 use futures_util::future::join_all;
 
 use crate::git;
-use crate::go::{self, Go};
+use crate::go::{self, Fetched, Go};
 use crate::plan::facts::Sources;
 use crate::plan::recipe::Source;
-use crate::plan::{CompileGroup, Plan};
+use crate::plan::{CompileGroup, ImagePlan, Plan};
 
-/// The sources of each image of a plan.
-pub(super) async fn lookup(go: &Go, plan: &Plan) -> Vec<Sources> {
+/// The sources of each image of a plan, which are those of a `module` if that was fetched.
+pub(super) async fn lookup((go, module): (&Go, Option<&Fetched>), plan: &Plan) -> Vec<Sources> {
+    if let Some(module) = module {
+        let source =
+            Source { module: Some(format!("{}@{}", module.path, module.version)), ..Source::default() };
+        let of = |image: &ImagePlan| {
+            let has_kodata = has_kodata(image);
+            Sources { root: module.dir.clone(), source: source.clone(), has_kodata }
+        };
+        return plan.images.iter().map(of).collect();
+    }
     // Where Go stamps the programs, it says itself whether there are changes.
     let stamped = |dir: &Path| {
         let of_dir = |group: &&CompileGroup| group.dir == dir;
@@ -27,10 +36,13 @@ pub(super) async fn lookup(go: &Go, plan: &Plan) -> Vec<Sources> {
     let found: BTreeMap<PathBuf, Sources> = join_all(looks).await.into_iter().collect();
     let of = plan.images.iter().map(|image| {
         let found = image.programs.first().and_then(|program| found.get(&program.module_dir));
-        let has_kodata = image.kodata.as_ref().is_some_and(|dir| crate::fs::is_directory(dir));
-        Sources { has_kodata, ..found.cloned().unwrap_or_default() }
+        Sources { has_kodata: has_kodata(image), ..found.cloned().unwrap_or_default() }
     });
     of.collect()
+}
+
+fn has_kodata(image: &ImagePlan) -> bool {
+    image.kodata.as_ref().is_some_and(|dir| crate::fs::is_directory(dir))
 }
 
 /// The sources around `dir`, where go runs.

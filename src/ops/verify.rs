@@ -96,7 +96,7 @@ pub async fn script(cx: &Context, asked: &Verify) -> Result<String> {
     // Where that is decides the script, which knows only its own directories.
     let root = Path::new("/");
     let name = ImageName { program: "image".to_owned(), repository: None };
-    let plan = recipe.plan(root, name, Tag::latest()).map_err(within)?;
+    let plan = recipe.plan((root, root), name, Tag::latest()).map_err(within)?;
     rebuild::check(&recipe.settings(root).map_err(within)?, &plan).map_err(within)?;
     Ok(plan::script::script(&published.name, &recipe, &plan.groups, &digests(&recipe, &statement.predicate)))
 }
@@ -142,10 +142,10 @@ async fn attempt(
     statement: &Statement,
 ) -> Result<Verified> {
     let recipe = recipe(statement)?;
-    let Checkout { root, from } =
-        checkout::sources(cx, &recipe.source, asked.source.as_deref(), &asked.cwd).await?;
+    let places = (asked.cwd.as_path(), asked.go.as_path());
+    let Checkout { root, go, from } = checkout::sources(cx, &recipe, asked.source.as_deref(), places).await?;
     cx.observer.on(Event::Note(format!("building from {from}, with {}", recipe.go.version)));
-    let rebuilt = rebuild::rebuild(cx, &recipe, &root, &asked.go).await?;
+    let rebuilt = rebuild::rebuild(cx, &recipe, (&root, &go), &asked.go).await?;
     compare(cx, published, &rebuilt).await?;
     said(cx, &statement.whole, &rebuilt.statement)?;
     Ok(Verified {

@@ -266,7 +266,11 @@ impl Recipe {
                 .iter()
                 .map(|p| ProgramRecipe {
                     package: p.import_path.clone(),
-                    directory: below(root, &p.module_dir),
+                    // A fetched module is built in a module that holds nothing else.
+                    directory: match sources.source.module {
+                        Some(_) => ".".to_owned(),
+                        None => below(root, &p.module_dir),
+                    },
                     name: p.name.clone(),
                 })
                 .collect(),
@@ -303,11 +307,12 @@ impl Recipe {
         }
     }
 
-    /// The plan of a recipe whose sources are at `root`; its image is called `name` and gets `tag`.
+    /// The plan of a recipe whose sources are at `root`, and built in directories of `go`: the same, unless they are a
+    /// module that was fetched. Its image is called `name` and gets `tag`.
     ///
     /// # Errors
     /// What no recipe says, or lies outside of its sources (kind `Integrity`).
-    pub fn plan(&self, root: &Path, name: ImageName, tag: Tag) -> Result<Plan> {
+    pub fn plan(&self, (root, go): (&Path, &Path), name: ImageName, tag: Tag) -> Result<Plan> {
         self.check_masks()?;
         let platforms: Vec<Platform> = self
             .platforms
@@ -320,7 +325,7 @@ impl Recipe {
             .map(|p| {
                 Ok(ImageProgram {
                     import_path: package(&p.package)?,
-                    module_dir: inside(root, &p.directory)?,
+                    module_dir: inside(go, &p.directory)?,
                     name: plain_name(&p.name)?,
                 })
             })
@@ -379,6 +384,14 @@ impl Recipe {
             add_compile(&mut groups, (0, number), &programs, &target, &recipe.flags);
         }
         Ok(Plan { groups, images: vec![image] })
+    }
+
+    /// The import paths of its programs.
+    ///
+    /// # Errors
+    /// What is no import path.
+    pub fn packages(&self) -> Result<Vec<String>> {
+        self.programs.iter().map(|program| package(&program.package)).collect()
     }
 
     /// The files of certificates below `root`.

@@ -19,6 +19,7 @@ use crate::attest::Format;
 use crate::error::{Error, Kind, Result};
 use crate::image::Compression;
 use crate::plan::naming::Naming;
+use crate::plan::packages::is_local;
 use crate::plan::platforms::Requested;
 use crate::settings::config::Config;
 use crate::settings::lock::Lock;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub cwd: PathBuf,
     /// The packages, without `ko://`.
     pub packages: Vec<String>,
+    /// The version of the module that they are of, if it isn't the one around: `v1.2.3`, `latest`.
+    pub version: Option<String>,
     /// Where each package was named (`file:line:column`); empty if on the command line.
     pub places: Vec<String>,
     /// The platforms.
@@ -291,6 +294,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     };
     let packages = packages.into_iter().map(|p| p.strip_prefix("ko://").map_or(p.clone(), str::to_owned));
     let packages: Vec<String> = packages.collect();
+    let (packages, version) = versions(packages)?;
     if packages.iter().any(String::is_empty) {
         return Err(Error::new(Kind::Usage, "read the packages", "one is empty"));
     }
@@ -332,6 +336,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         kodata_root: env.first(&[env::KO_DATA_PATH_ALLOWED_ROOT]).map(|root| cwd.join(root)),
         cwd,
         packages,
+        version,
         places: Vec::new(),
         platforms,
         base: bases(words.base.as_deref(), &file)?,
@@ -367,6 +372,38 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         shares,
         warnings,
     })
+}
+
+/// Takes the version from `path@version`, which all packages have, or none.
+fn versions(packages: Vec<String>) -> Result<(Vec<String>, Option<String>)> {
+    let wrong = |package: &str, why: &str| {
+        Error::new(Kind::Usage, format!("read {package}"), why)
+            .hint("packages of a module's version are import paths, all with the same @version")
+    };
+    let mut found: Option<String> = None;
+    let mut paths = Vec::new();
+    for (number, package) in packages.iter().enumerate() {
+        let (path, version) = match package.split_once('@') {
+            Some((path, version)) => (path, Some(version)),
+            None => (package.as_str(), None),
+        };
+        let is_plain =
+            |v: &str| !v.is_empty() && v.chars().all(|c| c.is_ascii_alphanumeric() || "-._+/".contains(c));
+        if let Some(version) = version {
+            if is_local(path) || path.contains("...") || path.starts_with('-') {
+                return Err(wrong(package, "only an import path has a version"));
+            }
+            if !is_plain(version) || version.starts_with('-') {
+                return Err(wrong(package, "it names no version"));
+            }
+        }
+        if number > 0 && found.as_deref() != version {
+            return Err(wrong(package, "another package has another version, or none"));
+        }
+        found = version.map(str::to_owned);
+        paths.push(path.to_owned());
+    }
+    Ok((paths, found))
 }
 
 /// `--cache-from`: the one cache that is shared is the registry that is pushed to.

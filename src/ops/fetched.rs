@@ -1,0 +1,29 @@
+//! Packages of a module's version, `example.com/app/cmd@v1.2.3`: fetched, and built where nothing else has a say.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::event::Event;
+use crate::go::{self, Fetched};
+use crate::ops::Context;
+use crate::settings::{Reuse, Settings};
+
+/// The module that the packages of `settings` are of, and the settings of a build there. None where they name no
+/// version.
+///
+/// # Errors
+/// As [`go::fetch`].
+pub(super) async fn fetch(cx: &Context, settings: &Settings) -> Result<Option<(Settings, Fetched)>> {
+    let Some(version) = &settings.version else { return Ok(None) };
+    let (dir, temporary) = (cx.scratch.directory()?, cx.scratch.directory()?);
+    let go = go::find(&settings.go, &temporary, cx.env.all(), temporary.clone(), cx.guardian.clone()).await?;
+    let module = go::fetch(&go, &settings.packages, version, &dir).await?;
+    cx.observer.on(Event::Detail(format!("building {}@{}", module.path, module.version)));
+    Ok(Some((at(settings, &dir), module)))
+}
+
+/// The settings of a build in `dir`. It is another directory in each run, so that nothing is remembered.
+fn at(settings: &Settings, dir: &Path) -> Settings {
+    let image_refs = settings.image_refs.as_ref().map(|path| settings.cwd.join(path));
+    Settings { cwd: dir.to_owned(), image_refs, reuse: Reuse::Never, shares: false, ..settings.clone() }
+}
