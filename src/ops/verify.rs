@@ -71,7 +71,7 @@ struct PublishedImage {
 pub async fn verify(cx: &Context, asked: &Verify) -> Result<Verified> {
     let (published, statements) = read(cx, asked).await?;
     let within = |e: Error| e.within(format!("verify {}", published.name));
-    whole(cx, &published).await.map_err(within)?;
+    whole(cx, &published).await.map_err(broken).map_err(within)?;
     let mut first = None;
     for statement in statements.iter().take(MAX_TRIED) {
         match attempt(cx, asked, &published, statement).await {
@@ -179,7 +179,8 @@ async fn published(cx: &Context, reference: &Reference) -> Result<Published> {
         false => Vec::new(),
     };
     for child in children.iter().filter(|d| !d.is_attestation()) {
-        images.push(image(&home, child, home.document(child).await?.to_vec()).await?);
+        let bytes = home.document(child).await.map_err(broken)?.to_vec();
+        images.push(image(&home, child, bytes).await?);
     }
     if !root.media_type.is_index() {
         images.push(image(&home, &root, bytes.to_vec()).await?);
@@ -190,14 +191,17 @@ async fn published(cx: &Context, reference: &Reference) -> Result<Published> {
 
 async fn image(home: &Home, descriptor: &Descriptor, bytes: Vec<u8>) -> Result<PublishedImage> {
     let manifest = document::manifest(&bytes, &descriptor.media_type).map_err(broken)?;
-    let config_bytes = home.document(&manifest.config).await?.to_vec();
+    let config_bytes = home.document(&manifest.config).await.map_err(broken)?.to_vec();
     let config = json::from_bytes(&config_bytes, "its config").map_err(broken)?;
     Ok(PublishedImage { bytes, manifest, config_bytes, config })
 }
 
-/// What can't be read isn't what its sources give.
+/// What isn't there, or can't be understood, isn't what the sources give.
 fn broken(error: Error) -> Error {
-    error.as_kind(Kind::Integrity)
+    match error.kind() {
+        Kind::Input | Kind::Refused => error.as_kind(Kind::Integrity),
+        _ => error,
+    }
 }
 
 /// Reads every layer: each must be there, and be what its digest says.

@@ -20,7 +20,10 @@ pub fn script(
          # from their sources by Go's own commands, and compares their digests.\n\
          set -eu\n\
          work=$(mktemp -d)\n\
-         trap 'chmod -R u+w \"$work\"; rm -rf \"$work\"' EXIT\n"
+         trap 'rm -rf \"$work\"' EXIT\n\
+         # Where modules come from is yours to say; what else reaches a program is said below.\n\
+         for name in GOPROXY GOPRIVATE GONOPROXY GONOSUMDB GOSUMDB GOMODCACHE GOCACHE; do\n  \
+         value=$(go env \"$name\")\n  export \"$name=$value\"\ndone\n"
     );
     let source = &recipe.source;
     match (&source.module, source.revision.as_ref().filter(|_| !source.modified)) {

@@ -47,6 +47,7 @@ mod lock;
 mod login;
 mod memo;
 mod mirrors;
+mod mutations;
 mod pack;
 mod parity;
 mod platform_bases;

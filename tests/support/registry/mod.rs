@@ -253,8 +253,19 @@ impl Handle {
     /// Stores a manifest under a tag or its digest past the protocol; what it names must be there.
     #[track_caller]
     pub(crate) fn put_manifest(&self, repo: &str, name: &str, media_type: &str, bytes: impl Into<Bytes>) {
+        assert_eq!(self.takes_manifest(repo, name, media_type, bytes), Ok(()), "{repo}:{name}");
+    }
+
+    /// The same; says why the registry doesn't take it.
+    pub(crate) fn takes_manifest(
+        &self,
+        repo: &str,
+        name: &str,
+        media_type: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<(), Bytes> {
         let reply = locked(&self.0.state).put_manifest(repo, name, media_type, &bytes.into());
-        assert_eq!(reply.status, 201, "{repo}:{name}: {:?}", reply.body);
+        if reply.status == 201 { Ok(()) } else { Err(reply.body) }
     }
 
     /// Loses a blob, as storage that was cleaned up by somebody else does: HEAD still says that it is there.
