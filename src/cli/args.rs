@@ -156,6 +156,9 @@ struct CompileFlags {
     /// registry: take unchanged programs from what tags there hold
     #[arg(long, value_name = "WHERE")]
     cache_from: Option<String>,
+    /// Whose word counts there: of --cache-from only what this public key signed [default: that of --sign-key]
+    #[arg(long, value_name = "FILE", hide = true, requires = "cache_from")]
+    cache_key: Option<PathBuf>,
     /// Build all the same, and fail if the cache says something else
     #[arg(long, hide = true)]
     verify_cache: bool,
@@ -294,6 +297,7 @@ impl BuildFlags {
             no_cache: self.compile.no_cache,
             verify_cache: self.compile.verify_cache,
             cache_from: self.compile.cache_from,
+            cache_key: self.compile.cache_key,
             ..self.image.words()
         }
     }

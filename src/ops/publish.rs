@@ -282,7 +282,9 @@ impl Publisher<'_> {
         };
         let mut all = match shared {
             Some(shared) => {
-                let told = attached.iter().enumerate().map(|(image, graph)| shared.with_inputs(image, graph));
+                let signer = self.signer.as_ref();
+                let told = attached.iter().enumerate();
+                let told = told.map(|(image, graph)| shared.with_inputs(image, graph, signer));
                 try_join_all(told).await?
             }
             None => attached,

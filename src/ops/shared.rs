@@ -28,8 +28,10 @@ use crate::ops::inputs::{Entry, Inputs};
 use crate::ops::memo::{Memo, Source, Stamped, repository};
 use crate::ops::publish::Publisher;
 use crate::ops::remember::{Place, Remembered, lock, place};
-use crate::ops::{Context, blocking};
+use crate::ops::signer::Signer;
+use crate::ops::{Context, blocking, signatures};
 use crate::plan::Plan;
+use crate::sign::PublicKey;
 
 /// How many documents about one image are read: the newest. Each edit that makes no difference to the programs adds one.
 const MAX_DOCUMENTS: usize = 8;
@@ -40,6 +42,8 @@ pub(super) struct Shared<'a> {
     plan: &'a Plan,
     memo: &'a Memo,
     asked: BTreeMap<Place, Asked>,
+    /// Whose documents count; without it everybody's.
+    key: Option<PublicKey>,
     /// By image, what its tags hold.
     held: Vec<OnceCell<Vec<Held>>>,
     /// What is told of this run's places.
@@ -73,7 +77,7 @@ impl<'a> Shared<'a> {
     /// The questions of all places that can have an answer elsewhere.
     ///
     /// # Errors
-    /// The program itself can't be read.
+    /// The program itself can't be read, or the key.
     pub(super) async fn new(
         go: &Go,
         plan: &'a Plan,
@@ -85,6 +89,11 @@ impl<'a> Shared<'a> {
             crate::fs::own_digest().map_err(|e| Error::new(Kind::LocalIo, "read gimg's own program", e))
         });
         let maker = maker.await?;
+        // Who signs an image vouches for its layers: what nobody vouches for must not get there.
+        let key = match (&publisher.settings.cache_key, &publisher.signer) {
+            (Some(path), _) => Some(signatures::public_key(path).await?),
+            (None, signer) => signer.as_ref().map(Signer::public),
+        };
         let held = plan.images.iter().map(|_| OnceCell::new()).collect();
         let mut asked = BTreeMap::new();
         for (number, image) in plan.images.iter().enumerate() {
@@ -95,7 +104,7 @@ impl<'a> Shared<'a> {
                 }
             }
         }
-        Ok(Shared { cx, plan, memo, asked, held, entries: Mutex::default() })
+        Ok(Shared { cx, plan, memo, asked, key, held, entries: Mutex::default() })
     }
 
     /// What was made for a place from the same, and the repository that has the layer.
@@ -227,10 +236,18 @@ impl<'a> Shared<'a> {
     async fn document(&self, from: &Repository, artifact: &Descriptor) -> Result<Option<Inputs>> {
         let bytes = self.read(from, artifact).await?;
         let manifest: ImageManifest = document::manifest(&bytes, &artifact.media_type)?;
-        match Inputs::layer(&manifest) {
-            Some(layer) => Inputs::read(&self.read(from, layer).await?).map(Some),
-            None => Ok(None),
+        let Some((layer, bundle)) = Inputs::layers(&manifest) else { return Ok(None) };
+        if let Some(key) = &self.key {
+            let is_vouched = match bundle {
+                Some(bundle) => Inputs::is_vouched(&self.read(from, bundle).await?, &layer.digest, key),
+                None => false,
+            };
+            if !is_vouched {
+                let what = "read what was read before";
+                return Err(Error::new(Kind::Attestation, what, "it isn't signed by the key that counts"));
+            }
         }
+        Inputs::read(&self.read(from, layer).await?).map(Some)
     }
 
     /// What of `paths` is to be looked at before a place is made, so that it can be told to others.
@@ -279,11 +296,16 @@ impl<'a> Shared<'a> {
         }
     }
 
-    /// The graph of an image, with what its programs were made from if that isn't beside it yet.
+    /// The graph of an image, with what its programs were made from if that isn't beside it yet, signed if somebody signs.
     ///
     /// # Errors
     /// As [`Inputs::referrer`].
-    pub(super) async fn with_inputs(&self, image: usize, graph: &Graph) -> Result<Graph> {
+    pub(super) async fn with_inputs(
+        &self,
+        image: usize,
+        graph: &Graph,
+        signer: Option<&Signer>,
+    ) -> Result<Graph> {
         let platforms = {
             let entries = lock(&self.entries);
             let of_image = entries.iter().filter(|((number, _), _)| *number == image);
@@ -291,7 +313,9 @@ impl<'a> Shared<'a> {
             of_image.filter_map(|(place, entry)| Some((platform(place)?, entry.clone()))).collect()
         };
         let inputs = Inputs { platforms };
-        if inputs.platforms.is_empty() {
+        // What we wouldn't believe ourselves isn't told to others.
+        let counts = self.key.is_none() || self.key == signer.map(Signer::public);
+        if inputs.platforms.is_empty() || !counts {
             return Ok(graph.clone());
         }
         let root = &graph.root.descriptor;
@@ -299,7 +323,7 @@ impl<'a> Shared<'a> {
         if self.held(image).await.iter().any(is_there) {
             return Ok(graph.clone());
         }
-        match inputs.referrer(root, self.cx.now)? {
+        match inputs.referrer(root, self.cx.now, signer)? {
             Some(referrer) => Ok(graph.clone().with_referrers(vec![referrer])),
             None => {
                 self.detail(format!("what {} was made from isn't told: it is too much", graph.name.shown()));

@@ -13,7 +13,7 @@ use crate::oci::{Descriptor, MediaType, annotation};
 use crate::ops::{Context, blocking};
 use crate::settings::Settings;
 use crate::settings::env::COSIGN_PASSWORD;
-use crate::sign::{self, PrivateKey};
+use crate::sign::{self, PrivateKey, PublicKey};
 
 /// The largest key file that is read, in bytes.
 const MAX_KEY: u64 = 64 << 10;
@@ -46,6 +46,20 @@ impl Signer {
         blocking(read).await.map(|key| Some(Signer(key)))
     }
 
+    /// The key that others verify with.
+    pub(super) fn public(&self) -> PublicKey {
+        self.0.public()
+    }
+
+    /// A signed `statement` alone: a bundle.
+    ///
+    /// # Errors
+    /// None that the types allow.
+    pub(super) fn bundle(&self, statement: &[u8]) -> Result<Blob> {
+        let bundle = Bytes::from(sign::bundle(statement, &self.0)?);
+        Ok(Blob::of(MediaType::BUNDLE, bundle))
+    }
+
     /// A signature of each manifest of `graph`, made at `created`.
     ///
     /// # Errors
@@ -72,8 +86,7 @@ impl Signer {
         statement: &[u8],
         created: &str,
     ) -> Result<Referrer> {
-        let bundle = Bytes::from(sign::bundle(statement, &self.0)?);
-        let layer = Blob::of(MediaType::BUNDLE, bundle);
+        let layer = self.bundle(statement)?;
         let annotations = [
             (annotation::CREATED, created),
             (annotation::BUNDLE_CONTENT, "dsse-envelope"),

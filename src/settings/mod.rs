@@ -121,6 +121,8 @@ pub struct Settings {
     pub reuse: Reuse,
     /// Whether what registries hold is used again, and told what it was made from.
     pub shares: bool,
+    /// The file of the public key by which that must be signed; without it that of the key that signs, if one does.
+    pub cache_key: Option<PathBuf>,
     /// Things to warn about before anything is done.
     pub warnings: Vec<String>,
 }
@@ -243,6 +245,8 @@ pub struct Words {
     pub verify_cache: bool,
     /// `--cache-from`.
     pub cache_from: Option<String>,
+    /// `--cache-key`.
+    pub cache_key: Option<PathBuf>,
 }
 
 /// The only precedence rules in the program: flags over environment over the file over defaults.
@@ -326,6 +330,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         ));
     }
     let shares = shares(words.cache_from.as_deref(), &destinations)?;
+    let cache_key = words.cache_key.map(|path| cwd.join(path));
     let ca_certs = file.ca_certs.iter().map(PathBuf::from).chain(words.ca_certs);
     let ca_certs = ca_certs.map(|path| cwd.join(path)).collect();
     Ok(Settings {
@@ -370,6 +375,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
             _ => Reuse::Always,
         },
         shares,
+        cache_key,
         warnings,
     })
 }

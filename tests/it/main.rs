@@ -70,6 +70,7 @@ mod sbom;
 mod sbom_command;
 mod scripted;
 mod shared;
+mod shared_signed;
 mod signatures;
 mod signed;
 mod soak;

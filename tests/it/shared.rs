@@ -11,22 +11,22 @@ use crate::support::{Ran, Sandbox};
 
 const LINE: &str = "gimg build ./cmd/app --platform linux/amd64,linux/arm64 --cache-from registry";
 
-const ONE: &str = "gimg build ./cmd/app --cache-from registry";
+pub(super) const ONE: &str = "gimg build ./cmd/app --cache-from registry";
 
 /// Machines that share nothing but a registry, each with a clone of one tree.
-struct Machines<'a> {
+pub(super) struct Machines<'a> {
     origin: &'a Sandbox,
     repo: String,
     count: usize,
 }
 
 impl<'a> Machines<'a> {
-    fn new(origin: &'a Sandbox, registry: &TestRegistry) -> Self {
+    pub(super) fn new(origin: &'a Sandbox, registry: &TestRegistry) -> Self {
         Machines { origin, repo: format!("{}/team", registry.host()), count: 0 }
     }
 
     /// Runs `line` in a clone, on a machine that has neither gimg's cache nor Go's, and can't fetch modules.
-    fn run(&mut self, line: &str, more: &[&str]) -> Ran {
+    pub(super) fn run(&mut self, line: &str, more: &[&str]) -> Ran {
         self.count += 1;
         let to = self.origin.path(&format!("machine{}", self.count));
         let deep = to.join("a/b".repeat(self.count % 3));
@@ -69,11 +69,11 @@ fn clean_one(sandbox: &Sandbox) -> String {
 }
 
 /// The documents that say what images were made from.
-fn documents(registry: &TestRegistry, repo: &str) -> Vec<String> {
+pub(super) fn documents(registry: &TestRegistry, repo: &str) -> Vec<String> {
     registry.artifacts(repo, "application/vnd.gimg.inputs.v1")
 }
 
-fn repo(registry: &TestRegistry) -> String {
+pub(super) fn repo(registry: &TestRegistry) -> String {
     let [repo] = registry.repositories().try_into().unwrap();
     repo
 }
