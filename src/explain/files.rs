@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::explain::{Cause, Change, Sort};
 use crate::image::assemble::rfc3339;
 use crate::image::diff::{Difference, Entry, Sort as Kind};
+use crate::oci::annotation;
 
 /// What differs in two layers, but for the content of Go programs, which `is_program` names: that is told by what is in
 /// them.
@@ -120,10 +121,13 @@ pub fn settle(causes: &mut Vec<Cause>) {
     for cause in said {
         let values = |text: String| text.split_once(": ").map(|(_, values)| values.to_owned());
         let same = values(cause.to_string());
-        // Annotations can say the revision, its time or the version.
+        // Annotations can say the revision, its time or the version, perhaps with more.
+        let is_named = cause.sort == Sort::Annotation
+            && [annotation::REVISION, annotation::VERSION, annotation::CREATED]
+                .contains(&cause.name.as_str());
         let is_why = |vcs: &&mut Cause| {
             let own = vcs.changes.iter().cloned().chain([vcs.to_string()]);
-            vcs.sort == Sort::Vcs && own.map(values).any(|found| found == same)
+            vcs.sort == Sort::Vcs && (is_named || own.map(values).any(|found| found == same))
         };
         match rest.iter_mut().find(is_why) {
             Some(vcs) => vcs.changes.push(cause.to_string()),

@@ -40,6 +40,13 @@ impl Recorded {
         Some(Recorded { encoder: encoder.unwrap_or_default().to_owned(), tools, recipe })
     }
 
+    /// Whether it says exactly what its sources are.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        let source = &self.recipe.source;
+        (source.revision.is_some() || source.module.is_some()) && !source.modified
+    }
+
     fn platform(&self, platform: &Platform) -> Option<&PlatformRecipe> {
         self.recipe.platforms.iter().find(|p| p.platform.parse().ok().as_ref() == Some(platform))
     }
@@ -117,9 +124,7 @@ pub fn sources(was: &Recorded, now: &Recorded) -> Vec<Cause> {
 /// Whether both say of their sources exactly what they are, and it is the same: then what differs contradicts them.
 #[must_use]
 pub fn is_same_source(was: &Recorded, now: &Recorded) -> bool {
-    let source = &was.recipe.source;
-    let is_exact = (source.revision.is_some() || source.module.is_some()) && !source.modified;
-    is_exact && source == &now.recipe.source
+    was.is_exact() && was.recipe.source == now.recipe.source
 }
 
 /// What is said of how layers are compressed, in place of what shows.

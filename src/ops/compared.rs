@@ -215,7 +215,8 @@ async fn layers(
         was.iter().chain(&now).for_each(|file| scratch.remove(file));
         compared
     })
-    .await?;
+    .await
+    .map_err(|e| if e.kind() == Kind::Base { e.as_kind(Kind::Input) } else { e })?;
     let is_program = |name: &str| seen.was.contains_key(name) || seen.now.contains_key(name);
     let mut causes = changed::told(&differences, &is_program);
     if differences.is_empty() {

@@ -28,13 +28,17 @@ async fn read(cx: &Context, root: &Root) -> Result<Option<Recorded>> {
     let Some(repository) = root.repository() else { return Ok(None) };
     let mut listed = cx.registry.referrers(repository, &root.descriptor.digest, None).await?;
     listed.retain(|artifact| sort(artifact).is_some_and(|sort| sort == PROVENANCE));
+    let mut best: Option<Recorded> = None;
     for artifact in listed.iter().take(MAX) {
-        // One that is broken keeps no other from being read.
-        if let Ok(Some(found)) = said(root, artifact).await {
-            return Ok(Some(found));
+        // One that is broken keeps no other from being read. Of several, which all made the same, one that knows its
+        // sources says the most.
+        if let Ok(Some(found)) = said(root, artifact).await
+            && best.as_ref().is_none_or(|best| found.is_exact() && !best.is_exact())
+        {
+            best = Some(found);
         }
     }
-    Ok(None)
+    Ok(best)
 }
 
 /// What sort of thing a statement says, by its annotations.

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::layers::{layout, stored, tar};
+use crate::support::layers::{Stored, layout, stored, tar};
 use crate::support::registry::TestRegistry;
-use crate::support::{Layout, Ran, Sandbox};
+use crate::support::{Ran, Sandbox};
 
 const GO_MOD: &str = "module example.com/m\n\ngo 1.21\n\nrequire example.com/dep v1.0.0\n";
 const VENDORED: &str = "# example.com/dep v1.0.0\n## explicit\nexample.com/dep\n";
@@ -29,8 +29,11 @@ fn module() -> Sandbox {
         .env("GOFLAGS", "-buildvcs=false")
 }
 
-fn build(sandbox: &Sandbox, flags: &str) {
-    sandbox.run(&format!("gimg build ./cmd/app --output oci:../out {flags}")).ok();
+/// Builds the module's image, as `name` beside the sources.
+fn build(sandbox: &Sandbox, name: &str, env: &[(&str, &str)], flags: &str) {
+    let line = format!("gimg build ./cmd/app --output oci:../{name} {flags}");
+    let output = sandbox.command(&line).envs(env.iter().copied()).output().unwrap();
+    Ran::of(&line, output).ok();
 }
 
 /// The causes, without what differs because of them.
@@ -39,11 +42,6 @@ fn causes(ran: Ran) -> Vec<String> {
     let said = ran.ok().stdout;
     assert!(!said.contains("same digest"), "{said}");
     said.lines().filter(|line| !line.starts_with("  ")).map(str::to_owned).collect()
-}
-
-/// Puts an image out of the way.
-fn keep(sandbox: &Sandbox, name: &str) {
-    std::fs::rename(sandbox.path("out"), sandbox.path(name)).unwrap();
 }
 
 /// A change, and what is said of it.
@@ -137,32 +135,298 @@ fn every_change_is_named_and_nothing_else() {
         ),
     ];
     let first = module();
-    build(&first, "");
-    keep(&first, "first");
-    for (files, env, flags, expected) in seeds {
-        let mut sandbox = module();
-        files.iter().for_each(|(name, text)| sandbox.write(name, text));
-        for (key, value) in *env {
-            sandbox = sandbox.env(key, value);
-        }
-        build(&sandbox, flags);
-        let was = first.path("first").display().to_string();
-        assert_eq!(
-            causes(sandbox.run(&format!("gimg why {was} ../out"))),
-            *expected,
-            "{files:?} {env:?} {flags}"
-        );
+    build(&first, "first", &[], "");
+    let was = first.path("first").display().to_string();
+    for (number, (files, env, flags, expected)) in seeds.iter().enumerate() {
+        // Where no file changes, what is built already is taken.
+        let other = (!files.is_empty()).then(|| {
+            let cache = first.path("home/.cache/gimg").display().to_string();
+            let sandbox = module().env("GIMG_CACHE", &cache);
+            files.iter().for_each(|(name, text)| sandbox.write(name, text));
+            sandbox
+        });
+        let sandbox = other.as_ref().unwrap_or(&first);
+        let name = format!("out{number}");
+        build(sandbox, &name, env, flags);
+        let found = causes(sandbox.run(&format!("gimg why {was} ../{name}")));
+        assert_eq!(found, *expected, "{files:?} {env:?} {flags}");
         // The other way round there are as many.
-        assert_eq!(causes(sandbox.run(&format!("gimg why ../out {was}"))).len(), expected.len());
+        assert_eq!(causes(sandbox.run(&format!("gimg why ../{name} {was}"))).len(), expected.len());
     }
     // What needn't be said follows.
-    let sandbox = module();
-    build(&sandbox, "--base scratch --binary /usr/bin/app");
-    let said = sandbox.run(&format!("gimg why {} ../out", first.path("first").display())).ok().stdout;
+    build(&first, "both", &[], "--base scratch --binary /usr/bin/app");
+    let said = first.run("gimg why ../first ../both").ok().stdout;
     let expected = format!(
         "base: static@1 -> scratch\n  user: removed, was 65532\n  working directory: removed, was /home/nonroot\n  \
          env PATH: {path}:/ko-app -> /usr/bin\n  env SSL_CERT_FILE: removed, was /etc/ssl/certs/ca-certificates.crt\n\
          program /ko-app/app: renamed to /usr/bin/app\n  entrypoint: [\"/ko-app/app\"] -> [\"/usr/bin/app\"]\n"
     );
     assert_eq!(said, expected);
+    let said = first.run("gimg why ../first ../first").ok();
+    assert_eq!(said.stdout, "same digest\n");
+}
+
+#[test]
+fn what_git_says_is_the_cause_of_what_follows_from_it() {
+    let sandbox = module().env("GOFLAGS", "-buildvcs=true");
+    sandbox.git("init -q -b main");
+    sandbox.git("add .");
+    sandbox.git("commit -q -m first");
+    let revision = |sandbox: &Sandbox| sandbox.git("rev-parse HEAD").stdout.trim().to_owned();
+    let first = revision(&sandbox);
+    build(&sandbox, "first", &[], "--annotate-vcs");
+    sandbox.write("notes", "");
+    build(&sandbox, "dirty", &[], "--annotate-vcs");
+    let said = sandbox.run("gimg why ../first ../dirty").ok().stdout;
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "vcs tree: clean -> modified", "{said}");
+    assert!(lines[1..].iter().all(|line| line.starts_with("  ")), "{said}");
+    assert!(said.contains("+dirty") && said.contains("  /ko-app/app\n"), "{said}");
+    sandbox.git("add .");
+    sandbox.git("commit -q -m second");
+    build(&sandbox, "second", &[], "--annotate-vcs");
+    let said = sandbox.run("gimg why ../first ../second").ok().stdout;
+    let lines: Vec<&str> = said.lines().collect();
+    let both = format!("revision: {first} -> {}", revision(&sandbox));
+    assert_eq!(lines[0], format!("vcs {both}"));
+    assert!(lines[1..].iter().all(|line| line.starts_with("  ")), "{said}");
+    assert!(said.contains(&format!("  annotation org.opencontainers.image.{both}\n")), "{said}");
+    build(&sandbox, "none", &[("GOFLAGS", "-buildvcs=false")], "--annotate-vcs");
+    let second = revision(&sandbox);
+    let found = causes(sandbox.run("gimg why ../second ../none"));
+    assert_eq!(found, [format!("vcs stamp: removed, was {second}")]);
+}
+
+#[test]
+fn platforms_are_compared_one_by_one() {
+    let sandbox = module();
+    build(&sandbox, "one", &[], "--platform linux/amd64");
+    build(&sandbox, "two", &[], "--platform linux/amd64,linux/arm64");
+    build(&sandbox, "turned", &[], "--platform linux/arm64,linux/amd64");
+    build(&sandbox, "v3", &[("GOAMD64", "v3")], "--platform linux/amd64,linux/arm64 --image-label a=b");
+    let why = |words: &str| causes(sandbox.run(&format!("gimg why {words}")));
+    assert_eq!(why("../two ../one"), ["platform linux/arm64: removed"]);
+    let order = "order of platforms: \"linux/amd64, linux/arm64\" -> \"linux/arm64, linux/amd64\"";
+    assert_eq!(why("../two ../turned"), [order]);
+    assert_eq!(why("../two ../v3"), ["setting GOAMD64: v1 -> v3 (linux/amd64)", "label a: added, b"]);
+    assert_eq!(why("../two ../v3 --platform linux/arm64"), ["label a: added, b"]);
+    let one = sandbox.run("gimg why ../one ../two --platform linux/amd64").ok();
+    assert_eq!(one.stdout, "same digest\n");
+    sandbox.run("gimg why ../one ../two --platform linux/arm64").fails(3, &["linux/arm64", "linux/amd64"]);
+    let said = sandbox.run("gimg why ../two ../v3 --format json").ok().stdout;
+    let json: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(json["same"], false);
+    assert_eq!(json["of"][0]["name"], "oci:../two");
+    let causes = json["causes"].as_array().unwrap();
+    let expected = serde_json::json!({
+        "kind": "setting", "name": "GOAMD64", "change": "changed", "was": "v1", "now": "v3",
+        "changes": ["/ko-app/app"], "platforms": ["linux/amd64"],
+    });
+    assert_eq!((causes.len(), &causes[0]), (2, &expected));
+}
+
+/// The digests of blobs that were asked for since request `from`.
+fn fetched(registry: &TestRegistry, from: usize) -> Vec<String> {
+    let log = registry.log();
+    let blobs = log[from..].iter().filter(|l| l.method == "GET" && l.target.contains("/blobs/"));
+    blobs.map(|l| l.target.rsplit('/').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn no_layer_of_a_base_and_none_that_both_have_is_downloaded() {
+    let registry = TestRegistry::start();
+    let sandbox = module().env("GIMG_CACHE", "off");
+    let base = format!("{}/base", registry.host());
+    let app = format!("{}/app", registry.host());
+    let build = |base: &str, tag: &str| {
+        sandbox.run(&format!("gimg build ./cmd/app --bare --repo {app} --base {base} --tags {tag}")).ok();
+    };
+    let make_base = |flags: &str| {
+        let ran = sandbox.run(&format!("gimg build ./cmd/other --bare --repo {base} {flags}")).ok();
+        ran.digest()
+    };
+    let first = make_base("");
+    build(&base, "first");
+    sandbox.write("cmd/other/kodata/x", "of the base");
+    let second = make_base("--image-label a=b --image-user 5");
+    build(&base, "second");
+    sandbox.write("cmd/app/kodata/a.txt", "other data\n");
+    build(&base, "third");
+    let layers = |repo: &str, digest: &str| -> Vec<String> {
+        let manifest: Value = serde_json::from_slice(&registry.bytes(repo, digest)).unwrap();
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        layers.map(|l| l["digest"].as_str().unwrap().to_owned()).collect()
+    };
+    let tags = registry.tags("app");
+    let why = |words: &str| {
+        let from = registry.log().len();
+        let said = sandbox.run(&format!("gimg why {words}")).ok().stdout;
+        (said, fetched(&registry, from))
+    };
+    let is_layer = |blob: &String| tags.values().any(|digest| layers("app", digest).contains(blob));
+    let (said, blobs) = why(&format!("{app}:first {app}:second"));
+    let expected = format!(
+        "base: {base}:latest@{first} -> {base}:latest@{second}\n  user: 65532 -> 5\n  label a: added, b\n"
+    );
+    assert_eq!(said, expected);
+    assert!(!blobs.is_empty() && !blobs.iter().any(is_layer), "{blobs:?}");
+    // Of images that differ in one layer only that is read.
+    let (said, blobs) = why(&format!("{app}:second {app}:third"));
+    assert_eq!(said, "file /var/run/ko/a.txt: changed from byte 0, 9 -> 11 bytes\n");
+    let mut read: Vec<String> = blobs.into_iter().filter(is_layer).collect();
+    let (second, third) = (layers("app", &tags["second"]), layers("app", &tags["third"]));
+    let mut expected: Vec<String> = second.iter().filter(|l| !third.contains(l)).cloned().collect();
+    expected.extend(third.iter().filter(|l| !second.contains(l)).cloned());
+    read.sort();
+    expected.sort();
+    assert_eq!((read.len(), read), (2, expected));
+    // The same content, packed in another way, isn't read at all.
+    sandbox
+        .run(&format!(
+            "gimg build ./cmd/app --bare --repo {app} --base {base} --tags zstd --compression zstd"
+        ))
+        .ok();
+    let (said, blobs) = why(&format!("{app}:third {app}:zstd"));
+    assert!(said.starts_with("compression: gzip:2 -> zstd:"), "{said}");
+    assert!(!blobs.iter().any(is_layer), "{blobs:?}");
+}
+
+#[test]
+fn what_provenance_records_names_what_go_leaves_out() {
+    let registry = TestRegistry::start();
+    let sandbox = module();
+    sandbox.git("init -q -b main");
+    sandbox.git("add .");
+    sandbox.git("commit -q -m first");
+    let app = format!("{}/app", registry.host());
+    let build = |tag: &str, flags: &[&str]| {
+        let line = format!("gimg build ./cmd/app --bare --repo {app} --tags {tag}");
+        sandbox.run_with(&line, flags).ok();
+    };
+    let why = |was: &str, now: &str| causes(sandbox.run(&format!("gimg why {app}:{was} {app}:{now}")));
+    build("first", &[]);
+    build("flags", &["--ldflags", "-s -w -X example.com/m/greet.Version=v2"]);
+    let flags = "\"-s -w -X example.com/m/greet.Version=v2\"";
+    assert_eq!(why("first", "flags"), [format!("flag -ldflags: added, {flags}")]);
+    // Without it, what shows is told.
+    build("bare", &["--provenance=false", "--ldflags", "-X example.com/m/greet.Version=v2"]);
+    let found = why("first", "bare");
+    assert!(found[0].starts_with("program /ko-app/app: in .") && found[0].contains("-X"), "{found:?}");
+    build("level", &["--compression", "gzip:9"]);
+    assert_eq!(why("first", "level"), ["compression: gzip:2 -> gzip:9"]);
+    // Sources that aren't stamped.
+    let longer = GREET.replace("n*3", "(n^77)*(n+5)*(n-9)");
+    sandbox.write("greet/greet.go", &longer);
+    build("modified", &[]);
+    assert_eq!(why("first", "modified"), ["vcs tree: clean -> modified"]);
+    sandbox.write("greet/greet.go", &longer.replace("77", "78"));
+    build("again", &[]);
+    assert_eq!(why("modified", "again"), ["code of example.com/m/greet: Line"]);
+    let before = sandbox.git("rev-parse HEAD").stdout.trim().to_owned();
+    sandbox.git("commit -q -a -m second");
+    let after = sandbox.git("rev-parse HEAD").stdout.trim().to_owned();
+    build("second", &[]);
+    assert_eq!(why("first", "second"), [format!("vcs revision: {before} -> {after}")]);
+    // What is recorded can be wrong.
+    sandbox.git("update-index --assume-unchanged greet/greet.go");
+    sandbox.write("greet/greet.go", &longer.replace("77", "79"));
+    build("wrong", &[]);
+    let same = "though what is recorded of its making is the same";
+    assert_eq!(why("second", "wrong"), [format!("code of example.com/m/greet: Line, {same}")]);
+}
+
+/// A program of the module, built by go alone.
+fn program(sandbox: &Sandbox, name: &str, env: &[(&str, &str)], flags: &[&str]) {
+    let line = format!("go build -trimpath -o ../{name}");
+    let mut go = sandbox.command(&line);
+    let output =
+        go.env("CGO_ENABLED", "0").args(flags).arg("./cmd/app").envs(env.iter().copied()).output().unwrap();
+    Ran::of(&line, output).ok();
+}
+
+/// The same program, as another version of Go would have made it.
+fn older(from: &Path, to: &Path) {
+    let mut bytes = std::fs::read(from).unwrap();
+    let at: Vec<usize> = (0..bytes.len() - 8)
+        .filter(|at| bytes[*at..].starts_with(b"go1.2") && bytes[at + 6] == b'.')
+        .collect();
+    assert!(!at.is_empty());
+    at.iter().for_each(|at| bytes[at + 7] = b'0');
+    std::fs::write(to, bytes).unwrap();
+}
+
+#[test]
+fn programs_are_compared_by_what_go_recorded_and_else_by_their_code() {
+    let sandbox = module();
+    program(&sandbox, "first", &[], &[]);
+    older(&sandbox.path("first"), &sandbox.path("older"));
+    let go = sandbox.run("go env GOVERSION").stdout.trim().to_owned();
+    let why = |words: &str| causes(sandbox.run(&format!("gimg why {words}")));
+    let older = format!("{}0", &go[..7]);
+    assert_eq!(why("../older ../first"), [format!("go: {older} -> {go}")]);
+    program(&sandbox, "cgo", &[("CGO_ENABLED", "1"), ("CC", "true")], &[]);
+    assert_eq!(why("../first ../cgo"), ["setting CGO_ENABLED: 0 -> 1"]);
+    program(&sandbox, "stripped", &[], &["-ldflags=-s -w"]);
+    let found = why("../first ../stripped");
+    assert!(found[0].starts_with("program: symbols for debuggers (.debug_* (gone)"), "{found:?}");
+    for os in ["windows", "darwin"] {
+        program(&sandbox, os, &[("GOOS", os)], &[]);
+        assert!(why(&format!("../first ../{os}")).contains(&format!("setting GOOS: linux -> {os}")));
+    }
+    assert_eq!(sandbox.run("gimg why ../first ../first").ok().stdout, "same digest\n");
+    // What Go didn't make is compared by sections.
+    let mut bytes = std::fs::read("/bin/true").unwrap();
+    let text = bytes.windows(4).rposition(|four| four == b"GNU\0").unwrap();
+    bytes[text] = b'X';
+    sandbox.write("../text", "no program");
+    std::fs::write(sandbox.path("changed"), bytes).unwrap();
+    assert!(why("/bin/true ../changed")[0].starts_with("program: "));
+    sandbox.run("gimg why ../first ../text").fails(3, &["../text", "no executable"]);
+    sandbox.run("gimg why ../first oci:../first").fails(2, &["one is a file, the other an image"]);
+    sandbox.run("gimg why ./cmd/app ./cmd/app").fails(2, &["a package has no digest"]);
+    assert_eq!(sandbox.run("gimg why ../first").code, 2);
+}
+
+#[test]
+fn images_that_something_else_made_are_compared_too() {
+    let sandbox = module();
+    program(&sandbox, "first", &[], &[]);
+    program(&sandbox, "v3", &[("GOAMD64", "v3")], &[]);
+    let bytes = |name: &str| std::fs::read(sandbox.path(name)).unwrap();
+    let (first, v3) = (bytes("first"), bytes("v3"));
+    let program = |bytes: &[u8]| stored(&tar_of("usr/bin/app", bytes), "gzip");
+    let below = stored(&tar(&[("etc", 'd', ""), ("etc/a", '-', "1")]), "gzip");
+    let changed = stored(&tar(&[("etc", 'd', ""), ("etc/a", '-', "2"), ("etc/b", 'l', "a")]), "gzip");
+    let packed = stored(&tar(&[("etc", 'd', ""), ("etc/a", '-', "1")]), "zstd");
+    let turned = stored(&tar(&[("etc/a", '-', "1"), ("etc", 'd', "")]), "gzip");
+    let write = |name: &str, env: &[&str], layers: &[Stored]| {
+        layout(&sandbox.path(name), "linux/amd64", env, layers);
+    };
+    write("a", &["A=1"], &[below.clone(), program(&first)]);
+    write("b", &["A=2"], &[below.clone(), program(&v3)]);
+    write("c", &["A=1"], &[changed, program(&first)]);
+    write("d", &["A=1"], &[packed, program(&first)]);
+    write("e", &["A=1"], &[turned, program(&first)]);
+    write("f", &["A=1"], &[below, program(&first), stored(&tar(&[("etc/c", '-', "")]), "none")]);
+    let why = |words: &str| causes(sandbox.run(&format!("gimg why {words}")));
+    assert_eq!(why("oci:../a oci:../b"), ["setting GOAMD64: v1 -> v3", "env A: 1 -> 2"]);
+    let link = "file /etc/b: added, a symbolic link";
+    assert_eq!(why("oci:../a oci:../c"), ["file /etc/a: changed from byte 0", link]);
+    assert_eq!(why("oci:../a oci:../d"), ["compression: gzip -> zstd"]);
+    let form = "form of layer 1: the same files in another order, or with other headers";
+    assert_eq!(why("oci:../a oci:../e"), [form]);
+    assert_eq!(why("oci:../a oci:../f"), ["file /etc/c: added"]);
+}
+
+/// A layer with one program.
+fn tar_of(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut out = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_gnu();
+    header.set_mode(0o755);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(bytes.len() as u64);
+    out.append_data(&mut header, name, bytes).unwrap();
+    out.into_inner().unwrap()
 }
