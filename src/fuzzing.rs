@@ -7,7 +7,8 @@ use std::io::Cursor;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::image::{decompress, view};
+use crate::error::{Error, Kind};
+use crate::image::{decompress, diff, view};
 use crate::oci::{ImageConfig, ImageIndex, ImageManifest, Reference, json};
 use crate::settings::config;
 use crate::settings::lock::Lock;
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("link", registry::fuzzing::link),
     ("location", registry::fuzzing::location),
     ("lock_file", lock_file),
+    ("pclntab", pclntab),
     ("range", registry::fuzzing::range),
     ("reference", reference),
     ("retry_after", registry::fuzzing::retry_after),
@@ -47,6 +49,10 @@ pub fn binary(data: &[u8]) {
     if let Ok(header) = binary::inspect(Cursor::new(data)) {
         // What an error would say of it.
         assert!(!header.describe().is_empty());
+    }
+    // A program doesn't differ from itself.
+    if let Some(found) = binary::diff::compare(data, data) {
+        assert!(found.sections.is_empty() && found.functions.is_empty() && found.lines.is_empty());
     }
 }
 
@@ -85,6 +91,11 @@ pub fn lock_file(data: &[u8]) {
     }
 }
 
+/// The functions of a Go program: however they share what is in the table, it isn't read without measure.
+pub fn pclntab(data: &[u8]) {
+    assert!(binary::diff::read_of(data) <= 16 * data.len());
+}
+
 /// The name of an image: what is shown is read as the same.
 pub fn reference(data: &[u8]) {
     let Ok(read) = String::from_utf8_lossy(data).parse::<Reference>() else { return };
@@ -92,7 +103,7 @@ pub fn reference(data: &[u8]) {
     assert!(shown.parse::<Reference>().is_ok_and(|again| again.to_string() == shown), "{shown}");
 }
 
-/// A layer: decompressed, its names, and one file of it.
+/// A layer: decompressed, its names, one file of it, and whether it differs from itself.
 pub fn tar(data: &[u8]) {
     const ROOM: usize = 1 << 20;
     let size = data.len() as u64;
@@ -107,6 +118,13 @@ pub fn tar(data: &[u8]) {
         && let Ok(bytes) = view::read(tar, "etc/ssl/certs/ca-certificates.crt", 1000)
     {
         assert!(bytes.len() <= 1000);
+    }
+    let open = || match decompress::plain(Cursor::new(data.to_vec()), size) {
+        Ok(tar) => Ok(tar),
+        Err(e) => Err(Error::new(Kind::Input, "read a layer", e)),
+    };
+    if let Ok(found) = diff::differences(Some(&open), Some(&open), &mut |_, _, _, _| Ok(())) {
+        assert!(found.is_empty());
     }
 }
 

@@ -68,13 +68,29 @@ pub fn compare(was: &[u8], now: &[u8]) -> Option<Comparison> {
         };
         found.sections.insert(name.clone(), change);
     }
-    if let (Some(before), Some(after)) = (was.code(), now.code())
+    if let (Some(mut before), Some(mut after)) = (was.code(), now.code())
         && (was.machine, was.little) == (now.machine, now.little)
     {
         found.has_functions = true;
+        // What is in them is where it was.
+        let is_unchanged = |(name, section): &(&String, &Section<'_>)| {
+            !section.bytes.is_empty() && !found.sections.contains_key(*name)
+        };
+        let unchanged: BTreeSet<String> =
+            was.sections.iter().filter(is_unchanged).map(|(name, _)| name.clone()).collect();
+        before.unchanged.clone_from(&unchanged);
+        after.unchanged = unchanged;
         functions(&before, &after, &mut found);
     }
     Some(found)
+}
+
+/// How long the names and the tables of lines of all of a program's functions are together.
+#[cfg(any(test, feature = "fuzzing"))]
+#[must_use]
+pub fn read_of(table: &[u8]) -> usize {
+    let functions = pclntab::read(table).map(|table| table.functions).unwrap_or_default();
+    functions.iter().map(|f| f.name.len() + f.lines.1.len()).sum()
 }
 
 /// A section with its address, if it has one in memory.
@@ -127,7 +143,8 @@ impl<'a> Program<'a> {
         let text = self.sections.get(".text")?;
         let start = table.text.or(text.address)?;
         let skipped = usize::try_from(start.checked_sub(text.address?)?).ok()?;
-        Some(Code { program: self, start, bytes: text.bytes.get(skipped..)?, table })
+        let bytes = text.bytes.get(skipped..)?;
+        Some(Code { program: self, start, bytes, table, unchanged: BTreeSet::new() })
     }
 }
 
@@ -138,6 +155,8 @@ struct Code<'a> {
     start: u64,
     bytes: &'a [u8],
     table: Table<'a>,
+    /// Sections that are the same in both programs.
+    unchanged: BTreeSet<String>,
 }
 
 /// What an address is of.
@@ -145,8 +164,8 @@ struct Code<'a> {
 enum Place<'a> {
     /// A byte of a function's code.
     Code(&'a str, u32),
-    /// Somewhere in a section.
-    Data(&'a str),
+    /// Somewhere in a section; how far in, if that is the same in both programs.
+    Data(&'a str, Option<u64>),
 }
 
 impl<'a> Code<'a> {
@@ -167,8 +186,9 @@ impl<'a> Code<'a> {
             // The end counts too: of an empty thing at the end.
             section.address.is_some_and(|at| address >= at && address - at <= section.size)
         };
-        let mut sections = self.program.sections.iter();
-        sections.find(|(_, section)| holds(section)).map(|(name, _)| Place::Data(name))
+        let (name, section) = self.program.sections.iter().find(|(_, section)| holds(section))?;
+        let offset = section.address.map(|at| address - at);
+        Some(Place::Data(name, offset.filter(|_| self.unchanged.contains(name))))
     }
 
     /// The text of `size` bytes at an address, if it is one and never changes.
@@ -266,8 +286,8 @@ struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    /// Whether two addresses are of the same thing. Of data only the section is compared: what is in it is compared as
-    /// that section's content.
+    /// Whether two addresses are of the same thing. Of data in a section that differs only the section is compared: what is
+    /// in it is compared as that section's content.
     fn leads_to_same(&self, old: u64, new: u64) -> bool {
         self.was.place(old).is_some_and(|old| self.now.place(new).is_some_and(|new| old == new))
     }

@@ -1,7 +1,7 @@
 //! The functions of a Go program, as its runtime knows them: the table that Go calls `pclntab` (Go's `runtime/symtab.go`
 //! and `debug/gosym`). It stays when symbols are stripped. Only the layout of Go 1.20 and later.
 //!
-//! Nothing in a table is believed: what points out of it is left out.
+//! Nothing in a table is believed: one that points out of itself isn't read.
 
 /// Go 1.20 and later.
 const MAGIC: u32 = 0xffff_fff1;
@@ -65,11 +65,12 @@ pub(super) fn read(data: &[u8]) -> Option<Table<'_>> {
         // Of the record: nameOff, pcln, startLine (Go's `runtime._func`).
         let field = |n: usize| about.u32(record.checked_add(n * 4)?);
         let name = text(names, field(1)?, left)?;
+        left -= name.len();
         let lines = pairs(lines, field(6)?, left)?;
-        left = left.saturating_sub(name.len() + lines.len());
+        left -= lines.len();
         Some(Function { name, offset, size, lines: (field(9)?, lines) })
     };
-    let functions: Vec<Function<'_>> = (0..count).filter_map(&mut function).collect();
+    let functions: Vec<Function<'_>> = (0..count).map(&mut function).collect::<Option<_>>()?;
     Some(Table { text: word(2).filter(|at| *at != 0), functions })
 }
 

@@ -190,6 +190,12 @@ impl Cause {
         self
     }
 
+    /// Whether it is about the same thing.
+    #[must_use]
+    pub fn is_about(&self, other: &Cause) -> bool {
+        (self.sort, &self.name) == (other.sort, &other.name)
+    }
+
     /// Whether it is the same cause, wherever it shows.
     #[must_use]
     pub fn is_as(&self, other: &Cause) -> bool {

@@ -186,7 +186,8 @@ pub fn code(
         causes = causes.into_iter().map(|cause| cause.note(same)).collect();
     }
     let sections = sections(comparison);
-    causes.into_iter().map(|cause| cause.changing(format!("{path} in {sections}"))).collect()
+    let place = format!("{path} in {sections}");
+    causes.into_iter().map(|cause| cause.changing(place.trim_start())).collect()
 }
 
 fn function(package: &str, name: &str, change: diff::Change) -> String {

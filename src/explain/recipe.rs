@@ -100,10 +100,29 @@ pub fn inputs(was: &Recorded, now: &Recorded, platform: &Platform) -> Vec<Cause>
     ];
     for (sort, old, new) in all {
         let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        causes
-            .extend(keys.into_iter().filter_map(|key| Cause::between(sort, key, old.get(key), new.get(key))));
+        let keys = keys.into_iter().filter(|key| reaches(key, platform));
+        causes.extend(keys.filter_map(|key| Cause::between(sort, key, old.get(key), new.get(key))));
     }
     causes
+}
+
+/// Whether a setting or flag can reach the programs for a platform. Those of other CPUs don't, nor what says how `go`
+/// works; what `-buildvcs` does, Go records.
+fn reaches(key: &str, platform: &Platform) -> bool {
+    const CPUS: &[(&str, &[&str])] = &[
+        ("GO386", &["386"]),
+        ("GOAMD64", &["amd64"]),
+        ("GOARM", &["arm"]),
+        ("GOARM64", &["arm64"]),
+        ("GOMIPS", &["mips", "mipsle"]),
+        ("GOMIPS64", &["mips64", "mips64le"]),
+        ("GOPPC64", &["ppc64", "ppc64le"]),
+        ("GORISCV64", &["riscv64"]),
+        ("GOWASM", &["wasm"]),
+    ];
+    const WORK: &[&str] = &["-a", "-buildvcs", "-mod", "-modcacherw", "-n", "-p", "-v", "-work", "-x"];
+    let of_cpu = CPUS.iter().find(|(name, _)| *name == key);
+    of_cpu.is_none_or(|(_, cpus)| cpus.contains(&platform.architecture.as_str())) && !WORK.contains(&key)
 }
 
 /// How the sources of programs differ.
@@ -164,7 +183,7 @@ mod tests {
         };
         let was = recorded("-trimpath;-ldflags=-s -w", "-mod=mod", &none, "a");
         assert_eq!(lines(&was, &was), [""; 0]);
-        let now = recorded("-trimpath;-ldflags=-s", "-mod=mod -tags=x --ldflags=y", &none, "a");
+        let now = recorded("-trimpath;-ldflags=-s", "-mod=vendor -tags=x --ldflags=y", &none, "a");
         assert_eq!(lines(&was, &now), ["flag -ldflags: \"-s -w\" -> -s", "flag -tags: added, x"]);
         let other = recorded("-trimpath;-ldflags=-s -w", "-mod=mod", &none, "b");
         assert_eq!(lines(&was, &other), ["go: another build of go1.26.8: its compile"]);

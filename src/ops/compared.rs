@@ -83,14 +83,16 @@ async fn programs(
         (Some(old), Some(new)) => program::recorded(old, new),
         _ => Vec::new(),
     };
-    if let Known::Both(was, now, platform) = known {
-        let mut inputs = recipe::inputs(was, now, platform);
-        if causes.is_empty() && inputs.is_empty() {
-            inputs = recipe::sources(was, now);
-        }
-        // What Go recorded too is told once.
-        inputs.retain(|input| !causes.iter().any(|c| (c.sort, &c.name) == (input.sort, &input.name)));
+    if let Known::Both(old, new, platform) = known {
+        let mut inputs = recipe::inputs(old, new, platform);
+        // What Go recorded too is told by that.
+        let infos = [&was.info, &now.info];
+        let is_recorded = |name: &str| infos.into_iter().flatten().any(|info| info.setting(name).is_some());
+        inputs.retain(|input| !is_recorded(&input.name) && !causes.iter().any(|cause| cause.is_about(input)));
         causes.extend(inputs);
+        if causes.is_empty() {
+            causes = recipe::sources(old, new);
+        }
     }
     if !causes.is_empty() {
         return Ok(causes.into_iter().map(|cause| cause.changing(path)).collect());

@@ -187,6 +187,8 @@ fn the_command_line_document_is_fresh() {
         "push",
         "history",
         "rollback",
+        "sbom",
+        "why",
         "init",
         "lock",
         "schema",
