@@ -4,8 +4,6 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::content::Blob;
 use crate::error::{Error, Kind, Result};
 use crate::image::decompress;
@@ -78,11 +76,6 @@ impl Root {
             Home::Registry(_, repository) => Some(repository),
             Home::Layout(_) | Home::Archive(_) => None,
         }
-    }
-
-    /// The verified bytes of a document beside it.
-    pub(super) async fn document(&self, descriptor: &Descriptor) -> Result<Bytes> {
-        self.home.document(descriptor).await
     }
 
     /// The images of the index, in its order; attestations aren't.
