@@ -183,6 +183,7 @@ pub struct Told {
     env: BTreeMap<String, String>,
     /// The names of what is left out.
     set: BTreeSet<String>,
+    #[serde(default)]
     programs: BTreeMap<String, Digest>,
 }
 

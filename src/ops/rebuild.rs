@@ -53,7 +53,8 @@ pub(super) async fn rebuild(
     let temporary = cx.scratch.directory()?;
     let asked = (recipe.go.version.as_str(), recipe.settings(root)?);
     let go = go::of_version(program, place, cx.env.all(), asked, temporary, cx.guardian.clone()).await?;
-    let name = ImageName { program: "image".to_owned(), repository: None };
+    let program = recipe.programs.first().map(|program| program.name.clone());
+    let name = ImageName { program: program.unwrap_or_default(), repository: None };
     let plan = recipe.plan((root, place), name, Tag::latest())?;
     check(&go.toolchain.settings, &plan)?;
     let bases = [base::lookup(cx, &settings, None, &stand).await?];

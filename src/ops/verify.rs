@@ -8,14 +8,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use crate::attest::{BUILD_TYPE, Statement};
+use crate::binary;
 use crate::content::{Blob, Content, ImageName, Source as _};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::image::assemble::Image;
 use crate::image::diff::{self, Difference};
-use crate::oci::{
-    Descriptor, Digest, ImageConfig, ImageManifest, Platform, Reference, Repository, Tag, document, json,
-};
+use crate::oci::{Descriptor, Digest, ImageManifest, Platform, Reference, Repository, Tag, document};
 use crate::ops::checkout::{self, Checkout};
 use crate::ops::home::Home;
 use crate::ops::opened::plain;
@@ -59,8 +58,7 @@ struct Published {
 struct PublishedImage {
     bytes: Vec<u8>,
     manifest: ImageManifest,
-    config_bytes: Vec<u8>,
-    config: ImageConfig,
+    config: Vec<u8>,
 }
 
 /// Makes the image again and compares.
@@ -95,7 +93,7 @@ pub async fn script(cx: &Context, asked: &Verify) -> Result<String> {
     let recipe = recipe(statement).map_err(within)?;
     // Where that is decides the script, which knows only its own directories.
     let root = Path::new("/");
-    let name = ImageName { program: "image".to_owned(), repository: None };
+    let name = ImageName { program: String::new(), repository: None };
     let plan = recipe.plan((root, root), name, Tag::latest()).map_err(within)?;
     rebuild::check(&recipe.settings(root).map_err(within)?, &plan).map_err(within)?;
     Ok(plan::script::script(&published.name, &recipe, &plan.groups, &digests(&recipe, &statement.predicate)))
@@ -191,9 +189,8 @@ async fn published(cx: &Context, reference: &Reference) -> Result<Published> {
 
 async fn image(home: &Home, descriptor: &Descriptor, bytes: Vec<u8>) -> Result<PublishedImage> {
     let manifest = document::manifest(&bytes, &descriptor.media_type).map_err(broken)?;
-    let config_bytes = home.document(&manifest.config).await.map_err(broken)?.to_vec();
-    let config = json::from_bytes(&config_bytes, "its config").map_err(broken)?;
-    Ok(PublishedImage { bytes, manifest, config_bytes, config })
+    let config = home.document(&manifest.config).await.map_err(broken)?.to_vec();
+    Ok(PublishedImage { bytes, manifest, config })
 }
 
 /// What isn't there, or can't be understood, isn't what the sources give.
@@ -220,26 +217,57 @@ async fn whole(cx: &Context, published: &Published) -> Result<()> {
     stream::iter(reads).buffer_unordered(AT_ONCE).try_collect().await
 }
 
+/// Something that isn't what was made.
+struct Wrong {
+    why: String,
+    /// The first byte that differs, counted from 0, and of what.
+    at: Option<(u64, String)>,
+}
+
+impl Wrong {
+    fn new(why: String) -> Self {
+        Wrong { why, at: None }
+    }
+
+    fn error(self, platform: Option<&Platform>) -> Error {
+        let what = match platform {
+            Some(platform) => format!("compare the image for {platform}"),
+            None => "compare".to_owned(),
+        };
+        let error = Error::new(Kind::Integrity, what, self.why);
+        match self.at {
+            Some((byte, of)) => error.at(format!("byte {byte} of {of}")),
+            None => error,
+        }
+    }
+}
+
 /// Compares what is published with what was made: programs and layers, configs, manifests, the index.
 async fn compare(cx: &Context, published: &Published, rebuilt: &Rebuilt) -> Result<()> {
     let ours = &rebuilt.image;
     if published.images.len() != ours.images.len() {
         let (theirs, ours) = (published.images.len(), ours.images.len());
-        return Err(differs(format!("it has images for {theirs} platforms, its recipe makes {ours}"), None));
+        let why = format!("it has images for {theirs} platforms, its recipe makes {ours}");
+        return Err(Wrong::new(why).error(None));
     }
     for ((theirs, ours), inherited) in published.images.iter().zip(&ours.images).zip(&rebuilt.inherited) {
         let platform = ours.manifest.descriptor.platform.as_ref();
-        layers(cx, published, theirs, ours, *inherited).await.map_err(|e| for_platform(e, platform))?;
-        same("the config", &theirs.config_bytes, &ours.config).map_err(|e| for_platform(e, platform))?;
-        same("the manifest", &theirs.bytes, &ours.manifest).map_err(|e| for_platform(e, platform))?;
+        let mut wrong = layers(cx, published, theirs, ours, *inherited).await?;
+        for (what, theirs, ours) in
+            [("the config", &theirs.config, &ours.config), ("the manifest", &theirs.bytes, &ours.manifest)]
+        {
+            wrong = match wrong {
+                None => document(what, theirs, ours)?,
+                wrong => wrong,
+            };
+        }
+        if let Some(wrong) = wrong {
+            return Err(wrong.error(platform));
+        }
     }
-    same("the index", &published.bytes, &ours.graph.root)
-}
-
-fn for_platform(error: Error, platform: Option<&Platform>) -> Error {
-    match platform {
-        Some(platform) => error.within(format!("compare the image for {platform}")),
-        None => error,
+    match document("the index", &published.bytes, &ours.graph.root)? {
+        Some(wrong) => Err(wrong.error(None)),
+        None => Ok(()),
     }
 }
 
@@ -250,28 +278,21 @@ async fn layers(
     theirs: &PublishedImage,
     ours: &Image,
     inherited: usize,
-) -> Result<()> {
-    let made: ImageConfig = match &ours.config.content {
-        Content::Bytes(bytes) => json::from_bytes(bytes, "a config")?,
-        _ => return Err(Error::new(Kind::Internal, "read a config", "it isn't in memory")),
-    };
-    let count = (theirs.manifest.layers.len(), ours.layers.len());
+) -> Result<Option<Wrong>> {
     let pairs = theirs.manifest.layers.iter().zip(&ours.layers).enumerate();
     for (number, (layer, own)) in pairs {
-        let ids = (theirs.config.rootfs.diff_ids.get(number), made.rootfs.diff_ids.get(number));
         if layer.digest == own.descriptor.digest {
             continue;
         }
         if number < inherited {
             let why = format!("layer {} isn't the base's, which is {}", layer.digest, own.descriptor.digest);
-            return Err(differs(why, None));
+            return Ok(Some(Wrong::new(why)));
         }
-        return Err(layer_differs(cx, published, layer, own, ids).await?);
+        return layer_differs(cx, published, layer, own).await.map(Some);
     }
-    match count {
-        (theirs, ours) if theirs == ours => Ok(()),
-        (theirs, ours) => Err(differs(format!("it has {theirs} layers, its recipe makes {ours}"), None)),
-    }
+    let (theirs, ours) = (theirs.manifest.layers.len(), ours.layers.len());
+    let why = || format!("it has {theirs} layers, its recipe makes {ours}");
+    Ok((theirs != ours).then(|| Wrong::new(why())))
 }
 
 /// In what a layer differs from the one that was made.
@@ -280,37 +301,41 @@ async fn layer_differs(
     published: &Published,
     theirs: &Descriptor,
     ours: &Blob,
-    ids: (Option<&Digest>, Option<&Digest>),
-) -> Result<Error> {
+) -> Result<Wrong> {
     let digest = theirs.digest;
     let (was, now) = (cx.scratch.vacant(), local(ours)?);
     let content = Content::Remote(published.repository.clone());
     let blob = Blob { descriptor: theirs.clone(), content };
     target::save(&blob, &cx.registry, &was).await?;
-    let same_id = matches!(ids, (Some(a), Some(b)) if a == b);
     blocking(move || {
         let found =
             match diff::differences(Some(&|| plain(&was)), Some(&|| plain(&now)), &mut |_, _, _, _| Ok(())) {
                 Ok(found) => found,
-                Err(error) => return Ok(differs(format!("layer {digest} can't be read: {error}"), None)),
+                Err(error) => return Ok(Wrong::new(format!("layer {digest} can't be read: {error}"))),
             };
         // What runs is worse than what is read.
         let worst = |d: &&Difference| (!is_program(d), d.name.clone());
         if let Some(difference) = found.iter().min_by_key(worst) {
             return Ok(in_layer(difference, &digest));
         }
-        let at = first_byte(&was, &now)?;
-        let what = match same_id {
-            true => "only the compression of",
-            false => "only the tar of",
+        let of = |what: &str, at: Option<u64>| Wrong {
+            why: format!("only the {what} of layer {digest} differs, its files are the same"),
+            at: at.map(|at| (at, "it".to_owned())),
         };
-        Ok(differs(format!("{what} layer {digest} differs, its files are the same"), at))
+        match first_byte(plain(&was)?, plain(&now)?)? {
+            Some(at) => Ok(of("tar", Some(at))),
+            None => {
+                let open =
+                    |path: &Path| crate::fs::open(path).map_err(|e| Error::io("read a layer", path, &e));
+                Ok(of("compression", first_byte(open(&was)?, open(&now)?)?))
+            }
+        }
     })
     .await
 }
 
 /// One difference of a layer, in words.
-fn in_layer(difference: &Difference, layer: &Digest) -> Error {
+fn in_layer(difference: &Difference, layer: &Digest) -> Wrong {
     let what = if is_program(difference) { "the program" } else { "the file" };
     let name = &difference.name;
     let why = match (&difference.was, &difference.now) {
@@ -325,29 +350,30 @@ fn in_layer(difference: &Difference, layer: &Digest) -> Error {
             format!("/{name} in layer {layer}: its {}", aspects.collect::<Vec<_>>().join(", its "))
         }
     };
-    differs(why, difference.first)
+    Wrong { why, at: difference.first.map(|at| (at, format!("/{name}"))) }
 }
 
 /// Whether it is a program: a file that starts as one does.
 fn is_program(difference: &Difference) -> bool {
     let entry = difference.was.as_ref().or(difference.now.as_ref());
     let start = entry.and_then(|e| e.content.as_ref()).map(diff::Content::start).unwrap_or_default();
-    [&b"\x7fELF"[..], b"MZ", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe"].iter().any(|m| start.starts_with(m))
+    binary::begins_as_program(start)
 }
 
 /// Compares a document.
-fn same(what: &str, theirs: &[u8], ours: &Blob) -> Result<()> {
+fn document(what: &str, theirs: &[u8], ours: &Blob) -> Result<Option<Wrong>> {
     let Content::Bytes(ours) = &ours.content else {
         return Err(Error::new(Kind::Internal, "compare", "a document isn't in memory"));
     };
-    let Some(at) = first_difference(theirs, ours) else { return Ok(()) };
+    let Some(at) = first_difference(theirs, ours) else { return Ok(None) };
     let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
     let place = match (read(theirs), read(ours)) {
         (Some(theirs), Some(ours)) => place(&theirs, &ours),
         _ => None,
     };
     let place = place.map(|(place, theirs, ours)| format!(": {place} is {theirs}, not {ours}"));
-    Err(differs(format!("{what} isn't what its recipe makes{}", place.unwrap_or_default()), Some(at)))
+    let why = format!("{what} isn't what its recipe makes{}", place.unwrap_or_default());
+    Ok(Some(Wrong { why, at: Some((at, what.to_owned())) }))
 }
 
 /// Compares what is said about the build with what is to be said about this one. By whom and by which programs it was
@@ -367,7 +393,7 @@ fn said(cx: &Context, theirs: &Value, ours: &Value) -> Result<()> {
         None => Ok(()),
         Some((place, theirs, ours)) => {
             let why = format!("its provenance isn't true: {place} is {theirs}, not {ours}");
-            Err(differs(why, None))
+            Err(Wrong::new(why).error(None))
         }
     }
 }
@@ -432,14 +458,14 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
     (a.len() != b.len() || same < a.len()).then_some(same as u64)
 }
 
-/// The first byte in which two files differ.
-fn first_byte(a: &Path, b: &Path) -> Result<Option<u64>> {
-    let open = |path: &Path| crate::fs::open(path).map_err(|e| Error::io("read a layer", path, &e));
-    let (mut left, mut right, mut at) = (open(a)?, open(b)?, 0);
+/// The first byte in which two readers differ.
+fn first_byte(mut left: Box<dyn Read>, mut right: Box<dyn Read>) -> Result<Option<u64>> {
     let (mut one, mut other) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut at = 0;
     loop {
-        let n = fill(&mut *left, &mut one).map_err(|e| Error::io("read a layer", a, &e))?;
-        let m = fill(&mut *right, &mut other).map_err(|e| Error::io("read a layer", b, &e))?;
+        let unreadable = |e: std::io::Error| Error::new(Kind::LocalIo, "read a layer", e);
+        let n = fill(&mut *left, &mut one).map_err(unreadable)?;
+        let m = fill(&mut *right, &mut other).map_err(unreadable)?;
         match first_difference(&one[..n], &other[..m]) {
             Some(first) => return Ok(Some(at + first)),
             None if n == 0 => return Ok(None),
@@ -463,14 +489,5 @@ fn local(blob: &Blob) -> Result<Arc<Path>> {
     match &blob.content {
         Content::File(path) => Ok(Arc::clone(path)),
         _ => Err(Error::new(Kind::Internal, "compare", "a layer isn't on this machine")),
-    }
-}
-
-/// The error of a difference; `at` counts bytes from 0.
-fn differs(why: String, at: Option<u64>) -> Error {
-    let error = Error::new(Kind::Integrity, "compare it with what its recipe makes", why);
-    match at {
-        Some(at) => error.at(format!("byte {at}")),
-        None => error,
     }
 }
