@@ -140,6 +140,12 @@ async fn attempt(
     statement: &Statement,
 ) -> Result<Verified> {
     let recipe = recipe(statement)?;
+    // Before anything is made: who wrote it may want much of it.
+    if recipe.platforms.len() != published.images.len() {
+        let (theirs, ours) = (published.images.len(), recipe.platforms.len());
+        let why = format!("it has images for {theirs} platforms, its recipe makes {ours}");
+        return Err(Wrong::new(why).error(None));
+    }
     let places = (asked.cwd.as_path(), asked.go.as_path());
     let Checkout { root, go, from } = checkout::sources(cx, &recipe, asked.source.as_deref(), places).await?;
     cx.observer.on(Event::Note(format!("building from {from}, with {}", recipe.go.version)));
@@ -245,11 +251,6 @@ impl Wrong {
 /// Compares what is published with what was made: programs and layers, configs, manifests, the index.
 async fn compare(cx: &Context, published: &Published, rebuilt: &Rebuilt) -> Result<()> {
     let ours = &rebuilt.image;
-    if published.images.len() != ours.images.len() {
-        let (theirs, ours) = (published.images.len(), ours.images.len());
-        let why = format!("it has images for {theirs} platforms, its recipe makes {ours}");
-        return Err(Wrong::new(why).error(None));
-    }
     for ((theirs, ours), inherited) in published.images.iter().zip(&ours.images).zip(&rebuilt.inherited) {
         let platform = ours.manifest.descriptor.platform.as_ref();
         let mut wrong = layers(cx, published, theirs, ours, *inherited).await?;

@@ -498,3 +498,45 @@ fn unhex(digits: &str) -> Option<caps::Bytes> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_below_the_sources() {
+        let root = Path::new("/w/src");
+        for (path, said) in
+            [("/w/src", "."), ("/w/src/cmd/a", "cmd/a"), ("/w/other", "/"), ("/w/srcs", "/"), ("/", "/")]
+        {
+            assert_eq!(below(root, Path::new(path)), said, "{path}");
+        }
+        for (said, path) in [(".", "/w/src"), ("cmd/a", "/w/src/cmd/a"), ("./cmd//a/.", "/w/src/cmd/a")] {
+            assert_eq!(inside(root, said).unwrap(), Path::new(path));
+        }
+        for bad in ["", "/", "..", "a/../..", "/etc", "a\\b", "a\0b", "../src"] {
+            assert!(inside(root, bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn import_paths_are_no_flags_files_or_patterns() {
+        for good in ["example.com/a/b", "a", "gopkg.in/yaml.v3", "example.com/~me/x_y-z+1"] {
+            assert!(package(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "-x", "./a", "../a", "/a", "a/...", "a/../b", "a.go", "a b", "a;b", "all\n", "a@v1", "a\\b"]
+        {
+            assert!(package(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn capabilities_come_back() {
+        let bytes: caps::Bytes = std::array::from_fn(|n| n as u8 * 13);
+        assert_eq!(unhex(&hex(&bytes)), Some(bytes));
+        for bad in ["", "0", "zz", &"é".repeat(20), &"0".repeat(38), &"+f".repeat(20)] {
+            assert_eq!(unhex(bad), None, "{bad}");
+        }
+    }
+}

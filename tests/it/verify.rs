@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use crate::real::{GO_CONTAINERREGISTRY, module};
 use crate::support::Sandbox;
+use crate::support::canary::SECRET;
 use crate::support::registry::{Config, TestRegistry};
 
 /// The small module in a repository with a commit and a tag.
@@ -121,4 +123,199 @@ fn a_script_does_it_without_gimg() {
     sandbox.write("../home/other.sh", &script.replace("-w -X", "-s -X"));
     let ran = sandbox.run(&format!("sh ../home/other.sh {}", root.display()));
     assert!(ran.stdout.starts_with("hello: FAILED"), "{}", ran.stdout);
+}
+
+#[test]
+fn with_a_key_only_what_it_signed_counts() {
+    let registry = TestRegistry::start();
+    let sandbox = repository().env("COSIGN_PASSWORD", SECRET);
+    let image = format!("{}/org", registry.host());
+    sandbox.run("gimg key generate --output ../sign").ok();
+    sandbox.run("gimg key generate --output ../other").ok();
+    let line = format!("gimg build ./cmd/hello --bare --repo {image}");
+    sandbox.run(&line).ok();
+    sandbox
+        .run(&format!("gimg verify {image} --key ../sign.pub"))
+        .fails(11, &["check the signature of", "it has no signature"]);
+    sandbox.run(&format!("{line} --sign-key ../sign.key --provenance=false")).ok();
+    sandbox
+        .run(&format!("gimg verify {image} --key ../sign.pub"))
+        .fails(11, &["the key signed no record of how it was built"]);
+    sandbox.run(&format!("{line} --sign-key ../sign.key")).ok();
+    let ran = sandbox.run(&format!("gimg verify {image} --key ../sign.pub --format json")).ok();
+    assert!(ran.stdout.contains("\"signed\": true"), "{}", ran.stdout);
+    sandbox
+        .run(&format!("gimg verify {image} --key ../other.pub"))
+        .fails(11, &["it is signed by another key"]);
+}
+
+#[test]
+fn what_has_no_record_can_not_be_verified() {
+    let registry = TestRegistry::start();
+    let sandbox = repository();
+    let image = format!("{}/org", registry.host());
+    let line = format!("gimg build ./cmd/hello --bare --repo {image}");
+    sandbox.run(&format!("{line} --provenance=false")).ok();
+    sandbox
+        .run(&format!("gimg verify {image}"))
+        .fails(8, &["read its provenance", "no record of how it was built is attached to it"]);
+    sandbox.run(&format!("gimg verify {image}:nothing")).fails(10, &["not found"]);
+    // What was secret isn't in the record.
+    let more = ["--ldflags", "-X main.apiToken=hunter2"];
+    sandbox.run_with(&format!("{line} --tags secret"), &more).ok();
+    sandbox
+        .run(&format!("gimg verify {image}:secret"))
+        .fails(8, &["it leaves out a secret that the image was built with"]);
+    // What came from elsewhere isn't either.
+    sandbox.write("../home/ca.pem", std::str::from_utf8(&crate::support::servers::ca()).unwrap());
+    sandbox.run(&format!("{line} --tags outside --ca-cert ../home/ca.pem")).ok();
+    sandbox.run(&format!("gimg verify {image}:outside")).fails(8, &["came from outside of the sources"]);
+    // A commit that nobody has.
+    sandbox.run(&line).ok();
+    let sandbox = sandbox.cd("home");
+    sandbox
+        .run(&format!("gimg verify {image}"))
+        .fails(3, &["no repository with the commit", "name one with --source"]);
+}
+
+/// A record with another value in its recipe, attached to the image in place of its own.
+fn forged(registry: &TestRegistry, change: impl Fn(&mut Value)) {
+    const STATEMENT: &str = "application/vnd.in-toto+json";
+    let artifact = registry.artifacts("org", STATEMENT).pop().unwrap();
+    let mut manifest: Value = serde_json::from_slice(&registry.bytes("org", &artifact)).unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let mut statement: Value = serde_json::from_slice(&registry.bytes("org", &layer)).unwrap();
+    change(&mut statement["predicate"]["buildDefinition"]["externalParameters"]);
+    let bytes = serde_json::to_vec(&statement).unwrap();
+    manifest["layers"][0]["size"] = bytes.len().into();
+    manifest["layers"][0]["digest"] = registry.put_blob("org", bytes).into();
+    let bytes = serde_json::to_vec(&manifest).unwrap();
+    let digest = gimg::oci::Digest::of(&bytes).to_string();
+    let media_type = manifest["mediaType"].as_str().unwrap().to_owned();
+    registry.put_manifest("org", &digest, &media_type, bytes);
+    registry.remove_manifest("org", &artifact);
+}
+
+#[test]
+fn a_hostile_record_runs_nothing_and_leaves_the_sources_alone() {
+    let sandbox = repository();
+    // It would leave a mark.
+    let mark = sandbox.path("mark");
+    sandbox.write("../home/evil", &format!("#!/bin/sh\ntouch {}\nexec \"$@\"\n", mark.display()));
+    sandbox.run("chmod 755 ../home/evil").ok();
+    let evil = sandbox.path("home/evil").display().to_string();
+    let flags = |flag: String| {
+        move |recipe: &mut Value| {
+            recipe["platforms"][0]["flags"].as_array_mut().unwrap().push(flag.clone().into());
+        }
+    };
+    let set = |at: &'static str, value: Value| {
+        move |recipe: &mut Value| {
+            *recipe.pointer_mut(at).unwrap_or_else(|| panic!("{at}")) = value.clone();
+        }
+    };
+    let environment = |pairs: Vec<(&str, String)>| {
+        let pairs: Vec<Value> = pairs.into_iter().map(|(k, v)| serde_json::json!([k, v])).collect();
+        move |recipe: &mut Value| {
+            recipe["platforms"][0]["environment"].as_array_mut().unwrap().extend(pairs.clone());
+        }
+    };
+    let cgo = |name, value: String| environment(vec![("CGO_ENABLED", "1".to_owned()), (name, value)]);
+    type Change = Box<dyn Fn(&mut Value)>;
+    let hostile: Vec<(Change, &str)> = vec![
+        (Box::new(flags(format!("-toolexec={evil}"))), "could read other files or run other programs"),
+        (Box::new(flags(format!("--toolexec={evil}"))), "could read other files"),
+        (Box::new(flags(format!("-ldflags=-linkmode=external -extld={evil}"))), "could read other files"),
+        (Box::new(flags(format!("-ldflags=-X a.b=c -extld={evil}"))), "could read other files"),
+        (Box::new(flags("-overlay=/etc/passwd".to_owned())), "could read other files"),
+        (Box::new(flags(format!("-gcflags=-o={}", mark.display()))), "could read other files"),
+        (Box::new(flags(format!("-o={}", mark.display()))), "could read other files"),
+        (Box::new(flags("-C=/".to_owned())), "could read other files"),
+        (Box::new(flags("-x\n-toolexec=y".to_owned())), "could read other files"),
+        (Box::new(cgo("CC", evil.clone())), "with cgo"),
+        (Box::new(environment(vec![("GOCACHEPROG", evil.clone())])), "it sets GOCACHEPROG"),
+        (Box::new(environment(vec![("GOFLAGS", format!("-toolexec={evil}"))])), "could read other files"),
+        (Box::new(environment(vec![("PATH", "/tmp".to_owned())])), "it sets PATH"),
+        (Box::new(environment(vec![("LD_PRELOAD", evil.clone())])), "it sets LD_PRELOAD"),
+        (Box::new(set("/go/settings", serde_json::json!({ "GOROOT": "/tmp" }))), "it sets GOROOT"),
+        (Box::new(set("/go/version", "go1.26.8-evil".into())), "is no release of Go"),
+        (Box::new(set("/go/version", "../../evil".into())), "is no release of Go"),
+        (Box::new(set("/programs/0/package", "-toolexec=x".into())), "is no import path"),
+        (Box::new(set("/programs/0/package", "/etc/x.go".into())), "is no import path"),
+        (Box::new(set("/programs/0/directory", "../../home".into())), "leaves the sources"),
+        (Box::new(set("/programs/0/name", "../x".into())), "is no file's name"),
+        (Box::new(set("/kodata", "/etc".into())), "leaves the sources"),
+        (Box::new(set("/kodata", "cmd/../../home".into())), "leaves the sources"),
+        (Box::new(set("/source/revision", "--upload-pack=x".into())), "is no commit"),
+        (Box::new(set("/source", serde_json::json!({ "module": "a.example/b@-x" }))), "is no version"),
+        (
+            Box::new(set("/source", serde_json::json!({ "repository": "ext::sh -c x", "shell": "x" }))),
+            "unknown field",
+        ),
+        (
+            Box::new(set("/platforms/0/base/name", "docker-archive:/etc/passwd".into())),
+            "of the machine that built it",
+        ),
+        (Box::new(set("/platforms/0/platform", "linux".into())), "use the recipe"),
+        (Box::new(set("/platforms", serde_json::json!([]))), "no platform"),
+        (Box::new(set("/compression", "gzip:99".into())), "gzip has levels 1 to 9"),
+    ];
+    for (change, word) in hostile {
+        let registry = TestRegistry::start();
+        let image = format!("{}/org", registry.host());
+        sandbox.run(&format!("gimg build ./cmd/hello --bare --repo {image}")).ok();
+        forged(&registry, change);
+        let ran = sandbox.run(&format!("gimg verify {image}"));
+        let code = if word == "is no commit" { 3 } else { 8 };
+        ran.fails(code, &[word]);
+        let ran = sandbox.run(&format!("gimg verify {image} --script"));
+        assert!(ran.code != 0 || !ran.stdout.contains("toolexec"), "{}", ran.stdout);
+        assert!(!mark.exists(), "{word}");
+    }
+}
+
+/// Builds from where `sandbox` is, and verifies.
+#[track_caller]
+fn proven(sandbox: &Sandbox, registry: &TestRegistry, package: &str, platforms: &str, tag: &str) {
+    let image = format!("{}/org", registry.host());
+    let line = format!("gimg build {package} --platform {platforms} --bare --repo {image} --tags {tag}");
+    let digest = sandbox.run(&line).ok().digest();
+    let ran = sandbox.run(&format!("gimg verify {image}:{tag}")).ok();
+    assert_eq!(ran.lines(), [format!("{image}@{digest}")]);
+}
+
+#[test]
+#[ignore = "integration: compiles ko and crane for two platforms"]
+fn integration_crane_and_ko_are_what_their_sources_give() {
+    const BOTH: &str = "linux/amd64,linux/arm64";
+    for (name, package, platforms) in [
+        (GO_CONTAINERREGISTRY, "cmd/crane", ["linux/amd64", BOTH]),
+        ("github.com/google/ko@v0.19.1", "", ["linux/amd64", BOTH]),
+    ] {
+        let registry = TestRegistry::start();
+        // As a module's version.
+        let empty = Sandbox::new();
+        let (path, version) = name.split_once('@').unwrap();
+        let slash = if package.is_empty() { "" } else { "/" };
+        let versioned = format!("{path}{slash}{package}@{version}");
+        for (number, platforms) in platforms.iter().enumerate() {
+            proven(&empty, &registry, &versioned, platforms, &format!("module-{number}"));
+        }
+        // From a commit, in its own module and in a workspace.
+        let Some(sandbox) = module(name) else { return };
+        sandbox.git("init -q -b main");
+        sandbox.git("add -f .");
+        sandbox.git("commit -q -m first");
+        sandbox.git(&format!("tag {version}"));
+        for (number, platforms) in platforms.iter().enumerate() {
+            proven(&sandbox, &registry, &format!("./{package}"), platforms, &format!("git-{number}"));
+        }
+        sandbox.write("more/go.mod", "module example.com/more\n\ngo 1.24\n");
+        sandbox.write("more/main.go", "package main\n\nfunc main() {}\n");
+        sandbox.run("go work init . ./more").ok();
+        sandbox.git("add -f .");
+        sandbox.git("commit -q -m workspace");
+        proven(&sandbox, &registry, &format!("./{package}"), BOTH, "workspace");
+        proven(&sandbox, &registry, "./more", "linux/amd64", "more");
+    }
 }
