@@ -442,6 +442,7 @@ const OUTSIDE: &str = "/";
 
 /// A path below `root`, relative to it.
 fn below(root: &Path, path: &Path) -> String {
+    let path = normalise(path);
     let rest = path.strip_prefix(root).ok();
     let parts = rest.and_then(|rest| rest.components().map(|part| part.as_os_str().to_str()).collect());
     match parts.map(|parts: Vec<&str>| parts.join("/")) {
@@ -506,9 +507,14 @@ mod tests {
     #[test]
     fn paths_stay_below_the_sources() {
         let root = Path::new("/w/src");
-        for (path, said) in
-            [("/w/src", "."), ("/w/src/cmd/a", "cmd/a"), ("/w/other", "/"), ("/w/srcs", "/"), ("/", "/")]
-        {
+        for (path, said) in [
+            ("/w/src", "."),
+            ("/w/src/cmd/a", "cmd/a"),
+            ("/w/other", "/"),
+            ("/w/srcs", "/"),
+            ("/w/src/../a", "/"),
+            ("/", "/"),
+        ] {
             assert_eq!(below(root, Path::new(path)), said, "{path}");
         }
         for (said, path) in [(".", "/w/src"), ("cmd/a", "/w/src/cmd/a"), ("./cmd//a/.", "/w/src/cmd/a")] {

@@ -257,7 +257,7 @@ fn a_hostile_record_runs_nothing_and_leaves_the_sources_alone() {
             "of the machine that built it",
         ),
         (Box::new(set("/platforms/0/platform", "linux".into())), "use the recipe"),
-        (Box::new(set("/platforms", serde_json::json!([]))), "no platform"),
+        (Box::new(set("/platforms", serde_json::json!([]))), "its recipe makes 0"),
         (Box::new(set("/compression", "gzip:99".into())), "gzip has levels 1 to 9"),
     ];
     for (change, word) in hostile {
