@@ -332,3 +332,88 @@ fn is_extended(cause: &Cause, base: Option<&String>, value: Option<&String>, con
     let program = config.config.entrypoint.last().map(String::as_str).unwrap_or_default();
     rest.is_some_and(|rest| program.rsplit_once(['/', '\\']).is_some_and(|(dir, _)| dir == rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image whose layers were made so: the digest of each, of its tar, who made it and how, and what for.
+    type Made<'a> = (&'a str, &'a str, Option<&'a str>, &'a str, &'a str);
+
+    fn image(layers: &[Made<'_>]) -> (ImageManifest, ImageConfig) {
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        let media_type =
+            |text: &str| if text.starts_with('z') { MediaType::LAYER_ZSTD } else { MediaType::LAYER_GZIP };
+        let manifest = ImageManifest {
+            schema_version: 2,
+            media_type: None,
+            artifact_type: None,
+            config: Descriptor::new(MediaType::CONFIG, digest("config"), 1),
+            layers: layers.iter().map(|l| Descriptor::new(media_type(l.0), digest(l.0), 1)).collect(),
+            subject: None,
+            annotations: BTreeMap::new(),
+        };
+        let mut config = ImageConfig::default();
+        config.rootfs.diff_ids = layers.iter().map(|l| digest(l.1)).collect();
+        let step = |(_, _, author, by, comment): &Made<'_>| History {
+            author: author.map(str::to_owned),
+            created_by: Some((*by).to_owned()),
+            comment: Some((*comment).to_owned()),
+            ..History::default()
+        };
+        config.history = layers.iter().map(step).collect();
+        (manifest, config)
+    }
+
+    const BASE: Made<'_> = ("base", "base", None, "gimg static@1", "data");
+    const GIMG: Option<&str> = Some("gimg");
+    const BY: &str = "gimg build ko://a";
+
+    fn documents(image: &(ImageManifest, ImageConfig)) -> Documents<'_> {
+        Documents { manifest: &image.0, config: &image.1, base: None }
+    }
+
+    fn told_of(was: &[Made<'_>], now: &[Made<'_>]) -> (Vec<String>, Vec<Pair>) {
+        let (was, now) = (image(was), image(now));
+        let told = told(&documents(&was), &documents(&now));
+        (told.causes.iter().map(ToString::to_string).collect(), told.pairs)
+    }
+
+    #[test]
+    fn a_base_is_what_its_maker_s_steps_are_not_of() {
+        let layers = |layers: &[Made<'_>]| documents(&image(layers)).base_layers();
+        let own = ("app", "app", GIMG, BY, "go build output, at /ko-app/a");
+        assert_eq!(layers(&[BASE, own]), Some(1));
+        assert_eq!(layers(&[own]), Some(0));
+        // A base that gimg made too.
+        let below = ("b", "b", GIMG, "gimg build ko://b", "go build output, at /ko-app/b");
+        assert_eq!(layers(&[BASE, below, own, own]), Some(2));
+        assert_eq!(layers(&[BASE, ("x", "x", None, "COPY x", "")]), None);
+        assert_eq!(layers(&[]), None);
+    }
+
+    #[test]
+    fn layers_are_compared_by_what_they_are_for_and_those_of_bases_not_at_all() {
+        let data = ("data", "data", GIMG, BY, "kodata contents, at $KO_DATA_PATH");
+        let app = ("app", "app", GIMG, BY, "go build output, at /ko-app/a");
+        let other = ("app2", "app2", GIMG, BY, "go build output, at /usr/bin/a");
+        assert_eq!(
+            told_of(&[BASE, data, app], &[BASE, other]),
+            (vec![], vec![(Some(2), Some(1)), (Some(1), None)])
+        );
+        let newer = ("base2", "base2", None, "gimg static@2", "data");
+        assert_eq!(
+            told_of(&[BASE, app], &[newer, app]),
+            (vec!["base: static@1 -> static@2".to_owned()], vec![])
+        );
+        // The same content is not compared, wherever it is.
+        let packed = ("zapp", "app", GIMG, BY, "go build output, at /ko-app/a");
+        let (causes, pairs) =
+            told_of(&[BASE, data, app], &[("zbase", "base", None, BASE.3, ""), packed, data]);
+        assert_eq!((causes, pairs), (vec!["compression: gzip -> zstd".to_owned()], vec![]));
+        // Of images that don't say what they stand on all layers that differ are.
+        let foreign = |name| (name, name, None, "COPY", "");
+        let (causes, pairs) = told_of(&[foreign("1"), foreign("2")], &[foreign("1"), foreign("3")]);
+        assert_eq!((causes, pairs), (vec![], vec![(Some(1), Some(1))]));
+    }
+}

@@ -45,7 +45,7 @@ pub fn told(differences: &[Difference], is_program: &dyn Fn(&str) -> bool) -> Ve
         many => {
             let below = common(many.iter().map(|d| d.name.as_str()));
             let cause = Cause::new(Sort::Files, format!("of /{below}"), Change::Changed);
-            cause.note(format!("{aspects}, of all {}", many.len()))
+            cause.note(format!("{aspects}, {} of them", many.len()))
         }
     }));
     causes
@@ -110,10 +110,11 @@ fn common<'a>(names: impl Iterator<Item = &'a str>) -> String {
     common.unwrap_or_default().join("/")
 }
 
-/// Takes what follows from a program's new name or place, or from what is stamped, out of the causes.
-pub fn settle(causes: &mut Vec<Cause>) {
+/// Takes what follows from a program's new path, or from what is stamped, out of the causes. `paths` are the old and new
+/// ones of programs that have another.
+pub fn settle(causes: &mut Vec<Cause>, paths: &[(String, String)]) {
     moved(causes);
-    renamed(causes);
+    paths.iter().for_each(|(was, now)| renamed(causes, was, now));
     let is_said_of = |cause: &Cause| {
         matches!(cause.sort, Sort::Annotation | Sort::Created) && cause.was.is_some() && cause.now.is_some()
     };
@@ -149,15 +150,14 @@ fn moved(causes: &mut Vec<Cause>) {
     }
 }
 
-/// A program that went, and one that came, are one.
-fn renamed(causes: &mut Vec<Cause>) {
-    let of = |change: Change, causes: &[Cause]| -> Vec<String> {
-        let found = causes.iter().filter(|c| c.sort == Sort::Program && c.change == change);
-        found.map(|c| c.name.clone()).collect()
+/// A program that went, and the one that came in its place, are one.
+fn renamed(causes: &mut Vec<Cause>, was: &str, now: &str) {
+    let is_it = |c: &Cause| match c.change {
+        Change::Removed => c.name == was,
+        Change::Added => c.name == now,
+        Change::Changed | Change::Renamed => false,
     };
-    let (gone, new) = (of(Change::Removed, causes), of(Change::Added, causes));
-    let ([was], [now]) = (gone.as_slice(), new.as_slice()) else { return };
-    causes.retain(|c| c.sort != Sort::Program || (c.name != *was && c.name != *now));
+    causes.retain(|c| c.sort != Sort::Program || !is_it(c));
     let dir = |path: &str| path.rsplit_once('/').map(|(dir, _)| dir.to_owned()).unwrap_or_default();
     // Without the directories that programs are found in because of it.
     let dirs = [dir(was), dir(now)];
@@ -175,8 +175,8 @@ fn renamed(causes: &mut Vec<Cause>) {
     let (following, rest): (Vec<Cause>, Vec<Cause>) = std::mem::take(causes).into_iter().partition(follows);
     *causes = rest;
     let following = following.iter().map(ToString::to_string);
-    let mut cause = Cause::new(Sort::Program, was.clone(), Change::Renamed);
-    cause.now = Some(now.clone());
+    let mut cause = Cause::new(Sort::Program, was, Change::Renamed);
+    cause.now = Some(now.to_owned());
     let line = cause.to_string();
     // Another package has another name for its program.
     let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -190,5 +190,96 @@ fn renamed(causes: &mut Vec<Cause>) {
             cause.changes.extend(following);
             causes.push(cause);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn entry(sort: Kind, mode: u32, mtime: &str) -> Entry {
+        Entry {
+            sort,
+            mode,
+            owner: (0, 0),
+            owner_names: [String::new(), String::new()],
+            mtime: mtime.to_owned(),
+            link: String::new(),
+            device: None,
+            pax: BTreeMap::new(),
+            content: None,
+        }
+    }
+
+    fn lines(found: &[(&str, Option<Entry>, Option<Entry>)]) -> Vec<String> {
+        let difference = |(name, was, now): &(&str, Option<Entry>, Option<Entry>)| Difference {
+            name: (*name).to_owned(),
+            was: was.clone(),
+            now: now.clone(),
+            first: None,
+        };
+        let differences: Vec<Difference> = found.iter().map(difference).collect();
+        told(&differences, &|name| name == "app").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_differs_alike_is_said_once_and_directories_with_what_is_in_them_are_not() {
+        let file = |mode, mtime| Some(entry(Kind::File, mode, mtime));
+        let dir = || Some(entry(Kind::Directory, 0o755, "0"));
+        assert_eq!(
+            lines(&[
+                ("app", None, file(0o555, "0")),
+                ("d", None, dir()),
+                ("d/e", None, dir()),
+                ("d/e/f", None, file(0o444, "0")),
+                ("empty", dir(), None),
+                ("t/1", file(0o444, "0"), file(0o444, "9")),
+                ("t/2", file(0o444, "0"), file(0o444, "9")),
+                ("t/3", file(0o444, "0"), file(0o555, "0")),
+                ("w", file(0o444, "0"), Some(entry(Kind::Symlink, 0o444, "0"))),
+            ]),
+            [
+                "program /app: added",
+                "file /d/e/f: added",
+                "file /empty: removed, a directory",
+                "file /w: kind file -> symbolic link",
+                "file /t/3: mode 0444 -> 0555",
+                "files of /t: time 1970-01-01T00:00:00Z -> 1970-01-01T00:00:09Z, 2 of them",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_follows_from_a_path_or_a_revision_is_no_cause() {
+        let between = |sort, name: &str, was: &str, now: &str| {
+            Cause::between(sort, name, Some(&was.to_owned()), Some(&now.to_owned())).unwrap()
+        };
+        let mut causes = vec![
+            Cause::new(Sort::Program, "/bin/a", Change::Removed),
+            Cause::new(Sort::Program, "/opt/b", Change::Added),
+            Cause::new(Sort::Program, "/opt/c", Change::Added),
+            between(Sort::Entrypoint, "", "[\"/bin/a\"]", "[\"/opt/b\"]"),
+            between(Sort::Env, "PATH", "/x:/bin", "/x:/opt"),
+            between(Sort::Vcs, "revision", "1", "2"),
+            between(Sort::Annotation, annotation::REVISION, "1", "2"),
+            between(Sort::Annotation, "mine", "1", "3"),
+            Cause::new(Sort::File, "/f", Change::Removed),
+            Cause::new(Sort::File, "/f", Change::Added),
+        ];
+        settle(&mut causes, &[("/bin/a".to_owned(), "/opt/b".to_owned())]);
+        let said: Vec<(String, usize)> = causes.iter().map(|c| (c.to_string(), c.changes.len())).collect();
+        let said: Vec<(&str, usize)> = said.iter().map(|(line, n)| (line.as_str(), *n)).collect();
+        assert_eq!(
+            said,
+            [
+                ("program /opt/c: added", 0),
+                ("vcs revision: 1 -> 2", 1),
+                ("file /f: in another layer", 0),
+                ("program /bin/a: renamed to /opt/b", 2),
+                ("annotation mine: 1 -> 3", 0),
+            ]
+        );
     }
 }

@@ -139,7 +139,6 @@ pub(super) async fn images(
     recorded: Option<(&Recorded, &Recorded)>,
 ) -> Result<Vec<Cause>> {
     let known = recorded.map_or(Known::Nothing, |(old, new)| Known::Both(old, new, &now.platform));
-
     let (old, new) = bases(cx, was, now).await;
     let old = Documents { manifest: &was.manifest, config: &was.config, base: old.as_ref() };
     let new = Documents { manifest: &now.manifest, config: &now.config, base: new.as_ref() };
@@ -149,15 +148,17 @@ pub(super) async fn images(
     for pair in told.pairs {
         causes.extend(layers(cx, (was, now), pair, &mut found).await?);
     }
-    for (path, old, new, first) in found.pairs() {
-        causes.extend(programs(&path, (old, new), first, known).await?);
+    let mut renamed = Vec::new();
+    for Twins { paths, was, now, first } in found.twins((was, now)) {
+        causes.extend(programs(&paths.1, (was, now), first, known).await?);
+        renamed.extend(Some(paths).filter(|(was, now)| was != now));
     }
     if let Some(said) = recorded.and_then(|(old, new)| recipe::compression(old, new)) {
         let shown = causes.iter_mut().filter(|cause| cause.sort == Sort::Compression);
         shown
             .for_each(|cause| *cause = Cause { changes: std::mem::take(&mut cause.changes), ..said.clone() });
     }
-    changed::settle(&mut causes);
+    changed::settle(&mut causes, &renamed);
     if causes.is_empty() {
         causes.push(documents::form(&old, &new));
     }
@@ -173,23 +174,46 @@ struct Found {
     first: BTreeMap<String, u64>,
 }
 
+/// Two programs that are to be compared: both paths, and the first byte that differs if it is known.
+struct Twins {
+    paths: (String, String),
+    was: Program,
+    now: Program,
+    first: Option<u64>,
+}
+
 impl Found {
-    /// Which programs are to be compared: those of one path, and the one that went with the one that came.
-    fn pairs(&mut self) -> Vec<(String, Program, Program, Option<u64>)> {
-        let mut pairs = Vec::new();
-        for (name, old) in std::mem::take(&mut self.was) {
-            match self.now.remove(&name) {
-                Some(new) => pairs.push((format!("/{name}"), old, new, self.first.get(&name).copied())),
-                None => drop(self.was.insert(name, old)),
+    /// Which programs are to be compared: those of one path, and one that came in the place of one that went: the same
+    /// program, one of the same package, or the one that runs.
+    fn twins(mut self, run: (&Opened, &Opened)) -> Vec<Twins> {
+        let mut twins = Vec::new();
+        let runs = |image: &Opened, name: &str| {
+            image
+                .config
+                .config
+                .entrypoint
+                .last()
+                .is_some_and(|program| program.strip_prefix('/') == Some(name))
+        };
+        for (name, was) in self.was {
+            let is_twin = |(other, now): &(&String, &Program)| {
+                let package = |program: &Program| program.info.as_ref().map(|info| info.path.clone());
+                was.digest == now.digest
+                    || package(&was).is_some_and(|path| package(now) == Some(path))
+                    || runs(run.0, &name) && runs(run.1, other)
+            };
+            let same = self.now.contains_key(&name).then(|| name.clone());
+            let Some(other) = same.or_else(|| self.now.iter().find(is_twin).map(|(other, _)| other.clone()))
+            else {
+                continue;
+            };
+            if let Some(now) = self.now.remove(&other) {
+                let first = self.first.get(&name).copied().filter(|_| name == other);
+                let paths = (format!("/{name}"), format!("/{other}"));
+                twins.push(Twins { paths, was, now, first });
             }
         }
-        if self.was.len() == 1
-            && self.now.len() == 1
-            && let (Some((_, old)), Some((name, new))) = (self.was.pop_first(), self.now.pop_first())
-        {
-            pairs.push((format!("/{name}"), old, new, None));
-        }
-        pairs
+        twins
     }
 }
 
