@@ -11,7 +11,7 @@ use crate::oci::Platform;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Sort {
-    /// One is an image for several platforms.
+    /// The index around the images, or something else in it.
     Index,
     /// A platform.
     Platform,
@@ -70,7 +70,7 @@ impl Sort {
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
-            Sort::Index => "kind",
+            Sort::Index => "index",
             Sort::Platform => "platform",
             Sort::Platforms => "order of platforms",
             Sort::Base => "base",

@@ -9,6 +9,7 @@ use crate::attest::BUILD_TYPE;
 use crate::explain::{Cause, Change, Sort};
 use crate::oci::Platform;
 use crate::plan::recipe::{PlatformRecipe, Recipe};
+use crate::plan::secrets::MASK;
 
 /// What a statement of gimg's says.
 #[derive(Clone, Debug)]
@@ -45,6 +46,15 @@ impl Recorded {
     pub fn is_exact(&self) -> bool {
         let source = &self.recipe.source;
         (source.revision.is_some() || source.module.is_some()) && !source.modified
+    }
+
+    /// Whether it leaves out a secret that can differ.
+    #[must_use]
+    pub fn has_secrets(&self) -> bool {
+        let platforms = self.recipe.platforms.iter();
+        let texts =
+            platforms.flat_map(|p| p.flags.iter().chain(p.environment.iter().map(|(_, value)| value)));
+        texts.chain(self.recipe.go.settings.values()).any(|text| text.contains(MASK))
     }
 
     fn platform(&self, platform: &Platform) -> Option<&PlatformRecipe> {
@@ -187,6 +197,7 @@ mod tests {
         assert_eq!(lines(&was, &now), ["flag -ldflags: \"-s -w\" -> -s", "flag -tags: added, x"]);
         let other = recorded("-trimpath;-ldflags=-s -w", "-mod=mod", &none, "b");
         assert_eq!(lines(&was, &other), ["go: another build of go1.26.8: its compile"]);
+        assert!(recorded("-ldflags=-X main.token=***", "", &none, "a").has_secrets() && !other.has_secrets());
         assert!(Recorded::read(&serde_json::json!({ "buildDefinition": { "buildType": "x" } })).is_none());
     }
 

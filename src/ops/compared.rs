@@ -122,6 +122,7 @@ impl Known<'_> {
     fn inputs(self) -> Inputs {
         match self {
             Known::Nothing => Inputs::Unknown,
+            Known::Both(was, now, _) if was.has_secrets() || now.has_secrets() => Inputs::Unknown,
             Known::Both(was, now, _) if recipe::is_same_source(was, now) => Inputs::EqualWithSource,
             Known::Both(..) => Inputs::Equal,
         }

@@ -109,7 +109,7 @@ async fn all(cx: &Context, was: &Root, now: &Root, said: Said<'_>) -> Result<Exp
             index.manifests.iter().filter(|d| d.is_attestation()).map(|d| d.digest).collect::<Vec<_>>()
         };
         if attestations(old) != attestations(new) {
-            causes.push(Cause::new(Sort::Index, "of attestations in the index", Change::Changed));
+            causes.push(Cause::new(Sort::Index, "attestations", Change::Changed));
         }
     }
     if causes.is_empty() {
@@ -121,10 +121,12 @@ async fn all(cx: &Context, was: &Root, now: &Root, said: Said<'_>) -> Result<Exp
 
 /// What differs of two indexes with images for the same platforms.
 fn shapes(was: &Root, now: &Root, orders: (Vec<String>, Vec<String>)) -> Option<Cause> {
-    let word = |root: &Root| if root.index.is_some() { "index" } else { "image" }.to_owned();
-    let kind = Cause::between(Sort::Index, "", Some(&word(was)), Some(&word(now)));
     let (old, new) = (orders.0.join(", "), orders.1.join(", "));
-    kind.or_else(|| Cause::between(Sort::Platforms, "", Some(&old), Some(&new)))
+    match (&was.index, &now.index) {
+        (None, Some(_)) => Some(Cause::new(Sort::Index, "", Change::Added)),
+        (Some(_), None) => Some(Cause::new(Sort::Index, "", Change::Removed)),
+        _ => Cause::between(Sort::Platforms, "", Some(&old), Some(&new)),
+    }
 }
 
 /// An image, and the platform that it is for.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::layers::{Stored, layout, stored, tar};
 use crate::support::registry::TestRegistry;
-use crate::support::{Ran, Sandbox};
+use crate::support::{Layout, Ran, Sandbox, copy_tree, sha256};
 
 const GO_MOD: &str = "module example.com/m\n\ngo 1.21\n\nrequire example.com/dep v1.0.0\n";
 const VENDORED: &str = "# example.com/dep v1.0.0\n## explicit\nexample.com/dep\n";
@@ -425,6 +425,56 @@ fn images_that_something_else_made_are_compared_too() {
     let form = "form of layer 1: the same files in another order, or with other headers";
     assert_eq!(why("oci:../a oci:../e"), [form]);
     assert_eq!(why("oci:../a oci:../f"), ["file /etc/c: added"]);
+    // Documents that say the same in another way.
+    rewrite(&sandbox, "a", "docker", |manifest| {
+        let text = manifest.to_string().replace("application/vnd.oci.image.manifest.v1+json", DOCKER);
+        let docker = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+        text.replace("application/vnd.oci.image.layer.v1.tar+gzip", docker)
+    });
+    let types = format!("form of the manifest: application/vnd.oci.image.manifest.v1+json -> {DOCKER}");
+    assert_eq!(why("oci:../a oci:../docker"), [types]);
+    rewrite(&sandbox, "a", "blanks", |manifest| serde_json::to_string_pretty(manifest).unwrap());
+    assert_eq!(why("oci:../a oci:../blanks"), ["form of the manifest: it says the same in other words"]);
+    let entry = |name: &str| Layout::at(sandbox.path(name)).index()["manifests"][0].clone();
+    let index = |name: &str, more: &[Value]| {
+        let mut of = entry("a");
+        of["platform"] = serde_json::json!({"os": "linux", "architecture": "amd64"});
+        let manifests: Vec<Value> = [of].iter().chain(more).cloned().collect();
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let index = serde_json::json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests});
+        rewrite(&sandbox, "a", name, |_| index.to_string());
+        let path = sandbox.path(&format!("{name}/index.json"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.replace("application/vnd.oci.image.manifest.v1+json", kind)).unwrap();
+    };
+    index("index", &[]);
+    assert_eq!(why("oci:../a oci:../index"), ["index: added"]);
+    let mut attestation = entry("a");
+    attestation["platform"] = serde_json::json!({"os": "unknown", "architecture": "unknown"});
+    index("attested", &[attestation]);
+    assert_eq!(why("oci:../index oci:../attested"), ["index attestations: changed"]);
+    // What isn't what its digest says explains nothing.
+    let layer = Layout::at(sandbox.path("b")).root()["layers"][1]["digest"].as_str().unwrap().to_owned();
+    let blob = sandbox.path(&format!("b/blobs/sha256/{}", &layer["sha256:".len()..]));
+    let mut bytes = std::fs::read(&blob).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(blob, bytes).unwrap();
+    sandbox.run("gimg why oci:../a oci:../b").fails(8, &[&layer, "the content is"]);
+}
+
+const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// Writes a layout as another one, with an `edit` of its manifest.
+fn rewrite(sandbox: &Sandbox, from: &str, to: &str, edit: impl Fn(&Value) -> String) {
+    copy_tree(&sandbox.path(from), &sandbox.path(to));
+    let text = edit(&Layout::at(sandbox.path(from)).root());
+    std::fs::write(sandbox.path(&format!("{to}/blobs/sha256/{}", sha256(text.as_bytes()))), &text).unwrap();
+    let media_type =
+        if text.contains(DOCKER) { DOCKER } else { "application/vnd.oci.image.manifest.v1+json" };
+    let digest = format!("sha256:{}", sha256(text.as_bytes()));
+    let entry = serde_json::json!({"mediaType": media_type, "digest": digest, "size": text.len()});
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]});
+    std::fs::write(sandbox.path(&format!("{to}/index.json")), index.to_string()).unwrap();
 }
 
 /// A layer with one program.
