@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accepted;
 mod archives;
 mod attached;
 mod auth;
