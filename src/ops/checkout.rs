@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::git;
 use crate::go;
 use crate::ops::Context;
+use crate::plan::packages::normalise;
 use crate::plan::recipe::Recipe;
 
 /// What a recipe's URL may be fetched by: whoever wrote it is perhaps nobody's friend.
@@ -55,7 +56,7 @@ pub(super) async fn sources(
         revision => revision,
     };
     if let Some(given) = given {
-        let dir = cwd.join(given);
+        let dir = normalise(&cwd.join(given));
         return match revision {
             _ if crate::fs::is_directory(&dir) => as_it_is(dir).await,
             Some(revision) if given.contains(':') => clone(cx, given, revision, GIVEN).await,
