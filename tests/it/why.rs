@@ -462,6 +462,47 @@ fn images_that_something_else_made_are_compared_too() {
     sandbox.run("gimg why oci:../a oci:../b").fails(8, &[&layer, "the content is"]);
 }
 
+#[test]
+fn a_base_is_known_from_its_manifest_where_history_says_nothing() {
+    let registry = TestRegistry::start();
+    let sandbox = module().env("GIMG_CACHE", "off");
+    program(&sandbox, "first", &[], &[]);
+    let program = stored(&tar_of("usr/bin/app", &std::fs::read(sandbox.path("first")).unwrap()), "gzip");
+    let below = |text: &str| stored(&tar(&[("etc", 'd', ""), ("etc/a", '-', text)]), "gzip");
+    let push = |name: &str, env: &[&str], layers: &[Stored], base: Option<&str>| {
+        let dir = format!("{name}-layout");
+        layout(&sandbox.path(&dir), "linux/amd64", env, layers);
+        let dir = match base {
+            None => dir,
+            Some(digest) => {
+                let base = format!("{}/base", registry.host());
+                rewrite(&sandbox, &dir, name, |manifest| {
+                    let mut manifest = manifest.clone();
+                    manifest["annotations"] = serde_json::json!({
+                        "org.opencontainers.image.base.name": base,
+                        "org.opencontainers.image.base.digest": digest,
+                    });
+                    manifest.to_string()
+                });
+                name.to_owned()
+            }
+        };
+        let repo = name.trim_end_matches(char::is_numeric);
+        sandbox.run(&format!("gimg push ../{dir} {}/{repo} -t {name}", registry.host())).ok().digest()
+    };
+    let (one, two) = (below("1"), below("2"));
+    let (env, other): (&[&str], &[&str]) = (&["A=1", "B=1"], &["A=2", "B=1"]);
+    let bases = [push("base1", env, &[one.clone()], None), push("base2", other, &[two.clone()], None)];
+    push("app1", env, &[one.clone(), program.clone()], Some(&bases[0]));
+    push("app2", other, &[two.clone(), program], Some(&bases[1]));
+    let (host, from) = (registry.host(), registry.log().len());
+    let said = sandbox.run(&format!("gimg why {host}/app:app1 {host}/app:app2")).ok().stdout;
+    let expected = format!("base: {host}/base@{} -> {host}/base@{}\n  env A: 1 -> 2\n", bases[0], bases[1]);
+    assert_eq!(said, expected);
+    let blobs = fetched(&registry, from);
+    assert!(!blobs.contains(&one.digest()) && !blobs.contains(&two.digest()), "{blobs:?}");
+}
+
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// Writes a layout as another one, with an `edit` of its manifest.
