@@ -137,7 +137,7 @@ pub fn code(
     path: &str,
     info: Option<&BuildInfo>,
     comparison: Option<&Comparison>,
-    first: Option<u64>,
+    first: usize,
     inputs: Inputs,
 ) -> Vec<Cause> {
     let same = match inputs {
@@ -146,8 +146,7 @@ pub fn code(
     };
     let unexplained = Cause::new(Sort::Program, path, Change::Changed);
     let Some(comparison) = comparison else {
-        let from = first.map(|first| format!("from byte {first}"));
-        let cause = Cause { notes: from.into_iter().collect(), ..unexplained };
+        let cause = unexplained.note(format!("changed from byte {first}"));
         return vec![if info.is_some() { cause.note(same) } else { cause }];
     };
     let named = |package: &str| match info {

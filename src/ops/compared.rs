@@ -42,7 +42,7 @@ pub(super) async fn files(cx: &Context, was: &Path, now: &Path) -> Result<Explan
     let same = was.digest == now.digest;
     let mut causes = Vec::new();
     if !same {
-        causes = programs("", (old, new), None, Known::Nothing).await?;
+        causes = programs("", (old, new), Known::Nothing).await?;
         for cause in &mut causes {
             cause.changes.retain(|change| !change.is_empty());
         }
@@ -69,12 +69,7 @@ async fn file(cx: &Context, path: &Path) -> Result<(Program, Subject)> {
 }
 
 /// Why two programs differ: what Go recorded, or else their code. `path` is where the program is in its image.
-async fn programs(
-    path: &str,
-    (was, now): (Program, Program),
-    first: Option<u64>,
-    known: Known<'_>,
-) -> Result<Vec<Cause>> {
+async fn programs(path: &str, (was, now): (Program, Program), known: Known<'_>) -> Result<Vec<Cause>> {
     // One that only has another name.
     if was.digest == now.digest {
         return Ok(Vec::new());
@@ -103,7 +98,9 @@ async fn programs(
         let read = |file: &Path| {
             crate::fs::read_small(file, MAX_PROGRAM).map_err(|e| Error::io("read the binary", file, &e))
         };
-        let comparison = binary::diff::compare(&read(&was.file)?, &read(&now.file)?);
+        let (old, new) = (read(&was.file)?, read(&now.file)?);
+        let comparison = binary::diff::compare(&old, &new);
+        let first = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
         Ok(program::code(&path, now.info.as_ref(), comparison.as_ref(), first, inputs))
     })
     .await
@@ -150,8 +147,8 @@ pub(super) async fn images(
         causes.extend(layers(cx, (was, now), pair, &mut found).await?);
     }
     let mut renamed = Vec::new();
-    for Twins { paths, was, now, first } in found.twins((was, now)) {
-        causes.extend(programs(&paths.1, (was, now), first, known).await?);
+    for Twins { paths, was, now } in found.twins((was, now)) {
+        causes.extend(programs(&paths.1, (was, now), known).await?);
         renamed.extend(Some(paths).filter(|(was, now)| was != now));
     }
     if let Some(said) = recorded.and_then(|(old, new)| recipe::compression(old, new)) {
@@ -171,16 +168,13 @@ pub(super) async fn images(
 struct Found {
     was: BTreeMap<String, Program>,
     now: BTreeMap<String, Program>,
-    /// The first bytes that differ.
-    first: BTreeMap<String, u64>,
 }
 
-/// Two programs that are to be compared: both paths, and the first byte that differs if it is known.
+/// Two programs that are to be compared, and their paths.
 struct Twins {
     paths: (String, String),
     was: Program,
     now: Program,
-    first: Option<u64>,
 }
 
 impl Found {
@@ -209,9 +203,8 @@ impl Found {
                 continue;
             };
             if let Some(now) = self.now.remove(&other) {
-                let first = self.first.get(&name).copied().filter(|_| name == other);
                 let paths = (format!("/{name}"), format!("/{other}"));
-                twins.push(Twins { paths, was, now, first });
+                twins.push(Twins { paths, was, now });
             }
         }
         twins
@@ -251,7 +244,6 @@ async fn layers(
         let cause = Cause::new(Sort::Form, format!("layer {number}"), Change::Changed);
         causes.push(cause.note("the same files in another order, or with other headers"));
     }
-    found.first.extend(differences.into_iter().filter_map(|d| d.first.map(|first| (d.name, first))));
     found.was.extend(seen.was);
     found.now.extend(seen.now);
     Ok(causes)

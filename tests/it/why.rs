@@ -382,6 +382,12 @@ fn programs_are_compared_by_what_go_recorded_and_else_by_their_code() {
         program(&sandbox, os, &[("GOOS", os)], &[]);
         assert!(why(&format!("../first ../{os}")).contains(&format!("setting GOOS: linux -> {os}")));
     }
+    let mut bytes = std::fs::read(sandbox.path("windows")).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(sandbox.path("other"), bytes).unwrap();
+    let same = "though Go recorded the same";
+    assert_eq!(why("../windows ../other"), [format!("program: changed from byte {last}, {same}")]);
     assert_eq!(sandbox.run("gimg why ../first ../first").ok().stdout, "same digest\n");
     // What Go didn't make is compared by sections.
     let mut bytes = std::fs::read("/bin/true").unwrap();
