@@ -52,6 +52,13 @@ impl Descriptor {
         Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
     }
 
+    /// Whether an entry of a list of referrers doesn't say what sort of artifact it points to: some registries say the type of
+    /// its config instead (go-containerregistry's), which most artifacts share.
+    #[must_use]
+    pub fn is_untyped(&self) -> bool {
+        self.artifact_type.as_ref().is_none_or(|kind| *kind == MediaType::EMPTY)
+    }
+
     /// Whether an entry of an index is a BuildKit attestation, not an image.
     #[must_use]
     pub fn is_attestation(&self) -> bool {

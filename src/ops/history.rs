@@ -216,15 +216,17 @@ impl Asked<'_> {
     }
 }
 
-/// The artifacts of a list that claim something of a program: provenance, then SBOMs, of each the newest first.
+/// The artifacts of a list that claim something of a program: provenance, SBOMs, then what may be anything; of each the
+/// newest first.
 fn likeliest(listed: Vec<Descriptor>) -> Vec<Descriptor> {
     let rank = |d: &Descriptor| {
         let said = [annotation::BUNDLE_PREDICATE_TYPE, annotation::PREDICATE_TYPE];
         let said = said.iter().find_map(|key| d.annotations.get(*key)).map(String::as_str);
         let format = d.artifact_type.as_ref().and_then(Format::of);
-        match said.or(format.map(Format::predicate_type))? {
-            PROVENANCE => Some(0),
-            t if Format::ALL.iter().any(|format| format.predicate_type() == t) => Some(1),
+        match said.or(format.map(Format::predicate_type)) {
+            Some(PROVENANCE) => Some(0),
+            Some(t) if Format::ALL.iter().any(|format| format.predicate_type() == t) => Some(1),
+            None if d.is_untyped() => Some(2),
             _ => None,
         }
     };

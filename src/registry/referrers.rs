@@ -233,8 +233,8 @@ struct Tags {
 }
 
 impl Registry {
-    /// The descriptors of what refers to `subject`, of `artifact_type` only if one is given: from the referrers API, or
-    /// where there is none from the list under the tag of the digest.
+    /// The descriptors of what refers to `subject`, of `artifact_type` only if one is given, or of none that the list says: from
+    /// the referrers API, or where there is none from the list under the tag of the digest.
     ///
     /// # Errors
     /// No answer, an answer that is neither a list nor says that there is none, or more than a million entries.
@@ -265,7 +265,9 @@ impl Registry {
         let mut seen = BTreeSet::new();
         found.retain(|d| seen.insert(d.digest));
         // Also if the registry says that it did: an entry more or less is no reason to believe it.
-        found.retain(|d| artifact_type.is_none() || d.artifact_type.as_ref() == artifact_type);
+        found.retain(|d| {
+            artifact_type.is_none() || d.is_untyped() || d.artifact_type.as_ref() == artifact_type
+        });
         Ok(found)
     }
 

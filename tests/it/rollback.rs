@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::canary::SECRET;
 use crate::support::registry::{Asked, Config, Fault, TestRegistry};
-use crate::support::{Sandbox, sha256};
+use crate::support::setups::{Asks, Make, Setup};
+use crate::support::{Ran, Sandbox, sha256};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -240,4 +241,41 @@ fn only_what_the_key_signed_gets_the_tag() {
         assert_eq!(roll("signed", "sign").ok().digest(), signed);
         assert_eq!(registry.tags("app")["latest"], signed);
     }
+}
+
+/// Signs, pushes, rolls back and lists in a real registry.
+fn journey(setup: Setup) {
+    let registry = setup.start();
+    let host = registry.host();
+    // A key without a password.
+    let sandbox = setup.sandbox(&host).env("COSIGN_PASSWORD", "");
+    sandbox.run("gimg key generate --output ../sign").ok();
+    let repo = format!("{host}/me/app");
+    let build = format!("gimg build ./cmd/hello --platform linux/amd64,linux/arm64 --bare --repo {repo}");
+    let digest = |ran: Ran| ran.digest();
+    let old = digest(sandbox.run(&format!("{build} -t old --sign-key ../sign.key")).ok());
+    let new = digest(sandbox.run(&format!("{build} -t latest,new --image-label a=b")).ok());
+    let roll = format!("gimg rollback {repo} --key ../sign.pub --to");
+    sandbox.run(&format!("{roll} {new}")).fails(11, &["it has no signature"]);
+    assert_eq!(digest(sandbox.run(&format!("{roll} old")).ok()), old, "{setup}");
+    let ran = sandbox.run(&format!("gimg history {repo} --key ../sign.pub --format json")).ok();
+    let said: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let images = said["images"].as_array().unwrap().iter();
+    let images: Vec<_> =
+        images.map(|i| (i["tags"].clone(), i["signed"].clone(), i["go"].is_string())).collect();
+    let expected = [(json!(["latest", "old"]), json!(true), true), (json!(["new"]), json!(false), false)];
+    assert_eq!(images.len(), 2, "{setup}: {images:?}");
+    assert!(expected.iter().all(|image| images.contains(image)), "{setup}: {images:?}");
+}
+
+#[test]
+fn real_registries_let_tags_back() {
+    journey(Setup { make: Make::Olareg, tls: true, asks: Asks::Basic });
+    journey(Setup { make: Make::Distribution, tls: true, asks: Asks::Token });
+}
+
+#[test]
+#[ignore = "integration: asks every registry"]
+fn integration_every_registry_lets_tags_back() {
+    Setup::all().into_iter().for_each(journey);
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::rollback::put_image;
 use crate::support::canary::SECRET;
-use crate::support::registry::{Config, TestRegistry};
+use crate::support::registry::{Config, Fault, TestRegistry};
 use crate::support::{Ran, Sandbox, sha256, tool};
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -158,6 +158,28 @@ fn what_others_attach_takes_no_signature_away() {
     scene.attach(BUNDLE, &[(BUNDLE, &right)]);
     let ran = scene.roll("--verbose").ok();
     assert!(ran.stderr.contains(&format!("{bad} is passed over")), "{}", ran.stderr);
+}
+
+#[test]
+fn lists_that_do_not_say_what_artifacts_are_are_read() {
+    // As go-containerregistry's registry says it, and as nobody says anything.
+    for kind in [json!({"artifactType": "application/vnd.oci.empty.v1+json"}), json!({})] {
+        let scene = Scene::new();
+        let mut entries = Vec::new();
+        for by in [2, 1] {
+            let digest = scene.attach(BUNDLE, &[(BUNDLE, &bundle(&scene.digest, SIGNED, by))]);
+            let size = scene.registry.bytes("app", &digest).len();
+            let mut entry = json!({"mediaType": MANIFEST, "digest": digest, "size": size});
+            entry.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
+            entries.push(entry);
+        }
+        let list = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).to_string();
+        scene.registry.hook(move |asked, _| {
+            let headers = vec![("content-type", INDEX.to_owned())];
+            asked.target.contains("/referrers/").then(|| Fault::Status(200, headers, list.clone()))
+        });
+        assert_eq!(scene.roll("").ok().digest(), scene.digest);
+    }
 }
 
 #[test]
