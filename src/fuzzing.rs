@@ -7,12 +7,14 @@ use std::io::Cursor;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::attest::{Claims, Statement};
 use crate::error::{Error, Kind};
 use crate::image::{decompress, diff, view};
 use crate::oci::{ImageConfig, ImageIndex, ImageManifest, Reference, json};
 use crate::settings::config;
 use crate::settings::lock::Lock;
 use crate::settings::template;
+use crate::sign::{Bundle, PrivateKey, Randomness};
 use crate::{binary, kube, registry};
 
 /// A reader of bytes from outside.
@@ -32,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("range", registry::fuzzing::range),
     ("reference", reference),
     ("retry_after", registry::fuzzing::retry_after),
+    ("signature", signature),
     ("tar", tar),
     ("template", template),
     ("yaml", yaml),
@@ -101,6 +104,21 @@ pub fn reference(data: &[u8]) {
     let Ok(read) = String::from_utf8_lossy(data).parse::<Reference>() else { return };
     let shown = read.to_string();
     assert!(shown.parse::<Reference>().is_ok_and(|again| again.to_string() == shown), "{shown}");
+}
+
+/// What is attached to an image as a signature: a bundle, a statement alone, cosign's old payload. Nobody signed it, so no
+/// key did.
+pub fn signature(data: &[u8]) {
+    let bundle = Bundle::read(data).ok();
+    let key = Randomness { key: [1; 32], salt: [0; 32], nonce: [0; 24] };
+    if let (Some(bundle), Some(key)) = (&bundle, PrivateKey::new(&key)) {
+        assert!(bundle.verified(&key.public()).is_none(), "signed by a key that never did");
+    }
+    let payload = bundle.and_then(|bundle| bundle.statement()).unwrap_or_else(|| data.to_vec());
+    for statement in [Statement::read(&payload), Statement::read_simple(&payload)].into_iter().flatten() {
+        assert!(statement.subjects.iter().all(|digest| statement.is_about(digest)));
+        let _ = Claims::read(&statement.predicate_type, &statement.predicate);
+    }
 }
 
 /// A layer: decompressed, its names, one file of it, and whether it differs from itself.

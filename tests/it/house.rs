@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("event", &["oci"]),
     ("explain", &["attest", "binary", "image", "oci", "plan"]),
     ("fs", &["image", "oci"]),
-    ("fuzzing", &["binary", "image", "kube", "oci", "registry", "settings"]),
+    ("fuzzing", &["attest", "binary", "image", "kube", "oci", "registry", "settings", "sign"]),
     ("git", &["plan", "process"]),
     ("go", &["binary", "fs", "oci", "plan", "process"]),
     ("image", &["content", "oci"]),
