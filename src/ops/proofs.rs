@@ -2,10 +2,10 @@
 
 use crate::attest::{PROVENANCE, Statement};
 use crate::error::{Error, Kind, Result};
-use crate::event::Event;
-use crate::oci::{Descriptor, MediaType, Repository, annotation, document};
+use crate::oci::{Descriptor, MediaType, Repository, annotation};
+use crate::ops::Context;
 use crate::ops::home::Home;
-use crate::ops::{Context, signatures};
+use crate::ops::signatures::{self, only_layer, passing};
 use crate::sign::{Bundle, PublicKey};
 
 /// How many artifacts are read of each sort: the newest.
@@ -52,32 +52,18 @@ async fn anybodys(cx: &Context, repository: &Repository, root: &Descriptor) -> R
         _ => false,
     };
     let mut found = Vec::new();
-    for artifact in listed.iter().filter(|d| is_it(d)).take(MAX) {
-        match statement(cx, repository, artifact).await {
-            Ok(statement) => found.push(statement),
-            // Others attach what they like; a registry that doesn't answer is another matter.
-            Err(e) if matches!(e.kind(), Kind::Input | Kind::Attestation) => {
-                cx.observer.on(Event::Detail(format!("passing over {}: {e}", artifact.digest)));
-            }
-            Err(e) => return Err(e),
-        }
+    for artifact in listed.iter().filter(|d| d.is_untyped() || is_it(d)).take(MAX) {
+        found.extend(passing(cx, artifact.digest, statement(cx, repository, artifact).await)?);
     }
     Ok(found)
 }
 
 /// The statement that an artifact holds.
 async fn statement(cx: &Context, repository: &Repository, artifact: &Descriptor) -> Result<Statement> {
-    let bad = |why: &str| Error::new(Kind::Attestation, format!("read {}", artifact.digest), why);
-    let home = Home::itself(cx, repository);
-    let bytes = home.document(artifact).await?;
-    let manifest = document::manifest(&bytes, &artifact.media_type)?;
-    let [layer] = manifest.layers.as_slice() else {
-        return Err(bad("it has not one layer"));
-    };
-    let bytes = home.document(layer).await?;
+    let (layer, bytes) = only_layer(&Home::itself(cx, repository), artifact).await?;
     if layer.media_type == MediaType::STATEMENT {
         return Statement::read(&bytes);
     }
-    let statement = Bundle::read(&bytes)?.statement();
-    Statement::read(&statement.ok_or_else(|| bad("it holds no statement"))?)
+    let none = || Error::new(Kind::Attestation, "read what is attached", "it holds no statement");
+    Statement::read(&Bundle::read(&bytes)?.statement().ok_or_else(none)?)
 }

@@ -78,7 +78,7 @@ fn what_is_attached_already_costs_no_request() {
     // The image is there: three blobs of two artifacts, and their manifests.
     assert_eq!(asked(&line), 8);
     assert_eq!(asked(&line), 0);
-    assert_eq!(asked(&format!("{line} --sbom cyclonedx")), 3, "what is new is one blob");
+    assert_eq!(asked(&format!("{line} --sbom cyclonedx")), 4, "one new blob, and both manifests");
     assert_eq!(asked(&line), 0);
     // Whoever trusts no memo attaches again.
     assert_eq!(asked(&format!("{line} --no-cache")), 2);

@@ -498,7 +498,10 @@ fn a_base_is_known_from_its_manifest_where_history_says_nothing() {
     };
     let (one, two) = (below("1"), below("2"));
     let (env, other): (&[&str], &[&str]) = (&["A=1", "B=1"], &["A=2", "B=1"]);
-    let bases = [push("base1", env, &[one.clone()], None), push("base2", other, &[two.clone()], None)];
+    let bases = [
+        push("base1", env, std::slice::from_ref(&one), None),
+        push("base2", other, std::slice::from_ref(&two), None),
+    ];
     push("app1", env, &[one.clone(), program.clone()], Some(&bases[0]));
     push("app2", other, &[two.clone(), program], Some(&bases[1]));
     let (host, from) = (registry.host(), registry.log().len());
