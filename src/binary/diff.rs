@@ -125,7 +125,9 @@ impl<'a> Program<'a> {
             let flags = section.sh_flags(endian);
             let bytes = section.data(endian, data).unwrap_or_default();
             let size = section.sh_size(endian).into();
-            let address = flags.contains(elf::SHF_ALLOC).then(|| section.sh_addr(endian).into());
+            // What each thread has a copy of has no place of its own.
+            let is_loaded = flags.contains(elf::SHF_ALLOC) && !flags.contains(elf::SHF_TLS);
+            let address = is_loaded.then(|| section.sh_addr(endian).into());
             let is_constant = !flags.contains(elf::SHF_WRITE);
             // Of several of one name the first counts.
             if !name.is_empty() {
@@ -144,7 +146,13 @@ impl<'a> Program<'a> {
         let start = table.text.or(text.address)?;
         let skipped = usize::try_from(start.checked_sub(text.address?)?).ok()?;
         let bytes = text.bytes.get(skipped..)?;
-        Some(Code { program: self, start, bytes, table, unchanged: BTreeSet::new() })
+        let mut loaded: Vec<(u64, &str, &Section<'_>)> = self
+            .sections
+            .iter()
+            .filter_map(|(name, section)| Some((section.address?, name.as_str(), section)))
+            .collect();
+        loaded.sort_by_key(|(address, ..)| *address);
+        Some(Code { program: self, start, bytes, table, loaded, unchanged: BTreeSet::new() })
     }
 }
 
@@ -155,6 +163,8 @@ struct Code<'a> {
     start: u64,
     bytes: &'a [u8],
     table: Table<'a>,
+    /// The sections that have an address, by that.
+    loaded: Vec<(u64, &'a str, &'a Section<'a>)>,
     /// Sections that are the same in both programs.
     unchanged: BTreeSet<String>,
 }
@@ -182,36 +192,36 @@ impl<'a> Code<'a> {
             let function = self.table.functions.get(after.checked_sub(1)?)?;
             return Some(Place::Code(function.name, offset - function.offset));
         }
-        let holds = |section: &Section<'_>| {
-            // The end counts too: of an empty thing at the end.
-            section.address.is_some_and(|at| address >= at && address - at <= section.size)
-        };
-        let (name, section) = self.program.sections.iter().find(|(_, section)| holds(section))?;
-        let offset = section.address.map(|at| address - at);
-        Some(Place::Data(name, offset.filter(|_| self.unchanged.contains(name))))
+        let (name, _, offset) = self.section(address)?;
+        Some(Place::Data(name, self.unchanged.contains(name).then_some(offset)))
+    }
+
+    /// The section that an address is in or at the end of, and how far in.
+    fn section(&self, address: u64) -> Option<(&'a str, &'a Section<'a>, u64)> {
+        let after = self.loaded.partition_point(|(start, ..)| *start <= address);
+        let (start, name, section) = *self.loaded.get(after.checked_sub(1)?)?;
+        Some((name, section, address - start)).filter(|(_, section, offset)| *offset <= section.size)
     }
 
     /// The text of `size` bytes at an address, if it is one and never changes.
-    fn text(&self, address: u64, size: u64) -> Option<&str> {
+    fn text(&self, address: u64, size: u64) -> Option<&'a str> {
         let size = usize::try_from(size).ok().filter(|size| (1..=MAX_TEXT).contains(size))?;
-        let at = |section: &Section<'a>| {
-            let at = usize::try_from(address.checked_sub(section.address?)?).ok()?;
-            section.bytes.get(at..at.checked_add(size)?).filter(|_| section.is_constant)
-        };
-        let text = std::str::from_utf8(self.program.sections.values().find_map(at)?).ok()?;
+        let (_, section, offset) = self.section(address).filter(|(_, section, _)| section.is_constant)?;
+        let at = usize::try_from(offset).ok()?;
+        let text = std::str::from_utf8(section.bytes.get(at..at.checked_add(size)?)?).ok()?;
         let is_text = |c: char| !c.is_control() || c == '\n' || c == '\t';
         text.chars().all(is_text).then_some(text)
     }
 
     /// The text that a constant string at an address is: two words, where its bytes are and how many.
-    fn string(&self, address: u64) -> Option<&str> {
-        let holds = |section: &&Section<'_>| {
-            section.address.is_some_and(|at| address >= at && address - at < section.size)
+    fn string(&self, address: u64) -> Option<&'a str> {
+        let (_, section, offset) = self.section(address).filter(|(_, section, _)| section.is_constant)?;
+        let at = usize::try_from(offset).ok()?;
+        let word = |at: usize| {
+            let end = at.checked_add(8)?;
+            Some(u64::from_le_bytes(section.bytes.get(at..end)?.try_into().ok()?))
         };
-        let section = self.program.sections.values().find(holds).filter(|s| s.is_constant)?;
-        let at = usize::try_from(address - section.address?).ok()?;
-        let word = |at: usize| Some(u64::from_le_bytes(section.bytes.get(at..at + 8)?.try_into().ok()?));
-        self.text(word(at)?, word(at + 8)?)
+        self.text(word(at)?, word(at.checked_add(8)?)?)
     }
 
     /// By name: several functions can have one.
