@@ -51,11 +51,18 @@ async fn anybodys(cx: &Context, repository: &Repository, root: &Descriptor) -> R
         }
         _ => false,
     };
-    let mut found = Vec::new();
+    let (mut found, mut damaged) = (Vec::new(), None);
     for artifact in listed.iter().filter(|d| d.is_untyped() || is_it(d)).take(MAX) {
-        found.extend(passing(cx, artifact.digest, statement(cx, repository, artifact).await)?);
+        match statement(cx, repository, artifact).await {
+            // Others attach what they like, but it may be the very record that is damaged.
+            Err(error) if error.kind() == Kind::Integrity => drop(damaged.get_or_insert(error)),
+            read => found.extend(passing(cx, artifact.digest, read)?),
+        }
     }
-    Ok(found)
+    match damaged {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
 }
 
 /// The statement that an artifact holds.
