@@ -60,6 +60,7 @@ fn the_index_and_every_image_are_signed_and_their_sboms_too() {
     let sbom = |digest: &String| (digest.clone(), "https://spdx.dev/Document".to_owned());
     let mut expected: Vec<_> = children.iter().flat_map(|c| [signed(c), sbom(c)]).collect();
     expected.push(signed(&index));
+    expected.push((index.clone(), "https://slsa.dev/provenance/v1".to_owned()));
     expected.sort();
     assert_eq!(statements(&registry, "org"), expected);
     assert_eq!(registry.artifacts("org", "application/spdx+json"), Vec::<String>::new());
