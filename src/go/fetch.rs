@@ -40,9 +40,10 @@ struct Listed {
 /// (`go help install`): kind `Input`.
 pub async fn fetch(go: &Go, packages: &[String], version: &str, into: &Path) -> Result<Fetched> {
     let what = format!("fetch {}@{version}", packages.first().map_or("", String::as_str));
-    // The lowest that there can be: `go get` raises it as far as is needed.
+    // `go get` raises it as far as is needed. Below 1.17 it would ask for every module that others might need
+    // (go.dev/ref/mod, "Module graph pruning"), which `go install` doesn't.
     let file = into.join("go.mod");
-    std::fs::write(&file, "module gimg.invalid/module\n\ngo 1.16\n")
+    std::fs::write(&file, "module gimg.invalid/module\n\ngo 1.21\n")
         .map_err(|e| Error::io("write a module", &file, &e))?;
     let get = packages.iter().map(|package| format!("{package}@{version}"));
     run(go, into, &what, child(go, into).args(["get", "--"]).args(get)).await?;

@@ -52,6 +52,9 @@ pub fn queries(arguments: &[String], cwd: &Path, modules: &Modules<'_>) -> Vec<Q
 
 /// Where an argument is listed, and as which pattern.
 fn place(argument: &str, cwd: &Path, modules: &Modules<'_>) -> (PathBuf, String) {
+    // `go list` answers for `./cmd/` as `./cmd`.
+    let trimmed = argument.trim_end_matches('/');
+    let argument = if is_local(argument) && !trimmed.is_empty() { trimmed } else { argument };
     let as_is = || (cwd.to_owned(), argument.to_owned());
     let (path, wild) = match argument.find("...") {
         Some(at) => (argument[..at].trim_end_matches('/'), true),
@@ -105,7 +108,8 @@ mod tests {
         let main = [PathBuf::from("/r")];
         let known = BTreeMap::from([("example.com/known".to_owned(), PathBuf::from("/r/sub/cmd/k"))]);
         let modules = Modules { nearest: &nearest, main: &main, known: &known };
-        let arguments = ["./cmd/a", "example.com/x", "./sub/cmd/...", "sub", "../r/sub", "example.com/known"];
+        let arguments =
+            ["./cmd/a/", "example.com/x", "./sub/cmd/...", "sub", "../r/sub", "example.com/known"];
         let arguments = arguments.map(str::to_owned);
         let queries = queries(&arguments, Path::new("/r"), &modules);
         assert_eq!(queries[0].patterns, ["./cmd/a", "example.com/x", "sub"]);
