@@ -278,7 +278,9 @@ fn a_hostile_record_runs_nothing_and_leaves_the_sources_alone() {
 #[track_caller]
 fn proven(sandbox: &Sandbox, registry: &TestRegistry, package: &str, platforms: &str, tag: &str) {
     let image = format!("{}/org", registry.host());
-    let line = format!("gimg build {package} --platform {platforms} --bare --repo {image} --tags {tag}");
+    let line = format!(
+        "gimg build {package} --base static --platform {platforms} --bare --repo {image} --tags {tag}"
+    );
     let digest = sandbox.run(&line).ok().digest();
     let ran = sandbox.run(&format!("gimg verify {image}:{tag}")).ok();
     assert_eq!(ran.lines(), [format!("{image}@{digest}")]);
