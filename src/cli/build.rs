@@ -13,7 +13,7 @@ use crate::ui::Voice;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: gimg build ./cmd/app --platform linux/amd64,linux/arm64 --repo ghcr.io/me")]
 pub(super) struct BuildArgs {
-    /// Local paths, patterns or import paths, with or without ko:// [default: .]
+    /// Paths, patterns, import paths (also ko://PATH or PATH@VERSION) [default: .]
     #[arg(value_name = "PACKAGE")]
     packages: Vec<String>,
     /// Build every program with an entry in the configuration file
