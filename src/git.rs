@@ -97,7 +97,7 @@ async fn state_by(git: &Path, dir: &Path) -> Result<Option<GitState>> {
 /// A repository's work tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkout {
-    /// Its directory.
+    /// Its directory, by the name that the directory has which it was asked for: links stay links.
     pub root: PathBuf,
     /// The commit that is checked out.
     pub revision: String,
@@ -108,12 +108,22 @@ pub struct Checkout {
 /// The work tree around `dir`. None without git, outside a work tree, and before the first commit.
 pub async fn checkout(dir: &Path) -> Option<Checkout> {
     let git = Path::new("git");
-    let question = run(git, dir, &["rev-parse", "--show-toplevel", "HEAD"]);
+    let question = run(git, dir, &["rev-parse", "--show-toplevel", "--show-prefix", "HEAD"]);
     let (place, origin) = tokio::join!(question, source(dir));
     let place = place.ok()?.filter(|place| place.success)?;
     let text = String::from_utf8(place.stdout).ok()?;
-    let (root, revision) = text.trim_end().rsplit_once('\n')?;
-    Some(Checkout { root: PathBuf::from(root), revision: revision.to_owned(), origin })
+    let mut lines = text.lines();
+    let (root, prefix, revision) = (lines.next()?, lines.next()?, lines.next()?);
+    Some(Checkout { root: named_root(dir, root, prefix), revision: revision.to_owned(), origin })
+}
+
+/// The work tree's `root` by the name of `dir`, which is `prefix` in it; its real name where that can't be.
+fn named_root(dir: &Path, root: &str, prefix: &str) -> PathBuf {
+    let depth = Path::new(prefix).components().count();
+    match dir.ends_with(prefix) {
+        true => dir.ancestors().nth(depth).map_or_else(|| PathBuf::from(root), Path::to_owned),
+        false => PathBuf::from(root),
+    }
 }
 
 /// Clones the repository at `from`, a path or URL, into `to`, and checks `revision` out. What git is configured to run
@@ -232,6 +242,18 @@ mod tests {
             ("file:///srv/app", None),
         ] {
             assert_eq!(web_address(remote).as_deref(), address, "{remote}");
+        }
+    }
+
+    #[test]
+    fn a_work_tree_is_called_as_the_directory_in_it() {
+        for (dir, root, prefix, named) in [
+            ("/w/app", "/w/app", "", "/w/app"),
+            ("/link/app/cmd/x", "/w/app", "cmd/x/", "/link/app"),
+            ("/link", "/w/app", "", "/link"),
+            ("/link", "/w/app", "cmd/", "/w/app"),
+        ] {
+            assert_eq!(named_root(Path::new(dir), root, prefix), Path::new(named), "{dir}");
         }
     }
 

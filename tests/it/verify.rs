@@ -105,6 +105,19 @@ fn a_workspace_is_built_as_one() {
     sandbox.run(&format!("gimg verify {image}:other")).ok();
 }
 
+#[cfg(unix)]
+#[test]
+fn sources_behind_a_link_are_where_they_are() {
+    let registry = TestRegistry::start();
+    let sandbox = repository();
+    std::os::unix::fs::symlink(sandbox.path("src"), sandbox.path("link")).unwrap();
+    let image = format!("{}/org", registry.host());
+    let link = sandbox.path("link/cmd").display().to_string();
+    let sandbox = sandbox.cd("link/cmd").env("PWD", &link);
+    sandbox.run(&format!("gimg build ./hello --bare --repo {image}")).ok();
+    sandbox.run(&format!("gimg verify {image}")).ok();
+}
+
 #[test]
 fn a_script_does_it_without_gimg() {
     let registry = TestRegistry::start();
