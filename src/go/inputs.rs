@@ -355,9 +355,28 @@ fn words_are(text: &str, known: &[&str]) -> bool {
     text.split_whitespace().all(|word| known.contains(&word))
 }
 
+/// The words of `-ldflags` as Go splits them (cmd/internal/quoted): at blanks, but for a word that begins with a quote and
+/// goes on to the next one of its kind. None where that is missing.
+fn quoted_words(text: &str) -> Option<Vec<&str>> {
+    const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
+    let (mut words, mut rest) = (Vec::new(), text.trim_start_matches(BLANKS));
+    while let Some(first) = rest.chars().next() {
+        let (word, after) = match first {
+            '"' | '\'' => rest[1..].split_once(first)?,
+            _ => rest.split_at(rest.find(BLANKS).unwrap_or(rest.len())),
+        };
+        words.push(word);
+        rest = after.trim_start_matches(BLANKS);
+    }
+    Some(words)
+}
+
 /// Whether no linker flag reads a file or runs a program.
 fn ldflags_are_known(text: &str) -> bool {
-    let mut words = text.split_whitespace();
+    // What doesn't begin as a flag begins with packages that the rest is for (`go help build`).
+    let begins = text.trim_start().chars().next().is_none_or(|first| first == '-');
+    let Some(words) = quoted_words(text).filter(|_| begins) else { return false };
+    let mut words = words.into_iter();
     while let Some(word) = words.next() {
         let plain = matches!(
             word,
@@ -372,7 +391,6 @@ fn ldflags_are_known(text: &str) -> bool {
         );
         let valued = word.starts_with("-X=") || word.starts_with("-buildid=");
         if word == "-X" {
-            // A quoted value may go on over several words: what follows is a word like any other then.
             words.next();
         } else if !plain && !valued {
             return false;
@@ -396,6 +414,15 @@ mod tests {
             (&["-ldflags=-extld=/bin/cc"], false),
             (&["-ldflags=-linkmode=external"], false),
             (&["-ldflags=-X main.a='b c'"], false),
+            (&["-ldflags=-s -X 'main.a=b c' \"-X=main.d=it's\" -w"], true),
+            (&["-ldflags=-X 'main.a=b c' -extld=x"], false),
+            (&["-ldflags=-X 'main.a=b' '-extld=x'"], false),
+            (&["-ldflags=-X main.a=b'-extld=x'"], true),
+            (&["-ldflags='-X=main.a -extld=x'"], false),
+            (&["-ldflags=all=-s"], false),
+            (&["-ldflags="], true),
+            (&["-ldflags=-X 'main.a=b -extld=x"], false),
+            (&["-ldflags='-s'-extld=x"], false),
             (&["-gcflags=-pgoprofile=x"], false),
             (&["-race"], false),
             (&["-buildmode=plugin"], false),

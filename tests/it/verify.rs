@@ -25,7 +25,8 @@ fn an_image_of_a_commit_is_what_its_sources_give() {
         let sandbox = repository();
         let image = format!("{}/org", registry.host());
         let line = format!("gimg build ./cmd/hello --platform {platforms} --bare --repo {image} --buildvcs");
-        let more = ["--ldflags", "-s -w -X main.version=v1.2.3", "--image-label", "team=blue green"];
+        let ldflags = "-s -w -X 'main.version=v1.2.3 of today'";
+        let more = ["--ldflags", ldflags, "--image-label", "team=blue green"];
         let digest = sandbox.run_with(&line, &more).ok().digest();
         // What came later is not in it.
         sandbox.write("cmd/hello/main.go", "package main\n\nfunc main() { println(\"later\") }\n");
@@ -124,7 +125,7 @@ fn a_script_does_it_without_gimg() {
     let sandbox = repository();
     let image = format!("{}/org", registry.host());
     let line = format!("gimg build ./cmd/hello --platform linux/amd64,linux/arm64 --bare --repo {image}");
-    sandbox.run_with(&line, &["--ldflags", "-w -X main.a=$HOME"]).ok();
+    sandbox.run_with(&line, &["--ldflags", "-w -X 'main.a=$HOME is it'"]).ok();
     let script = sandbox.run(&format!("gimg verify {image} --script")).ok().stdout;
     sandbox.write("../home/script.sh", &script);
     let root = sandbox.path("src");
