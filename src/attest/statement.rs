@@ -74,7 +74,7 @@ impl Statement {
     /// SHA-256 (kind `Attestation`).
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let whole: Value = json::from_bytes(bytes, "the statement").map_err(attestation)?;
-        let read: Read = json::from_bytes(bytes, "the statement").map_err(attestation)?;
+        let read = Read::deserialize(&whole).map_err(|e| bad(e.to_string()))?;
         if read.kind != TYPE {
             return Err(bad(format!("it is {}, not {TYPE}", read.kind)));
         }

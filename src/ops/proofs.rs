@@ -5,13 +5,13 @@ use crate::error::{Error, Kind, Result};
 use crate::oci::{Descriptor, MediaType, Repository, annotation};
 use crate::ops::Context;
 use crate::ops::home::Home;
-use crate::ops::signatures::{self, only_layer, passing};
-use crate::sign::{Bundle, PublicKey};
+use crate::ops::signatures::{only_layer, passing};
+use crate::sign::Bundle;
 
 /// How many artifacts are read of each sort: the newest.
 const MAX: usize = 16;
 
-/// The provenance of `root`, the newest first. With a key only what it signed counts.
+/// The provenance of `root`, the newest first. Where a key has its say only what it `signed` counts.
 ///
 /// # Errors
 /// A registry that gives no answer; nothing that counts (kind `Integrity`, with a key `Attestation`).
@@ -19,18 +19,19 @@ pub(super) async fn provenance(
     cx: &Context,
     repository: &Repository,
     root: &Descriptor,
-    key: Option<&PublicKey>,
+    signed: Option<Vec<Statement>>,
 ) -> Result<Vec<Statement>> {
-    let said = match key {
-        Some(key) => signatures::verified(cx, repository, root, key).await?,
+    let by_key = signed.is_some();
+    let said = match signed {
+        Some(signed) => signed,
         None => anybodys(cx, repository, root).await?,
     };
     let is_it = |s: &Statement| s.predicate_type == PROVENANCE && s.is_about(&root.digest);
     let said: Vec<Statement> = said.into_iter().filter(is_it).collect();
     if said.is_empty() {
-        let (kind, why) = match key {
-            Some(_) => (Kind::Attestation, "the key signed no record of how it was built"),
-            None => (Kind::Integrity, "no record of how it was built is attached to it"),
+        let (kind, why) = match by_key {
+            true => (Kind::Attestation, "the key signed no record of how it was built"),
+            false => (Kind::Integrity, "no record of how it was built is attached to it"),
         };
         return Err(Error::new(kind, "read its provenance", why));
     }

@@ -49,32 +49,20 @@ pub async fn public_key(path: &Path) -> Result<PublicKey> {
     .await
 }
 
-/// The statements about `subject` that the key signed, wherever cosign puts such.
+/// The statements about `subject` that the key signed, wherever cosign puts such. Fails unless it signed `subject`
+/// itself; to have signed something that is said about it isn't enough.
 ///
 /// # Errors
-/// A registry that gives no answer. What it has that is no signature, or none about `subject`, is passed over.
-pub async fn verified(
-    cx: &Context,
-    repository: &Repository,
-    subject: &Descriptor,
-    key: &PublicKey,
-) -> Result<Vec<Statement>> {
-    Ok(read(cx, repository, subject, key).await?.statements)
-}
-
-/// Fails unless the key signed `subject` itself; to have signed something that is said about it isn't enough.
-///
-/// # Errors
-/// As [`verified`], and no signature, or one by another key (kind `Attestation`).
+/// As [`read()`], and no signature, or one by another key (kind `Attestation`).
 pub async fn require(
     cx: &Context,
     repository: &Repository,
     subject: &Descriptor,
     key: &PublicKey,
-) -> Result<()> {
+) -> Result<Vec<Statement>> {
     let found = read(cx, repository, subject, key).await?;
     let why = match (found.is_signed(), found.foreign, found.statements.is_empty()) {
-        (true, _, _) => return Ok(()),
+        (true, _, _) => return Ok(found.statements),
         (false, true, _) => "it is signed by another key",
         (false, false, true) => "it has no signature",
         (false, false, false) => "the key signed what is said about it, but not the image",
@@ -86,7 +74,7 @@ pub async fn require(
 /// What is said about `subject`: in bundles that refer to it, and if it isn't signed there, in cosign's old layout.
 ///
 /// # Errors
-/// As [`verified`].
+/// A registry that gives no answer. What it has that is no signature, or none about `subject`, is passed over.
 pub async fn read(
     cx: &Context,
     repository: &Repository,

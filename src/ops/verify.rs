@@ -100,10 +100,11 @@ async fn read(cx: &Context, asked: &Verify) -> Result<(Published, Vec<Statement>
     };
     let within = |e: Error| e.within(format!("verify {}", asked.image));
     let published = published::read(cx, &asked.image).await.map_err(within)?;
-    if let Some(key) = &key {
-        signatures::require(cx, repository, &published.root, key).await?;
-    }
-    let statements = proofs::provenance(cx, repository, &published.root, key.as_ref()).await;
+    let signed = match &key {
+        Some(key) => Some(signatures::require(cx, repository, &published.root, key).await?),
+        None => None,
+    };
+    let statements = proofs::provenance(cx, repository, &published.root, signed).await;
     Ok((published, statements.map_err(within)?))
 }
 
