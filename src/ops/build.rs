@@ -20,7 +20,7 @@ use crate::ops::targets;
 use crate::plan;
 use crate::plan::facts::Package;
 use crate::report::Report;
-use crate::settings::{Reuse, Settings};
+use crate::settings::Settings;
 
 /// Compiles, packs and publishes.
 ///
@@ -44,9 +44,6 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
 async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Report> {
     let start = Instant::now();
     let Found { facts, go, bases, engines, certificates, module } = lookup(cx, settings, memo).await?;
-    // Where a fetched module is built changes with every run: nothing of it can be remembered.
-    let fresh = Memo::new(cx, Reuse::Never);
-    let memo = if module.is_some() { &fresh } else { memo };
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
     let signer = Signer::new(cx, settings).await?;
@@ -63,7 +60,7 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
         between: SetOnce::new(),
         writing: Semaphore::new(settings.jobs),
     };
-    let shared = match settings.shares && module.is_none() && memo.recalls() {
+    let shared = match settings.shares && memo.recalls() {
         true => Some(Shared::new(&go, &plan, &publisher, memo).await?),
         false => None,
     };

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::go::{self, Fetched};
 use crate::ops::Context;
-use crate::settings::{Reuse, Settings};
+use crate::settings::Settings;
 
 /// The module that the packages of `settings` are of, and the settings of a build there. None where they name no
 /// version.
@@ -22,8 +22,8 @@ pub(super) async fn fetch(cx: &Context, settings: &Settings) -> Result<Option<(S
     Ok(Some((at(settings, &dir), module)))
 }
 
-/// The settings of a build in `dir`. It is another directory in each run, so that nothing is remembered.
+/// The settings of a build in `dir`.
 fn at(settings: &Settings, dir: &Path) -> Settings {
     let image_refs = settings.image_refs.as_ref().map(|path| settings.cwd.join(path));
-    Settings { cwd: dir.to_owned(), image_refs, reuse: Reuse::Never, shares: false, ..settings.clone() }
+    Settings { cwd: dir.to_owned(), image_refs, ..settings.clone() }
 }

@@ -20,7 +20,7 @@ use crate::ops::trust;
 use crate::plan::facts::{Facts, GitState, Package, TemplateFacts, Toolchain};
 use crate::plan::program_of;
 use crate::settings::program::Rule;
-use crate::settings::{Reuse, Settings, Stand, lock};
+use crate::settings::{Settings, Stand, lock};
 
 /// What was looked up: facts for the plan, and what later stages take from the bases.
 pub(super) struct Found {
@@ -42,8 +42,6 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings, memo: &Memo) -> Re
     let engines = Engines::connect(cx, settings).await?;
     let platforms = engines.requested(&settings.platforms);
     let (elsewhere, module) = fetched::fetch(cx, settings).await?.unzip();
-    let fresh = Memo::new(cx, Reuse::Never);
-    let memo = if module.is_some() { &fresh } else { memo };
     let settings = &Settings { platforms, ..elsewhere.unwrap_or_else(|| settings.clone()) };
     let rules = rules(settings)?;
     let early = settings.base.of_all(&settings.rules);

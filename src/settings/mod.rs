@@ -309,7 +309,13 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
             env::KO_DOCKER_REPO
         ));
     }
-    let shares = shares(words.cache_from.as_deref(), &destinations)?;
+    let shares = shares(words.cache_from.as_deref(), &destinations)? && version.is_none();
+    // Where a fetched module is built changes with every run: nothing of it can be used again.
+    let reuse = match (words.no_cache || version.is_some(), words.verify_cache) {
+        (true, _) => Reuse::Never,
+        (_, true) => Reuse::Audit,
+        _ => Reuse::Always,
+    };
     let cache_key = words.cache_key.map(|path| cwd.join(path));
     let ca_certs = file.ca_certs.iter().map(PathBuf::from).chain(words.ca_certs);
     let ca_certs = ca_certs.map(|path| cwd.join(path)).collect();
@@ -349,11 +355,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         sign_key,
         epoch: env.epoch(env::SOURCE_DATE_EPOCH)?,
         kodata_epoch: env.epoch(env::KO_DATA_DATE_EPOCH)?,
-        reuse: match (words.no_cache, words.verify_cache) {
-            (true, _) => Reuse::Never,
-            (_, true) => Reuse::Audit,
-            _ => Reuse::Always,
-        },
+        reuse,
         shares,
         cache_key,
         warnings,
