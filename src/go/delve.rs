@@ -83,10 +83,7 @@ fn child(go: &Go, target: &Target, module: &Path) -> Child {
     let settings = &go.toolchain.settings;
     let mut child = go.child(module);
     child.set.extend(target.environment.iter().cloned());
-    let goflags = settings.get("GOFLAGS").map_or("", String::as_str);
-    // The only flag that is about the cache, not about the build.
-    let kept = goflags.split_whitespace().find(|f| f.trim_start_matches('-').starts_with("modcacherw"));
-    child = child.env("GOFLAGS", kept.unwrap_or_default()).env("GOWORK", "off").env("GO111MODULE", "on");
+    child = child.env("GOFLAGS", go.cache_flag()).env("GOWORK", "off").env("GO111MODULE", "on");
     let pinned = settings.get("GOTOOLCHAIN").is_some_and(|t| t == "local");
     if let Some(version) = release(&go.toolchain.version).filter(|_| !pinned) {
         // That of the program; a newer one only if Delve needs it.

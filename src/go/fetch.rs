@@ -91,11 +91,8 @@ fn check(module: &Fetched, what: &str) -> Result<()> {
 }
 
 fn child(go: &Go, dir: &Path) -> Child {
-    let goflags = go.toolchain.settings.get("GOFLAGS").map_or("", String::as_str);
-    // The only flag that is about the cache, not about the build.
-    let kept = goflags.split_whitespace().find(|f| f.trim_start_matches('-').starts_with("modcacherw"));
-    let flags = kept.map_or_else(|| "-mod=mod".to_owned(), |kept| format!("-mod=mod {kept}"));
-    go.child(dir).env("GOFLAGS", &flags).env("GOWORK", "off").env("GO111MODULE", "on")
+    let flags = format!("-mod=mod {}", go.cache_flag());
+    go.child(dir).env("GOFLAGS", flags.trim_end()).env("GOWORK", "off").env("GO111MODULE", "on")
 }
 
 async fn run(go: &Go, dir: &Path, what: &str, child: Child) -> Result<Vec<u8>> {

@@ -49,16 +49,21 @@ pub async fn find(
     child.guardian.clone_from(&guardian);
     child = child.env(GOTMPDIR, &temporary.to_string_lossy());
     child.remove = crate::plan::command::TARGET_VARIABLES.iter().map(|k| (*k).to_owned()).collect();
-    let output = start(&child).await?;
-    if !output.success {
-        return Err(Error::new(Kind::GoBuild, "run go env", output.status).output(output.stderr));
-    }
-    let known: BTreeMap<String, String> = serde_json::from_slice(&output.stdout)
-        .map_err(|e| Error::new(Kind::GoBuild, "read the output of go env", e))?;
+    let known = told_by(&child, "run go env").await?;
     let settings = settings(&known, env)?;
     let programs = programs(&known).await;
     let toolchain = toolchain(known, settings, programs);
     Ok(Go { program: program.to_owned(), temporary, guardian, toolchain })
+}
+
+/// What `go env -json` prints; `what` is done by it.
+async fn told_by(child: &Child, what: &str) -> Result<BTreeMap<String, String>> {
+    let output = start(child).await?;
+    if !output.success {
+        return Err(Error::new(Kind::GoBuild, what, output.status).output(output.stderr));
+    }
+    serde_json::from_slice(&output.stdout)
+        .map_err(|e| Error::new(Kind::GoBuild, "read the output of go env", e))
 }
 
 /// Settings by which modules are fetched and kept: no output depends on them.
@@ -102,12 +107,7 @@ pub async fn of_version(
     let own = go.toolchain.settings.into_iter().filter(|(name, _)| FETCHING.contains(&name.as_str()));
     settings.extend(own);
     go.toolchain.settings = settings;
-    let output = start(&go.child(dir).args(["env", "-json"])).await?;
-    if !output.success {
-        return Err(Error::new(Kind::GoBuild, format!("find {version}"), output.status).output(output.stderr));
-    }
-    let known: BTreeMap<String, String> = serde_json::from_slice(&output.stdout)
-        .map_err(|e| Error::new(Kind::GoBuild, "read the output of go env", e))?;
+    let known = told_by(&go.child(dir).args(["env", "-json"]), &format!("find {version}")).await?;
     let programs = programs(&known).await;
     go.toolchain = toolchain(known, go.toolchain.settings, programs);
     match go.toolchain.version == version {
@@ -239,6 +239,13 @@ impl Go {
         let mut offline = self.clone();
         offline.toolchain.settings.insert("GOPROXY".to_owned(), "off".to_owned());
         offline
+    }
+
+    /// The only flag among the user's GOFLAGS that is about the module cache, not about the build; else nothing.
+    pub(super) fn cache_flag(&self) -> &str {
+        let goflags = self.toolchain.settings.get("GOFLAGS").map_or("", String::as_str);
+        let mut flags = goflags.split_whitespace();
+        flags.find(|f| f.trim_start_matches('-').starts_with("modcacherw")).unwrap_or_default()
     }
 
     /// The same, but no workspace counts.

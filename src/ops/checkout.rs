@@ -26,9 +26,9 @@ pub(super) struct Checkout {
     pub(super) from: String,
 }
 
-/// Gets the sources: a module's version, fetched; else from `given`, a directory that is taken as it is or the URL of a repository; else from the
-/// repository around `cwd` if it has the commit, or from the recipe's own URL. Sources that no commit holds are those
-/// around `cwd`, as they are.
+/// Gets the sources: a module's version, fetched; else from `given`, a directory that is taken as it is or the URL of a
+/// repository; else from the repository around `cwd` if it has the commit, or from the recipe's own URL. Sources that no
+/// commit holds are those around `cwd`, as they are.
 ///
 /// # Errors
 /// Nowhere to get them from; whatever git says.
