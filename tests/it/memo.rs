@@ -105,7 +105,7 @@ fn what_is_asked_for_otherwise_is_built() {
 fn what_cannot_be_judged_is_built_every_time() {
     let sandbox = project();
     settle();
-    for more in ["--go-flag=-asmflags=-D=x", "--ldflags=-X 'main.text=a b'", "--go-flag=-a"] {
+    for more in ["--go-flag=-asmflags=-D=x", "--ldflags=-linkmode internal", "--go-flag=-a"] {
         for _ in 0..2 {
             assert!(!is_recalled(&sandbox.run_with(LINE, &[more]).ok()), "{more}");
         }
