@@ -4,6 +4,7 @@ mod cache;
 mod dry_run;
 mod history;
 mod lock;
+mod rebase;
 mod rollback;
 mod verify;
 
@@ -20,6 +21,7 @@ pub use dry_run::{
 };
 pub use history::{History, HistoryImage};
 pub use lock::{LockChange, Locked};
+pub use rebase::{Rebased, RebasedPlatform};
 pub use rollback::RolledBack;
 pub use verify::Verified;
 

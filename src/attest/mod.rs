@@ -15,7 +15,7 @@ use serde::Serialize;
 pub use bill::{Base, Bill, Facts, Program};
 pub use claims::{Claims, Revision};
 pub use modules::{Module, Modules, Stamp};
-pub use provenance::{BUILD_TYPE, Build, Made, PROVENANCE, predicate};
+pub use provenance::{BUILD_TYPE, Build, CameOut, Made, PROVENANCE, predicate, rebased};
 pub use statement::{SIGNED, Statement, Subject, statement};
 pub use time::utc;
 

@@ -15,6 +15,8 @@ use crate::oci::{Digest, Platform, Reference};
 pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 /// What `externalParameters` are: a recipe of gimg's, of this version (docs/provenance.md).
 pub const BUILD_TYPE: &str = "https://github.com/gimg/gimg/build/v1";
+/// What bases are called among dependencies.
+const BASE: &str = "base";
 /// Who says it.
 const BUILDER: &str = "https://github.com/gimg/gimg";
 
@@ -91,11 +93,7 @@ fn dependencies(build: &Build<'_>) -> Vec<Value> {
     }
     for made in &build.platforms {
         if let Some((reference, digest)) = &made.base {
-            let repository = &reference.repository;
-            let name = repository.path().rsplit('/').next().unwrap_or_default();
-            let tag = reference.tag.as_ref().map(|t| t.as_str());
-            let uri = purl::image(name, digest, None, Some((repository, tag)));
-            add(json!({ "name": "base", "uri": uri, "digest": { "sha256": digest.hex() } }));
+            add(base(reference, digest));
         }
     }
     let modules = build.platforms.iter().flat_map(|m| &m.programs).filter_map(|(_, _, modules)| *modules);
@@ -109,6 +107,15 @@ fn dependencies(build: &Build<'_>) -> Vec<Value> {
         }
     }
     all
+}
+
+/// A base of a registry.
+fn base(reference: &Reference, digest: &Digest) -> Value {
+    let repository = &reference.repository;
+    let name = repository.path().rsplit('/').next().unwrap_or_default();
+    let tag = reference.tag.as_ref().map(|t| t.as_str());
+    let uri = purl::image(name, digest, None, Some((repository, tag)));
+    json!({ "name": BASE, "uri": uri, "digest": { "sha256": digest.hex() } })
 }
 
 /// What came out on the way: programs before they were packed, and layers before they were compressed.
@@ -132,6 +139,52 @@ fn byproducts(build: &Build<'_>) -> Vec<Value> {
         }
     }
     all
+}
+
+/// What a predicate says that came out for one platform. A digest that can't be read isn't there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CameOut {
+    /// The programs: where they are in the image, and the digests of their files.
+    pub programs: Vec<(String, Digest)>,
+    /// The layers above the base, from the lowest up: what they are, and the digests of their tars.
+    pub layers: Vec<(String, Digest)>,
+}
+
+impl CameOut {
+    /// Reads what `predicate` says of `platform`.
+    #[must_use]
+    pub fn read(predicate: &Value, platform: &str) -> Self {
+        let all = predicate["runDetails"]["byproducts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let of = |sort: &str| -> Vec<(String, Digest)> {
+            let start = format!("{platform} {sort} ");
+            let named = all.iter().filter_map(|b| Some((b["name"].as_str()?.strip_prefix(&start)?, b)));
+            let digest = |b: &Value| format!("sha256:{}", b["digest"]["sha256"].as_str()?).parse().ok();
+            named.filter_map(|(name, b)| Some((name.to_owned(), digest(b)?))).collect()
+        };
+        CameOut { programs: of("program"), layers: of("layer") }
+    }
+}
+
+/// The predicate of an image that `predicate` is about, on other `bases`, by a `recipe` that names these: what a build on
+/// them would say. `version` is that of the gimg that says it.
+#[must_use]
+pub fn rebased(predicate: &Value, recipe: Value, bases: &[(&Reference, Digest)], version: &str) -> Value {
+    let mut predicate = predicate.clone();
+    predicate["buildDefinition"]["externalParameters"] = recipe;
+    predicate["runDetails"]["builder"] = json!({ "id": BUILDER, "version": { "gimg": version } });
+    let dependencies = &mut predicate["buildDefinition"]["resolvedDependencies"];
+    let all = dependencies.as_array_mut().map(std::mem::take).unwrap_or_default();
+    let (named, modules): (Vec<Value>, Vec<Value>) =
+        all.into_iter().filter(|d| d["name"] != BASE).partition(|d| d["name"].is_string());
+    let mut list = named;
+    for base in bases.iter().map(|(reference, digest)| base(reference, digest)) {
+        if !list.contains(&base) {
+            list.push(base);
+        }
+    }
+    list.extend(modules);
+    *dependencies = Value::Array(list);
+    predicate
 }
 
 /// What a program says of its module and its sources.

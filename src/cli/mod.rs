@@ -16,6 +16,7 @@ mod login;
 mod network;
 mod pack;
 mod push;
+mod rebase;
 mod resolve;
 mod rollback;
 mod run;
@@ -77,6 +78,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Let a tag stand for an image that was pushed before
     Rollback(rollback::RollbackArgs),
+    /// Put a published image on what its base is now, without compiling
+    Rebase(rebase::RebaseArgs),
     /// Say what a program or an image is made of: SPDX, CycloneDX, or as Go does
     Sbom(sbom::SbomArgs),
     /// Build an image again from its sources, and compare byte for byte
@@ -122,6 +125,7 @@ impl Command {
             Command::Push(args) => &args.common,
             Command::History(args) => &args.common,
             Command::Rollback(args) => &args.common,
+            Command::Rebase(args) => &args.common,
             Command::Version(args) => &args.common,
             Command::Init(args) => &args.common,
             Command::Lock(args) => &args.common,
@@ -176,6 +180,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Push(args) => push::run(args, env, voice),
         Command::History(args) => history::run(&args, env, voice),
         Command::Rollback(args) => rollback::run(&args, env, voice),
+        Command::Rebase(args) => rebase::run(args, env, voice),
         Command::Sbom(args) => sbom::run(args, env, voice),
         Command::Verify(args) => verify::run(args, env, voice),
         Command::Why(args) => why::run(args, env, voice),

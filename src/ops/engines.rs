@@ -14,6 +14,7 @@ use crate::settings::{self, Destination, Settings};
 use crate::target::engine::{Engine, Which};
 
 /// The engines that images are loaded into, all of which have answered.
+#[derive(Default)]
 pub(super) struct Engines {
     list: Vec<Arc<Engine>>,
     /// Whether images go nowhere else.

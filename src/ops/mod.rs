@@ -40,6 +40,7 @@ mod provenance;
 mod publish;
 mod published;
 pub mod push;
+pub mod rebase;
 mod rebuild;
 mod recorded;
 mod remember;

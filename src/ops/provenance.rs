@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::attest::{self, Made, PROVENANCE, Subject};
+use crate::attest::{self, Made, PROVENANCE, Statement, Subject};
 use crate::content::{Blob, Content, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::go::{Fetched, Go};
 use crate::image::assemble::Image;
-use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, annotation, json};
+use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, Reference, annotation, json};
 use crate::ops::base::{Bases, Root};
 use crate::ops::bills::Contents;
 use crate::ops::signer::Signer;
@@ -21,7 +21,7 @@ use crate::plan::secrets::Secrets;
 use crate::settings::{Base, Settings};
 
 /// The layout level: the rules by which every byte of an image follows from its recipe.
-const LEVEL: u32 = 0;
+pub(super) const LEVEL: u32 = 0;
 
 /// How the images of a run are made.
 pub(super) struct Recipes<'a> {
@@ -85,10 +85,7 @@ impl<'a> Recipes<'a> {
         let stands = bases.list.iter().zip(&bases.of).zip(images.iter().zip(&configs)).zip(contents);
         let platforms = stands.map(|((((platform, inherited), root), (_, config)), contents)| Made {
             platform,
-            base: match (&root.base, root.digest) {
-                (Base::Registry(reference), Some(digest)) => Some((reference, digest)),
-                _ => None,
-            },
+            base: of_registry(root),
             programs: contents
                 .packed
                 .programs
@@ -109,16 +106,46 @@ impl<'a> Recipes<'a> {
             toolchain: (&self.go.toolchain.version, &self.go.toolchain.programs),
             platforms,
         };
-        let subject =
-            |name: Option<&Platform>, digest: Digest| Subject { name: name.map(ToString::to_string), digest };
-        let mut subjects = vec![subject(None, root.descriptor.digest)];
-        if root.descriptor.media_type.is_index() {
-            let children = images.iter().zip(&bases.list);
-            subjects.extend(children.map(|(i, (p, _))| subject(Some(p), i.manifest.descriptor.digest)));
-        }
-        let statement = attest::statement(&subjects, PROVENANCE, &attest::predicate(&build))?.into();
-        let created = images.iter().map(|i| i.created.clone()).max().unwrap_or_default();
-        Ok(Some(Provenance { statement, to: root.descriptor.clone(), created }))
+        of(&attest::predicate(&build), bases, (images, root)).map(Some)
+    }
+}
+
+/// The provenance of an image that was put on other `bases`, by a `recipe` that names these, where `statement` says how it
+/// was built: what a build says.
+///
+/// # Errors
+/// None that the types allow.
+pub(super) fn rebased(
+    statement: &Statement,
+    recipe: &Recipe,
+    bases: &Bases,
+    made: (&[Image], &Blob),
+) -> Result<Provenance> {
+    let of_registries = bases.of.iter().filter_map(of_registry);
+    let new: Vec<(&Reference, Digest)> = of_registries.collect();
+    let predicate = attest::rebased(&statement.predicate, value(recipe)?, &new, env!("CARGO_PKG_VERSION"));
+    of(&predicate, bases, made)
+}
+
+/// The statement that `predicate` is true of an image.
+fn of(predicate: &Value, bases: &Bases, (images, root): (&[Image], &Blob)) -> Result<Provenance> {
+    let subject =
+        |name: Option<&Platform>, digest: Digest| Subject { name: name.map(ToString::to_string), digest };
+    let mut subjects = vec![subject(None, root.descriptor.digest)];
+    if root.descriptor.media_type.is_index() {
+        let children = images.iter().zip(&bases.list);
+        subjects.extend(children.map(|(i, (p, _))| subject(Some(p), i.manifest.descriptor.digest)));
+    }
+    let statement = attest::statement(&subjects, PROVENANCE, predicate)?.into();
+    let created = images.iter().map(|i| i.created.clone()).max().unwrap_or_default();
+    Ok(Provenance { statement, to: root.descriptor.clone(), created })
+}
+
+/// Where a base comes from that is an image of a registry, and the digest of its root.
+fn of_registry(root: &Root) -> Option<(&Reference, Digest)> {
+    match (&root.base, root.digest) {
+        (Base::Registry(reference), Some(digest)) => Some((reference, digest)),
+        _ => None,
     }
 }
 
@@ -141,7 +168,7 @@ impl Provenance {
 }
 
 /// A base in a recipe.
-fn base(root: &Root) -> BaseRecipe {
+pub(super) fn base(root: &Root) -> BaseRecipe {
     let name = match &root.base {
         Base::Static(_) => Some(format!("static@{}", crate::base::VERSION)),
         Base::Scratch => Some("scratch".to_owned()),

@@ -70,7 +70,7 @@ pub(super) struct Between {
 
 /// The layer of an image's programs for one platform.
 pub(super) struct Packed {
-    layer: Layer,
+    pub(super) layer: Layer,
     /// What is in it.
     pub(super) programs: Programs,
 }
@@ -79,11 +79,11 @@ pub(super) struct Packed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Programs {
     /// All of them in bytes, before compression.
-    size: u64,
+    pub(super) size: u64,
     /// Each of them.
     pub(super) contents: Vec<PackedProgram>,
     /// The loader that each asks for.
-    loaders: Vec<Option<String>>,
+    pub(super) loaders: Vec<Option<String>>,
 }
 
 /// A program that was packed.
@@ -273,7 +273,15 @@ impl Publisher<'_> {
         shared: Option<&Shared<'_>>,
         recipes: Option<&Recipes<'_>>,
     ) -> Result<Vec<Published>> {
-        let mut assembled = self.assembled(packed, recipes).await?;
+        self.deliver(self.assembled(packed, recipes).await?, shared).await
+    }
+
+    /// Copies images everywhere, and moves the names when everything is everywhere.
+    pub(super) async fn deliver(
+        &self,
+        mut assembled: Vec<Assembled>,
+        shared: Option<&Shared<'_>>,
+    ) -> Result<Vec<Published>> {
         let graphs: Vec<Graph> = assembled.iter().map(|i| i.graph.clone()).collect();
         let attached = assembled.iter().map(|i| self.attached(i)).collect::<Result<Vec<Graph>>>()?;
         let sboms = match &self.settings.sboms.dir {
@@ -387,16 +395,36 @@ impl Publisher<'_> {
         let plan = &self.images[index];
         let bases = &self.bases[plan.base];
         let mut images: Vec<Image> = Vec::new();
-        let (mut platforms, mut programs) = (Vec::new(), Vec::new());
+        let mut programs = Vec::new();
         for (number, (platform, _)) in bases.list.iter().enumerate() {
             let program = packed
                 .get(&(index, number))
                 .ok_or_else(|| Error::new(Kind::Internal, "assemble", "a program was never packed"))?;
             programs.push(bills::Contents { packed: program, debugger: between.debuggers.get(platform) });
-            let image = self.image(index, number, program, between)?;
-            platforms.push(published_platform(&image, platform.to_string(), program.programs.size));
-            images.push(image);
+            images.push(self.image(index, number, program, between)?);
         }
+        self.together(index, images, programs, |images, root, programs| match recipes {
+            Some(recipes) => recipes.provenance(index, bases, (images, root), programs),
+            None => Ok(None),
+        })
+    }
+
+    /// The `images` of one image of the plan, in the order of its platforms, which hold these `programs`. What is `said`
+    /// of how they were made follows from them and their root.
+    pub(super) fn together(
+        &self,
+        index: usize,
+        images: Vec<Image>,
+        programs: Vec<bills::Contents<'_>>,
+        said: impl FnOnce(&[Image], &Blob, &[bills::Contents<'_>]) -> Result<Option<Provenance>>,
+    ) -> Result<Assembled> {
+        let plan = &self.images[index];
+        let bases = &self.bases[plan.base];
+        let platforms = images.iter().zip(&bases.list).zip(&programs);
+        let platforms = platforms.map(|((image, (platform, _)), contents)| {
+            published_platform(image, platform.to_string(), contents.packed.programs.size)
+        });
+        let platforms = platforms.collect();
         let blobs = images.iter().flat_map(|i| i.layers.iter().cloned().chain([i.config.clone()])).collect();
         let (root, children) = if let [image] = images.as_slice() {
             (image.manifest.clone(), Vec::new())
@@ -404,10 +432,7 @@ impl Publisher<'_> {
             let root = assemble::index(&images, bases.origin().as_ref(), &plan.annotations)?;
             (root, images.iter().map(|i| i.manifest.clone()).collect())
         };
-        let provenance = match recipes {
-            Some(recipes) => recipes.provenance(index, bases, (&images, &root), &programs)?,
-            None => None,
-        };
+        let provenance = said(&images, &root, &programs)?;
         let sboms = self.sboms(plan, &images, &root, programs)?;
         let created = images.iter().map(|i| i.created.clone()).max().unwrap_or_else(|| EPOCH.to_owned());
         let graph = Graph::new(plan.name.clone(), blobs, children, root, plan.tags.clone());
@@ -418,17 +443,26 @@ impl Publisher<'_> {
     /// The image of one platform.
     fn image(&self, index: usize, number: usize, program: &Packed, between: &Between) -> Result<Image> {
         let plan = &self.images[index];
-        let (platform, base) = &self.bases[plan.base].list[number];
-        let config = &plan.config;
+        let (platform, _) = &self.bases[plan.base].list[number];
         let data = between.data.get(index).and_then(|d| d.get(&Filesystem::of(platform)));
         let mut layers: Vec<Layer> = data.cloned().unwrap_or_default();
         layers.extend(between.bundles.get(&(index, number)).cloned());
-        let mut wrapper = config.entrypoint.clone();
         if let Some(debugger) = between.debuggers.get(platform) {
             layers.push(self.layer(debugger.layer.clone(), plan, "Delve debugger, at /ko-app/dlv", None));
-            wrapper.extend(debug::command());
         }
         layers.push(program.layer.clone());
+        self.on_base(index, number, &layers)
+    }
+
+    /// The image of one platform that has these `layers` above its base.
+    pub(super) fn on_base(&self, index: usize, number: usize, layers: &[Layer]) -> Result<Image> {
+        let plan = &self.images[index];
+        let (platform, base) = &self.bases[plan.base].list[number];
+        let config = &plan.config;
+        let mut wrapper = config.entrypoint.clone();
+        if self.settings.debug {
+            wrapper.extend(debug::command());
+        }
         let file = plan.programs.first().map(|p| p.file(&platform.os)).unwrap_or_default();
         let spec = Spec {
             platform,
@@ -444,7 +478,7 @@ impl Publisher<'_> {
             annotations: &plan.annotations,
             user: config.user.as_deref(),
         };
-        assemble::image(base, &layers, &spec)
+        assemble::image(base, layers, &spec)
     }
 
     /// The same images under the names of their further repositories.

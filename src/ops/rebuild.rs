@@ -96,31 +96,43 @@ fn settings(recipe: &Recipe, root: &Path, program: &Path, stand: &Stand) -> Resu
         packages: vec![".".to_owned()],
         push: false,
         sbom: Some("none".to_owned()),
-        compression: Some(recipe.compression.clone()),
-        debug: recipe.debug,
         ..Words::default()
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let nothing = Env::new(BTreeMap::new());
     let mut settings =
         settings::resolve(words, &nothing, Config::default(), root.to_owned(), cores).map_err(as_wrong)?;
-    let platforms = recipe.platforms.iter().map(|p| p.platform.parse().map_err(as_wrong));
-    settings.platforms = Requested::List(platforms.collect::<Result<_>>()?);
-    settings.base.fixed = Some(stand.base.clone());
+    follow(&mut settings, recipe, stand)?;
     settings.lock = Some(locked(recipe.platforms.iter().map(|p| &p.base))?);
     settings.destinations.clear();
     settings.go = program.to_owned();
-    settings.epoch = recipe.epoch;
-    settings.kodata_epoch = recipe.kodata_epoch;
     settings.ca_certs = recipe.certificates(root)?;
     settings.reuse = Reuse::Never;
-    // It was allowed when the image was made, and nothing is moved.
-    settings.allow_nondistributable = true;
     Ok(settings)
 }
 
+/// Makes the settings say what `recipe` says of layers and times, on the bases of `stand`.
+///
+/// # Errors
+/// What no recipe says (kind `Integrity`).
+pub(super) fn follow(settings: &mut Settings, recipe: &Recipe, stand: &Stand) -> Result<()> {
+    let platforms = recipe.platforms.iter().map(|p| p.platform.parse().map_err(as_wrong));
+    settings.platforms = Requested::List(platforms.collect::<Result<_>>()?);
+    settings.base.fixed = Some(stand.base.clone());
+    settings.compression = recipe.compression.parse().map_err(as_wrong)?;
+    settings.debug = recipe.debug;
+    settings.epoch = recipe.epoch;
+    settings.kodata_epoch = recipe.kodata_epoch;
+    // It was allowed when the image was made, and nothing is moved.
+    settings.allow_nondistributable = true;
+    Ok(())
+}
+
 /// What the platforms stand on.
-fn stand(recipe: &Recipe) -> Result<Stand> {
+///
+/// # Errors
+/// What no recipe says, or isn't for all the world to have (kind `Integrity`).
+pub(super) fn stand(recipe: &Recipe) -> Result<Stand> {
     let mut bases = Vec::new();
     for platform in &recipe.platforms {
         let name = platform.base.name.as_deref();

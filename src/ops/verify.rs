@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::attest::{BUILD_TYPE, Statement};
+use crate::attest::{BUILD_TYPE, CameOut, Statement};
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
@@ -75,18 +75,11 @@ pub async fn script(cx: &Context, asked: &Verify) -> Result<String> {
 
 /// The digests of the programs, as the record has them: platform, package, digest.
 fn digests(recipe: &Recipe, predicate: &Value) -> Vec<(String, String, Digest)> {
-    let byproducts = predicate["runDetails"]["byproducts"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut found = Vec::new();
     for platform in recipe.platforms.iter().map(|p| &p.platform) {
-        let start = format!("{platform} program ");
-        let of_platform =
-            byproducts.iter().filter(|b| b["name"].as_str().is_some_and(|n| n.starts_with(&start)));
-        for (program, byproduct) in recipe.programs.iter().zip(of_platform) {
-            let hex = byproduct["digest"]["sha256"].as_str().unwrap_or_default();
-            if let Ok(digest) = format!("sha256:{hex}").parse() {
-                found.push((platform.clone(), program.package.clone(), digest));
-            }
-        }
+        let programs = CameOut::read(predicate, platform).programs;
+        let of_recipe = recipe.programs.iter().zip(programs);
+        found.extend(of_recipe.map(|(p, (_, digest))| (platform.clone(), p.package.clone(), digest)));
     }
     found
 }
@@ -138,7 +131,10 @@ async fn attempt(
 }
 
 /// The recipe in a statement.
-fn recipe(statement: &Statement) -> Result<Recipe> {
+///
+/// # Errors
+/// What isn't one of gimg's (kind `Integrity`).
+pub(super) fn recipe(statement: &Statement) -> Result<Recipe> {
     let wrong = |why: String| Error::new(Kind::Integrity, "read its provenance", why);
     let build = &statement.predicate["buildDefinition"];
     if build["buildType"] != BUILD_TYPE {

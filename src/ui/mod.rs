@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::report::{DryRun, Locked, Report, RolledBack, Verified};
+use crate::report::{DryRun, Locked, Rebased, Report, RolledBack, Verified};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,6 +171,17 @@ impl Voice {
         match self.format {
             Format::Text => print(format!("{}\n", back.reference)),
             Format::Json => json(back),
+        }
+    }
+
+    /// Prints what an image is on its new base.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn rebased(&self, rebased: &Rebased) -> Result<()> {
+        match self.format {
+            Format::Text => print(format!("{}\n", rebased.reference)),
+            Format::Json => json(rebased),
         }
     }
 

@@ -187,6 +187,7 @@ fn the_command_line_document_is_fresh() {
         "push",
         "history",
         "rollback",
+        "rebase",
         "sbom",
         "verify",
         "why",

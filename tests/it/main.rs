@@ -61,6 +61,7 @@ mod push;
 mod races;
 mod reach;
 mod real;
+mod rebase;
 mod referrers;
 mod registries;
 mod reproducible;

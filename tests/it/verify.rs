@@ -194,12 +194,17 @@ fn what_has_no_record_can_not_be_verified() {
 
 /// A record with another value in its recipe, attached to the image in place of its own.
 fn forged(registry: &TestRegistry, change: impl Fn(&mut Value)) {
+    forged_predicate(registry, |predicate| change(&mut predicate["buildDefinition"]["externalParameters"]));
+}
+
+/// A record that says something else, attached to the image in place of its own.
+pub(crate) fn forged_predicate(registry: &TestRegistry, change: impl Fn(&mut Value)) {
     const STATEMENT: &str = "application/vnd.in-toto+json";
     let artifact = registry.artifacts("org", STATEMENT).pop().unwrap();
     let mut manifest: Value = serde_json::from_slice(&registry.bytes("org", &artifact)).unwrap();
     let layer = manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
     let mut statement: Value = serde_json::from_slice(&registry.bytes("org", &layer)).unwrap();
-    change(&mut statement["predicate"]["buildDefinition"]["externalParameters"]);
+    change(&mut statement["predicate"]);
     let bytes = serde_json::to_vec(&statement).unwrap();
     manifest["layers"][0]["size"] = bytes.len().into();
     manifest["layers"][0]["digest"] = registry.put_blob("org", bytes).into();
