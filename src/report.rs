@@ -4,6 +4,7 @@ mod cache;
 mod dry_run;
 mod history;
 mod lock;
+mod outdated;
 mod rebase;
 mod rollback;
 mod verify;
@@ -21,6 +22,7 @@ pub use dry_run::{
 };
 pub use history::{History, HistoryImage};
 pub use lock::{LockChange, Locked};
+pub use outdated::{BaseState, Outdated, OutdatedBase, OutdatedGo, OutdatedImage, Vulnerability};
 pub use rebase::{Rebased, RebasedPlatform};
 pub use rollback::RolledBack;
 pub use verify::Verified;

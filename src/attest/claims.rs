@@ -1,8 +1,10 @@
 //! What documents about an image claim of its program, whoever wrote them: SBOMs and provenance, read back.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use crate::attest::{Format, PROVENANCE};
+use crate::attest::{Format, PROVENANCE, read_go};
 
 /// What a document claims of an image's first program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +53,25 @@ impl Claims {
     pub fn are_complete(&self) -> bool {
         self.go.is_some() && self.version.is_some() && self.revision.is_some()
     }
+}
+
+/// The Go modules that a document names by package URLs, and their versions. Paths are in lower case.
+#[must_use]
+pub fn linked(document: &Value) -> BTreeSet<(String, String)> {
+    let (mut found, mut open) = (BTreeSet::new(), vec![document]);
+    while let Some(value) = open.pop() {
+        match value {
+            Value::String(text) => found.extend(read_go(text)),
+            Value::Array(list) => open.extend(list),
+            Value::Object(map) => open.extend(map.values()),
+            _ => {}
+        }
+    }
+    // Of its own module provenance says in words what others say in a package URL.
+    let programs = list(document, "/runDetails/byproducts").filter_map(|made| made.get("annotations"));
+    let modules = programs.filter_map(|said| Some((text(said, "/module")?, text(said, "/version")?)));
+    found.extend(modules.map(|(path, version)| (path.to_lowercase(), version)));
+    found
 }
 
 fn provenance(predicate: &Value) -> Claims {

@@ -1,5 +1,6 @@
 //! Statements about images: what is in them, and how statements are written and read. Pure.
 
+mod advisory;
 mod bill;
 mod claims;
 mod cyclonedx;
@@ -12,10 +13,12 @@ mod time;
 
 use serde::Serialize;
 
+pub use advisory::{Advisory, NewerGo, STDLIB, newer_go, of_go};
 pub use bill::{Base, Bill, Facts, Program};
-pub use claims::{Claims, Revision};
+pub use claims::{Claims, Revision, linked};
 pub use modules::{Module, Modules, Stamp};
 pub use provenance::{BUILD_TYPE, Build, CameOut, Made, PROVENANCE, predicate, rebased};
+pub use purl::read_go;
 pub use statement::{SIGNED, Statement, Subject, statement};
 pub use time::utc;
 

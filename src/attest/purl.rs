@@ -13,6 +13,33 @@ pub(super) fn go_module(path: &str, version: Option<&str>) -> Option<String> {
     Some(format!("pkg:golang/{}{version}", parts.join("/")))
 }
 
+/// The module and version in the purl of a Go module; of the standard library `stdlib`. The path is in lower case.
+#[must_use]
+pub fn read_go(purl: &str) -> Option<(String, String)> {
+    let rest = purl.strip_prefix("pkg:golang/")?;
+    let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+    let (path, version) = rest.rsplit_once('@')?;
+    let path = path.split('/').map(decode).collect::<Option<Vec<String>>>()?.join("/");
+    let path = if path == "std" { "stdlib".to_owned() } else { path };
+    Some((path, decode(version)?))
+}
+
+/// Undoes [`encode`].
+fn decode(text: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                let (high, low) = (digit()?, digit()?);
+                bytes.push(u8::try_from(high * 16 + low).ok()?);
+            }
+            byte => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// The purl of Go's standard library, as scanners have it.
 pub(super) fn stdlib(version: &str) -> String {
     format!("pkg:golang/stdlib@{}", encode(version))
@@ -82,6 +109,21 @@ mod tests {
             ("", None, None),
         ] {
             assert_eq!(go_module(path, version).as_deref(), purl);
+            if let (Some(purl), Some(version)) = (purl, version) {
+                assert_eq!(read_go(purl), Some((path.to_lowercase(), version.to_owned())));
+            }
+        }
+        for (purl, read) in [
+            ("pkg:golang/stdlib@1.26.8", Some(("stdlib", "1.26.8"))),
+            ("pkg:golang/std@1.26.8", Some(("stdlib", "1.26.8"))),
+            ("pkg:golang/a.b/c@v1.0.0?type=module#d/e", Some(("a.b/c", "v1.0.0"))),
+            ("pkg:golang/a.b/c", None),
+            ("pkg:npm/a@1", None),
+            ("pkg:golang/a%zz/b@v1", None),
+            ("pkg:golang/a%", None),
+        ] {
+            let read = read.map(|(path, version)| (path.to_owned(), version.to_owned()));
+            assert_eq!(read_go(purl), read, "{purl}");
         }
         assert_eq!(stdlib("1.26.8"), "pkg:golang/stdlib@1.26.8");
     }

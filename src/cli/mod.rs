@@ -14,6 +14,7 @@ mod key;
 mod lock;
 mod login;
 mod network;
+mod outdated;
 mod pack;
 mod push;
 mod rebase;
@@ -78,6 +79,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Let a tag stand for an image that was pushed before
     Rollback(rollback::RollbackArgs),
+    /// Say which images have an old base, an old Go, or modules with known faults
+    Outdated(outdated::OutdatedArgs),
     /// Put a published image on what its base is now, without compiling
     Rebase(rebase::RebaseArgs),
     /// Say what a program or an image is made of: SPDX, CycloneDX, or as Go does
@@ -125,6 +128,7 @@ impl Command {
             Command::Push(args) => &args.common,
             Command::History(args) => &args.common,
             Command::Rollback(args) => &args.common,
+            Command::Outdated(args) => &args.common,
             Command::Rebase(args) => &args.common,
             Command::Version(args) => &args.common,
             Command::Init(args) => &args.common,
@@ -180,6 +184,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Push(args) => push::run(args, env, voice),
         Command::History(args) => history::run(&args, env, voice),
         Command::Rollback(args) => rollback::run(&args, env, voice),
+        Command::Outdated(args) => outdated::run(args, env, voice),
         Command::Rebase(args) => rebase::run(args, env, voice),
         Command::Sbom(args) => sbom::run(args, env, voice),
         Command::Verify(args) => verify::run(args, env, voice),

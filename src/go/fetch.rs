@@ -70,6 +70,16 @@ pub async fn fetch(go: &Go, packages: &[String], version: &str, into: &Path) -> 
     Ok(module)
 }
 
+/// The releases of Go that the module proxy knows, without the `go` before them (go.dev/ref/mod, "Go toolchains").
+///
+/// # Errors
+/// A proxy that gives no answer.
+pub async fn releases(go: &Go, dir: &Path) -> Result<Vec<String>> {
+    let list = child(go, dir).args(["list", "-m", "-versions", "go"]);
+    let listed = run(go, dir, "look for the releases of Go", list).await?;
+    Ok(String::from_utf8_lossy(&listed).split_whitespace().skip(1).map(str::to_owned).collect())
+}
+
 /// A go.mod that means something else where it isn't the main module's (`go help install`).
 fn check(module: &Fetched, what: &str) -> Result<()> {
     let file = module.dir.join("go.mod");

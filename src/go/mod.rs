@@ -12,7 +12,7 @@ mod toolchain;
 pub use build::{Binary, build, command};
 pub use closure::{Closure, closure};
 pub use delve::delve;
-pub use fetch::{Fetched, fetch};
+pub use fetch::{Fetched, fetch, releases};
 pub use inputs::{above, around, can_judge, environment, may_stamp, of_query, of_toolchain};
 pub use list::{Matched, list, main_modules, module_path, no_module};
 pub use portable::Portable;

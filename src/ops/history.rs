@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::attest::{Claims, Format, PROVENANCE, Statement, utc};
+use crate::attest::{Claims, utc};
 use crate::content::Source;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
@@ -16,14 +16,11 @@ use crate::oci::{
     document, json,
 };
 use crate::ops::home::Home;
-use crate::ops::signatures::{self, only_layer, passing};
-use crate::ops::{Context, each};
+use crate::ops::signatures::{self, passing};
+use crate::ops::{Context, claimed, each};
 use crate::report::{History, HistoryImage};
 use crate::settings;
-use crate::sign::{Bundle, PublicKey};
-
-/// How many documents about an image are read: the likeliest first.
-const MAX_DOCUMENTS: usize = 4;
+use crate::sign::PublicKey;
 
 /// An image that tags name.
 struct Found {
@@ -76,7 +73,8 @@ pub async fn history(
     let home = Home::Registry(Arc::clone(&source), repository.clone());
     let asked = &Asked { cx, repository, source, home, key };
     let mut found =
-        each(asked.names().await?.into_iter().map(|(digest, tags)| asked.image(digest, tags))).await?;
+        each(names(cx, repository).await?.into_iter().map(|(digest, tags)| asked.image(digest, tags)))
+            .await?;
     found.sort_by(|a, b| newest_first(&a.image, &b.image));
     let shown = if limit == 0 { found.len() } else { limit.min(found.len()) };
     let more = found.split_off(shown).len();
@@ -87,23 +85,26 @@ pub async fn history(
     Ok(History { repository: repository.to_string(), images, more })
 }
 
-impl Asked<'_> {
-    /// The tags that name images, by what they stand for.
-    async fn names(&self) -> Result<BTreeMap<Digest, Vec<Tag>>> {
-        let tags = self.cx.registry.tags(self.repository).await?;
-        let looks = tags.into_iter().filter(|tag| !tag.is_beside()).map(|tag| async move {
-            let digest = self.cx.registry.digest_of(self.repository, &tag).await?;
-            Ok((digest, tag))
-        });
-        let mut names: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
-        for (digest, tag) in each(looks).await? {
-            // One that was removed since stands for nothing.
-            let Some(digest) = digest else { continue };
-            names.entry(digest).or_default().push(tag);
-        }
-        Ok(names)
+/// The tags of a repository that name images, by what they stand for.
+///
+/// # Errors
+/// No such repository, or a registry that gives no answer.
+pub(super) async fn names(cx: &Context, repository: &Repository) -> Result<BTreeMap<Digest, Vec<Tag>>> {
+    let tags = cx.registry.tags(repository).await?;
+    let looks = tags.into_iter().filter(|tag| !tag.is_beside()).map(|tag| async move {
+        let digest = cx.registry.digest_of(repository, &tag).await?;
+        Ok((digest, tag))
+    });
+    let mut names: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
+    for (digest, tag) in each(looks).await? {
+        // One that was removed since stands for nothing.
+        let Some(digest) = digest else { continue };
+        names.entry(digest).or_default().push(tag);
     }
+    Ok(names)
+}
 
+impl Asked<'_> {
     /// What an image says itself. Of one that can't be read, that it is there.
     async fn image(&self, digest: Digest, mut tags: Vec<Tag>) -> Result<Found> {
         tags.sort_by_cached_key(|tag| counted(tag.as_str()));
@@ -179,64 +180,15 @@ impl Asked<'_> {
 
     /// What is claimed of `subject` in what is attached to it; with a key by that, and whether it signed the image.
     async fn claims(&self, subject: &Descriptor) -> Result<(Claims, Option<bool>)> {
-        let (cx, repository) = (self.cx, self.repository);
-        if let Some(key) = &self.key {
-            let found = signatures::read(cx, repository, subject, key).await?;
-            let mut statements: Vec<&Statement> = found.statements.iter().collect();
-            statements.sort_by_key(|statement| statement.predicate_type != PROVENANCE);
-            let claims = statements.iter().map(|s| Claims::read(&s.predicate_type, &s.predicate));
-            return Ok((claims.fold(Claims::default(), Claims::or), Some(found.is_signed())));
-        }
-        let listed = cx.registry.referrers(repository, &subject.digest, None).await?;
         let mut claims = Claims::default();
-        for artifact in likeliest(listed) {
-            let read = self.document(&artifact, &subject.digest).await;
-            claims = claims.or(passing(cx, artifact.digest, read)?.unwrap_or_default());
-            if claims.go.is_some() {
-                break;
-            }
-        }
-        Ok((claims, None))
-    }
-
-    /// What an artifact claims of the image `about`, whoever made it.
-    async fn document(&self, artifact: &Descriptor, about: &Digest) -> Result<Claims> {
-        let (layer, bytes) = only_layer(&self.home, artifact).await?;
-        if let Some(format) = Format::of(&layer.media_type) {
-            return Ok(Claims::read(format.predicate_type(), &json::from_bytes(&bytes, "the SBOM")?));
-        }
-        let statement = match &layer.media_type {
-            t if *t == MediaType::BUNDLE => Bundle::read(&bytes)?.statement(),
-            t if *t == MediaType::STATEMENT => Some(bytes.to_vec()),
-            _ => None,
+        let place = (self.repository, &self.home);
+        let hear = |predicate_type: &str, predicate: &serde_json::Value| {
+            claims = std::mem::take(&mut claims).or(Claims::read(predicate_type, predicate));
+            claims.go.is_some()
         };
-        let statement = statement.map(|statement| Statement::read(&statement)).transpose()?;
-        let of = |s: Statement| Claims::read(&s.predicate_type, &s.predicate);
-        Ok(statement.filter(|s| s.is_about(about)).map(of).unwrap_or_default())
+        let signed = claimed::documents(self.cx, place, subject, self.key.as_ref(), hear).await?;
+        Ok((claims, signed))
     }
-}
-
-/// The artifacts of a list that claim something of a program: provenance, SBOMs, then what may be anything; of each the
-/// newest first.
-fn likeliest(listed: Vec<Descriptor>) -> Vec<Descriptor> {
-    let rank = |d: &Descriptor| {
-        let said = [annotation::BUNDLE_PREDICATE_TYPE, annotation::PREDICATE_TYPE];
-        let said = said.iter().find_map(|key| d.annotations.get(*key)).map(String::as_str);
-        let format = d.artifact_type.as_ref().and_then(Format::of);
-        match said.or(format.map(Format::predicate_type)) {
-            Some(PROVENANCE) => Some(0),
-            Some(t) if Format::ALL.iter().any(|format| format.predicate_type() == t) => Some(1),
-            None if d.is_untyped() => Some(2),
-            _ => None,
-        }
-    };
-    let mut ranked: Vec<(i32, Descriptor)> =
-        listed.into_iter().filter_map(|d| Some((rank(&d)?, d))).collect();
-    ranked.sort_by(|(a, x), (b, y)| {
-        let created = |d: &Descriptor| d.annotations.get(annotation::CREATED).cloned();
-        a.cmp(b).then_with(|| created(y).cmp(&created(x)))
-    });
-    ranked.into_iter().map(|(_, artifact)| artifact).take(MAX_DOCUMENTS).collect()
 }
 
 /// By time; what has the same or none by the highest of the tags.
@@ -247,14 +199,14 @@ fn newest_first(a: &HistoryImage, b: &HistoryImage) -> Ordering {
 
 /// A part of a tag; what is counted comes after what is spelled.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+pub(super) enum Part {
     Word(String),
     /// How many digits, and which.
     Number(usize, String),
 }
 
 /// A tag as people sort it: `v1.9` before `v1.10`.
-fn counted(tag: &str) -> Vec<Part> {
+pub(super) fn counted(tag: &str) -> Vec<Part> {
     let is_digit = |c: char| c.is_ascii_digit();
     let mut parts = Vec::new();
     let mut rest = tag;
@@ -296,28 +248,6 @@ mod tests {
         let mut tags = ["v10", "v9", "latest", "v9-rc1", "9", "v99999999999999999999999", "v"];
         tags.sort_by_cached_key(|tag| counted(tag));
         assert_eq!(tags, ["latest", "v", "v9", "v9-rc1", "v10", "v99999999999999999999999", "9"]);
-    }
-
-    #[test]
-    fn provenance_is_read_before_sboms_and_nothing_else_is() {
-        let artifact = |sort: &str, number: usize| {
-            let mut artifact = Descriptor::of(MediaType::MANIFEST, format!("{sort}{number}").as_bytes());
-            let created = (annotation::CREATED.to_owned(), format!("2024-01-0{number}T00:00:00Z"));
-            artifact.annotations.extend([created]);
-            match sort.starts_with("application/") {
-                true => artifact.artifact_type = Some(MediaType::from_header(sort)),
-                false => {
-                    let key = annotation::BUNDLE_PREDICATE_TYPE.to_owned();
-                    artifact.annotations.extend([(key, sort.to_owned())]);
-                }
-            }
-            artifact
-        };
-        let sbom = |number| artifact("application/spdx+json", number);
-        let (cyclone, other) = (artifact("https://cyclonedx.org/bom", 4), artifact("x/y", 9));
-        let (old, new) = (artifact(PROVENANCE, 1), artifact(PROVENANCE, 2));
-        let listed = vec![sbom(1), sbom(3), other, old.clone(), cyclone.clone(), new.clone()];
-        assert_eq!(likeliest(listed), [new, old, cyclone, sbom(3)]);
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn usable(said: &[Statement]) -> Result<(&Statement, Recipe)> {
     for statement in said {
         let level = &statement.predicate["buildDefinition"]["internalParameters"]["layoutLevel"];
         let recipe = match *level == provenance::LEVEL {
-            true => verify::recipe(statement),
+            true => verify::recipe(&statement.predicate),
             false => Err(anew(format!("it was made by other rules, those of level {level}"))),
         };
         match recipe {

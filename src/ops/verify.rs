@@ -64,7 +64,7 @@ pub async fn script(cx: &Context, asked: &Verify) -> Result<String> {
     let within = |e: Error| e.within(format!("read the recipe of {}", published.name));
     let none = || Error::new(Kind::Internal, "read its provenance", "there is none");
     let statement = statements.first().ok_or_else(none)?;
-    let recipe = recipe(statement).map_err(within)?;
+    let recipe = recipe(&statement.predicate).map_err(within)?;
     // Where that is decides the script, which knows only its own directories.
     let root = Path::new("/");
     let name = ImageName { program: String::new(), repository: None };
@@ -107,7 +107,7 @@ async fn attempt(
     published: &Published,
     statement: &Statement,
 ) -> Result<Verified> {
-    let recipe = recipe(statement)?;
+    let recipe = recipe(&statement.predicate)?;
     // Before anything is made: who wrote it may want much of it.
     if recipe.platforms.len() != published.images.len() {
         let (theirs, ours) = (published.images.len(), recipe.platforms.len());
@@ -130,13 +130,13 @@ async fn attempt(
     })
 }
 
-/// The recipe in a statement.
+/// The recipe in the predicate of a statement.
 ///
 /// # Errors
 /// What isn't one of gimg's (kind `Integrity`).
-pub(super) fn recipe(statement: &Statement) -> Result<Recipe> {
+pub(super) fn recipe(predicate: &Value) -> Result<Recipe> {
     let wrong = |why: String| Error::new(Kind::Integrity, "read its provenance", why);
-    let build = &statement.predicate["buildDefinition"];
+    let build = &predicate["buildDefinition"];
     if build["buildType"] != BUILD_TYPE {
         return Err(wrong(format!("it was built by something else: {}", build["buildType"])));
     }

@@ -3,6 +3,7 @@
 mod cache;
 mod dry_run;
 mod history;
+mod outdated;
 mod progress;
 mod why;
 

@@ -188,6 +188,7 @@ fn the_command_line_document_is_fresh() {
         "history",
         "rollback",
         "rebase",
+        "outdated",
         "sbom",
         "verify",
         "why",

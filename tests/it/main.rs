@@ -49,6 +49,7 @@ mod login;
 mod memo;
 mod mirrors;
 mod mutations;
+mod outdated;
 mod pack;
 mod parity;
 mod platform_bases;
