@@ -64,6 +64,15 @@ impl Format {
         }
     }
 
+    /// The media type that such a document has as a layer of an image beside another one (cosign, "pkg/types/media.go").
+    #[must_use]
+    pub fn media_type_of_layer(self) -> MediaType {
+        match self {
+            Format::Spdx => MediaType::TEXT_SPDX,
+            Format::CycloneDx => MediaType::CYCLONEDX,
+        }
+    }
+
     /// What a statement calls such a document (in-toto/attestation, "spec/predicates").
     #[must_use]
     pub fn predicate_type(self) -> &'static str {

@@ -245,6 +245,9 @@ struct PublishArgs {
     /// Write SBOMs of all that is published to files in a directory
     #[arg(long, value_name = "DIR", hide = true)]
     sbom_dir: Option<PathBuf>,
+    /// Put SBOMs also under tags beside the images, as ko does: sha256-<hex>.sbom
+    #[arg(long, hide = true)]
+    sbom_tag: bool,
     /// --provenance=false attaches no record of how images were built
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true,
         hide_possible_values = true, hide = true, action = ArgAction::Set)]
@@ -338,6 +341,7 @@ impl ImageFlags {
             image_refs: publish.image_refs,
             sbom: publish.sbom,
             sbom_dir: publish.sbom_dir,
+            sbom_tag: publish.sbom_tag,
             provenance: publish.provenance,
             attest: publish.attest,
             sign_key: publish.sign_key,

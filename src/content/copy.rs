@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::try_join_all;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::content::{Blob, Graph, ImageName, Naming, Referrer, Stop, Target};
+use crate::content::{Beside, Blob, Graph, ImageName, Naming, Referrer, Stop, Target};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Observer, Put};
 use crate::oci::{Descriptor, Digest, Tag};
@@ -115,12 +115,12 @@ impl Copier {
         self.limit.acquire().await.map_err(|e| Error::new(Kind::Internal, "transfer", e))
     }
 
-    /// Attaches what refers to the images of a graph. A referrer of a referrer waits for that: some registries want the
+    /// Attaches what refers to the images of a graph, and puts what lies beside them. A referrer of a referrer waits for that: some registries want the
     /// subject first, though the specification doesn't.
     /// Whether all are there.
     async fn referrers(&self, graph: &Graph) -> Result<bool> {
         if !self.target.keeps_referrers() {
-            return Ok(graph.referrers.is_empty());
+            return Ok(graph.referrers.is_empty() && graph.beside.is_empty());
         }
         let mut all = true;
         let mut rest: Vec<&Referrer> = graph.referrers.iter().collect();
@@ -133,11 +133,18 @@ impl Copier {
             // A document can't name one that names it: there is always one that waits for none.
             rest = if now.is_empty() { Vec::new() } else { later };
         }
-        Ok(all)
+        let beside = graph.beside.iter().map(|b| async { self.unless_refused(self.beside(graph, b).await) });
+        let beside = try_join_all(beside).await?;
+        Ok(all && beside.into_iter().all(|there| there))
     }
 
     async fn referrer(&self, graph: &Graph, referrer: &Referrer) -> Result<bool> {
-        let Err(error) = self.attach(graph, referrer).await else { return Ok(true) };
+        self.unless_refused(self.attach(graph, referrer).await)
+    }
+
+    /// Whether what is said about an image is there. One that a destination refuses counts only if it is required.
+    fn unless_refused(&self, attached: Result<()>) -> Result<bool> {
+        let Err(error) = attached else { return Ok(true) };
         match error.kind() {
             Kind::Refused if self.required => Err(error.as_kind(Kind::Attestation)),
             Kind::Refused | Kind::Auth | Kind::Unavailable if !self.required => {
@@ -158,6 +165,14 @@ impl Copier {
             self.target.attach(graph, referrer).await
         };
         self.once(&graph.name, &referrer.manifest.descriptor, attaching).await
+    }
+
+    /// Puts what lies beside the images of a graph. Its tag moves at once: no image is found by it.
+    async fn beside(&self, graph: &Graph, beside: &Beside) -> Result<()> {
+        try_join_all(beside.blobs.iter().map(|b| self.put(&graph.name, b))).await?;
+        let _permit = self.permit().await?;
+        self.go_on()?;
+        self.target.tag(&graph.name, &beside.manifest, &beside.tag).await
     }
 
     /// Puts all of a graph but its tags: blobs in parallel, then child manifests, the root, and what refers to them.

@@ -23,6 +23,17 @@ impl ImageName {
     }
 }
 
+/// An image that only a tag beside another one leads to, as cosign had it before there were referrers.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// The tag, which is made of the digest of what it is beside.
+    pub tag: Tag,
+    /// Its manifest.
+    pub manifest: Blob,
+    /// Its config and layers.
+    pub blobs: Vec<Blob>,
+}
+
 /// One image or index with all it refers to.
 #[derive(Clone, Debug)]
 pub struct Graph {
@@ -36,7 +47,9 @@ pub struct Graph {
     pub root: Blob,
     /// What refers to the root, to a child, or to another of these.
     pub referrers: Vec<Referrer>,
-    /// Whether all of these were attached before, as far as is known: where the image is, they are too.
+    /// What lies beside the root and the children, in destinations that keep referrers.
+    pub beside: Vec<Beside>,
+    /// Whether all of both were attached before, as far as is known: where the image is, they are too.
     pub settled: bool,
     /// The tags that will name the root.
     pub tags: Vec<Tag>,
@@ -63,7 +76,7 @@ impl Graph {
         };
         let blobs = once(blobs.into_iter().filter(|b| !b.descriptor.media_type.is_foreign()).collect());
         let children = once(children);
-        Graph { name, blobs, children, root, referrers: Vec::new(), settled: false, tags }
+        Graph { name, blobs, children, root, referrers: Vec::new(), beside: Vec::new(), settled: false, tags }
     }
 
     /// The same with `referrers` as well, each digest once.
@@ -147,6 +160,7 @@ impl Graph {
         let root = child.ok_or_else(|| internal("the index names a child that isn't there"))?.clone();
         let mut image = Graph { blobs: Vec::new(), children: Vec::new(), root, ..self.clone() };
         image.referrers = self.referrers_of(image.root.descriptor.digest);
+        image.beside.clear();
         let manifest = image.image_manifest()?;
         let needed: BTreeSet<Digest> =
             manifest.layers.iter().chain([&manifest.config]).map(|d| d.digest).collect();

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 pub use blob::{Blob, Content};
-pub use graph::{Graph, ImageName};
+pub use graph::{Beside, Graph, ImageName};
 pub use referrer::Referrer;
 pub use stop::Stop;
 pub use verify::{bytes_stream, verified};

@@ -25,6 +25,8 @@ impl MediaType {
     pub const INPUTS_LAYER: Self = Self::of("application/vnd.gimg.inputs.v1.json+zstd");
     /// An SBOM as SPDX JSON (IANA).
     pub const SPDX: Self = Self::of("application/spdx+json");
+    /// The same in cosign's old layout, from before it was registered.
+    pub const TEXT_SPDX: Self = Self(Cow::Borrowed("text/spdx+json"));
     /// An SBOM as CycloneDX JSON (IANA).
     pub const CYCLONEDX: Self = Self::of("application/vnd.cyclonedx+json");
     /// An in-toto statement that nobody signed.

@@ -219,6 +219,12 @@ impl Tag {
         Tag(format!("sha256-{}.sig", subject.hex()))
     }
 
+    /// The tag of the SBOM of `subject` in cosign's old layout (cosign, "specs/SBOM_SPEC.md"), which is ko's.
+    #[must_use]
+    pub fn of_sbom(subject: &Digest) -> Self {
+        Tag(format!("sha256-{}.sbom", subject.hex()))
+    }
+
     /// Whether it is beside an image and names none itself: a list of referrers, or one of cosign's old layout with
     /// signatures, attestations or an SBOM.
     #[must_use]
@@ -344,6 +350,7 @@ mod tests {
     fn tags_beside_images_are_known() {
         let subject = Digest::of(b"");
         assert!(Tag::of_referrers(&subject).is_beside() && Tag::of_signatures(&subject).is_beside());
+        assert!(Tag::of_sbom(&subject).is_beside());
         let hex = subject.hex();
         for (text, beside) in [
             (format!("sha256-{hex}.att"), true),

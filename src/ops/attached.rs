@@ -28,8 +28,10 @@ pub(super) async fn remember(cx: &Context, memo: Option<&Memo>, graph: &Graph) -
 /// What that is remembered by. None where nothing is attached, or nothing is to be remembered.
 fn key(memo: Option<&Memo>, graph: &Graph) -> Option<Digest> {
     let attached: Vec<Digest> = graph.referrers.iter().map(|r| r.manifest.descriptor.digest).collect();
-    if attached.is_empty() {
+    let beside = graph.beside.iter().map(|b| (b.tag.to_string(), b.manifest.descriptor.digest));
+    let beside: Vec<(String, Digest)> = beside.collect();
+    if attached.is_empty() && beside.is_empty() {
         return None;
     }
-    memo?.key("what is attached", &(graph.name.shown(), graph.root.descriptor.digest, attached))
+    memo?.key("what is attached", &(graph.name.shown(), graph.root.descriptor.digest, attached, beside))
 }

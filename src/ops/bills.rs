@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::attest::{self, Bill, Facts, Format, Program};
-use crate::content::{Blob, Referrer};
+use crate::content::{Beside, Blob, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::image::Filesystem;
 use crate::image::assemble::Image;
-use crate::oci::{Descriptor, Digest, annotation};
+use crate::oci::{Descriptor, Digest, ImageManifest, MediaType, Tag, annotation};
 use crate::ops::base::Bases;
 use crate::ops::debug::Debugger;
 use crate::ops::publish::Packed;
@@ -29,6 +29,8 @@ pub(super) struct Document {
     /// The name of its file.
     name: String,
     bytes: Bytes,
+    /// The digest of the manifest or index that it is about.
+    digest: Digest,
     /// The image, and when it was made. Of an index nothing: what it holds says it better.
     about: Option<(Descriptor, String)>,
 }
@@ -53,6 +55,33 @@ impl Document {
         // The image's own, so that it is the same artifact each time.
         let annotations = BTreeMap::from([(annotation::CREATED.to_owned(), created.clone())]);
         Referrer::artifact(format.media_type(), vec![layer], annotations, subject).map(Some)
+    }
+
+    /// The same as an image beside the one that it is about, just as ko has it (cosign, "specs/SBOM_SPEC.md"): one layer,
+    /// which is the document, and a config of no platform and no time. Nobody signs it.
+    ///
+    /// # Errors
+    /// None that the types allow.
+    pub(super) fn beside(&self, format: Format) -> Result<Beside> {
+        // The year one is what Go writes for no time.
+        let created = "0001-01-01T00:00:00Z";
+        let layer = Blob::of(format.media_type_of_layer(), self.bytes.clone());
+        let config = serde_json::json!({
+            "architecture": "", "os": "", "created": created, "history": [{ "created": created }], "config": {},
+            "rootfs": { "type": "layers", "diff_ids": [layer.descriptor.digest] },
+        });
+        let config = Blob::json(MediaType::CONFIG, &config)?;
+        let manifest = ImageManifest {
+            schema_version: 2,
+            media_type: Some(MediaType::MANIFEST),
+            artifact_type: None,
+            config: config.descriptor.clone(),
+            layers: vec![layer.descriptor.clone()],
+            subject: None,
+            annotations: BTreeMap::new(),
+        };
+        let manifest = Blob::json(MediaType::MANIFEST, &manifest)?;
+        Ok(Beside { tag: Tag::of_sbom(&self.digest), manifest, blobs: vec![config, layer] })
     }
 }
 
@@ -93,14 +122,15 @@ pub(super) fn documents(
         }
         let bytes = format.document(Bill::of_image(&facts, &programs))?.into();
         let about = Some((image.manifest.descriptor.clone(), image.created.clone()));
-        documents.push(Document { name, bytes, about });
+        documents.push(Document { name, bytes, digest, about });
         all.push(facts);
     }
     if root.descriptor.media_type.is_index() {
         let base = bases.one().and_then(|one| base(&one.base, bases.origin().as_ref()));
-        let bill = Bill::of_index(app, &root.descriptor.digest, base.as_ref(), &all);
+        let digest = root.descriptor.digest;
+        let bill = Bill::of_index(app, &digest, base.as_ref(), &all);
         let name = attest::index_file_name(format, app);
-        documents.push(Document { name, bytes: format.document(bill)?.into(), about: None });
+        documents.push(Document { name, bytes: format.document(bill)?.into(), digest, about: None });
     }
     Ok(documents)
 }

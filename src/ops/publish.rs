@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SetOnce};
 
 use crate::attest::Modules;
 use crate::content::copy::Copier;
-use crate::content::{Blob, Content, Graph, ImageName, Referrer};
+use crate::content::{Beside, Blob, Content, Graph, ImageName, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::go::Binary;
@@ -342,10 +342,13 @@ impl Publisher<'_> {
         if !self.attaches() {
             return Ok(image.graph.clone());
         }
-        let mut referrers: Vec<Referrer> = Vec::new();
+        let (mut referrers, mut beside): (Vec<Referrer>, Vec<Beside>) = Default::default();
         if let Some(format) = self.settings.sboms.format {
             for sbom in &image.sboms {
                 referrers.extend(sbom.referrer(format, self.signer.as_ref())?);
+                if self.settings.sboms.tag {
+                    beside.push(sbom.beside(format)?);
+                }
             }
         }
         if let Some(provenance) = &image.provenance {
@@ -354,7 +357,7 @@ impl Publisher<'_> {
         if let Some(signer) = &self.signer {
             referrers.extend(signer.sign(&image.graph, &image.created)?);
         }
-        Ok(image.graph.clone().with_referrers(referrers))
+        Ok(Graph { beside, ..image.graph.clone().with_referrers(referrers) })
     }
 
     /// Whether anything is attached to images.
@@ -370,7 +373,9 @@ impl Publisher<'_> {
         root: &Blob,
         programs: Vec<bills::Contents<'_>>,
     ) -> Result<Vec<bills::Document>> {
-        let Sboms { format: Some(format), asked, dir } = &self.settings.sboms else { return Ok(Vec::new()) };
+        let Sboms { format: Some(format), asked, dir, .. } = &self.settings.sboms else {
+            return Ok(Vec::new());
+        };
         if dir.is_none() && !self.attaches() {
             return Ok(Vec::new());
         }

@@ -72,7 +72,7 @@ pub async fn of_package(cx: &Context, mut settings: Settings, format: Option<For
     settings.destinations = vec![Destination::Layout(layout.clone())];
     settings.further.clear();
     settings.image_refs = None;
-    settings.sboms = Sboms { format, asked: true, dir: format.map(|_| documents.clone()) };
+    settings.sboms = Sboms { format, asked: true, dir: format.map(|_| documents.clone()), tag: false };
     build::build(cx, &settings).await?;
     if format.is_none() {
         return sbom(cx, &Subject::Layout(layout, None), None, None).await;

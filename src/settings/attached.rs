@@ -15,6 +15,8 @@ pub struct Sboms {
     pub asked: bool,
     /// A directory that gets those of everything published.
     pub dir: Option<PathBuf>,
+    /// Whether registries also get them under tags beside the images, as from ko.
+    pub tag: bool,
 }
 
 /// What is attached to images in registries, and whether that must succeed.
@@ -28,8 +30,8 @@ pub enum Attest {
     None,
 }
 
-/// `--sbom`.
-pub(super) fn sboms(word: Option<&str>, dir: Option<PathBuf>, cwd: &Path) -> Result<Sboms> {
+/// `--sbom`, `--sbom-dir` and `--sbom-tag`.
+pub(super) fn sboms(word: Option<&str>, dir: Option<PathBuf>, tag: bool, cwd: &Path) -> Result<Sboms> {
     let format = match word {
         None => Some(Format::Spdx),
         Some("none") => None,
@@ -39,23 +41,22 @@ pub(super) fn sboms(word: Option<&str>, dir: Option<PathBuf>, cwd: &Path) -> Res
         })?),
     };
     let dir = dir.filter(|_| format.is_some()).map(|dir| cwd.join(dir));
-    Ok(Sboms { format, asked: word.is_some() || dir.is_some(), dir })
+    if tag && format.is_none() {
+        return Err(Error::new(Kind::Usage, "read --sbom-tag", "with --sbom none there is no SBOM"));
+    }
+    Ok(Sboms { format, asked: word.is_some() || dir.is_some() || tag, dir, tag })
 }
 
-/// `--sign-key`: signatures are attached, and only registries have what is attached.
-pub(super) fn sign_key(
-    path: Option<PathBuf>,
-    attest: Attest,
-    destinations: &[Destination],
-) -> Result<Option<PathBuf>> {
-    let wrong = |why: &str| Error::new(Kind::Usage, "read --sign-key", why);
-    match path {
-        Some(_) if attest == Attest::None => Err(wrong("with --attest none nothing is attached")),
-        Some(_) if !destinations.contains(&Destination::Registry) => {
-            Err(wrong("nothing is pushed to a registry").hint("name a repository with --repo"))
-        }
-        path => Ok(path),
+/// Checks that what `flag` asks for can be attached: that anything is, and only registries have what is attached.
+pub(super) fn check_attaching(flag: &str, attest: Attest, destinations: &[Destination]) -> Result<()> {
+    let wrong = |why: &str| Error::new(Kind::Usage, format!("read {flag}"), why);
+    if attest == Attest::None {
+        return Err(wrong("with --attest none nothing is attached"));
     }
+    if !destinations.contains(&Destination::Registry) {
+        return Err(wrong("nothing is pushed to a registry").hint("name a repository with --repo"));
+    }
+    Ok(())
 }
 
 /// `--attest`.

@@ -27,7 +27,7 @@ use crate::settings::program::{Flags, Program, Rule};
 use crate::settings::template::Roots;
 
 pub use attached::{Attest, Sboms};
-use attached::{attest, sboms, sign_key};
+use attached::{attest, check_attaching, sboms};
 pub use base::{Base, BaseChoice, Stand};
 use destination::Said;
 pub use destination::{Destination, Engine, place, split_layout, tags};
@@ -183,6 +183,8 @@ pub struct Words {
     pub sbom: Option<String>,
     /// `--sbom-dir`.
     pub sbom_dir: Option<PathBuf>,
+    /// `--sbom-tag`.
+    pub sbom_tag: bool,
     /// `--provenance`.
     pub provenance: Option<bool>,
     /// `--attest`.
@@ -286,8 +288,13 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         program::check_user(user, "--image-user").map_err(|e| e.as_kind(Kind::Usage))?;
     }
     let attest = attest(words.attest.as_deref())?;
-    let sign_key = sign_key(words.sign_key, attest, &destinations)?.map(|path| cwd.join(path));
-    let sboms = sboms(words.sbom.as_deref(), words.sbom_dir, &cwd)?;
+    let sboms = sboms(words.sbom.as_deref(), words.sbom_dir, words.sbom_tag, &cwd)?;
+    for (flag, given) in [("--sign-key", words.sign_key.is_some()), ("--sbom-tag", sboms.tag)] {
+        if given {
+            check_attaching(flag, attest, &destinations)?;
+        }
+    }
+    let sign_key = words.sign_key.map(|path| cwd.join(path));
     let flags = Flags {
         // As in ko, several --ldflags are joined; unlike ko, a comma is not a separator.
         ldflags: (!words.ldflags.is_empty()).then_some(words.ldflags),

@@ -71,6 +71,7 @@ mod rollback;
 mod run;
 mod sbom;
 mod sbom_command;
+mod sbom_tag;
 mod scripted;
 mod shared;
 mod shared_signed;
