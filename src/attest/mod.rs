@@ -19,7 +19,7 @@ pub use claims::{Claims, Revision, linked};
 pub use modules::{Module, Modules, Stamp};
 pub use provenance::{BUILD_TYPE, Build, CameOut, Made, PROVENANCE, predicate, rebased};
 pub use purl::read_go;
-pub use statement::{SIGNED, Statement, Subject, statement};
+pub use statement::{SIGNED, Statement, Subject, simple, statement};
 pub use time::utc;
 
 use crate::error::{Error, Kind, Result};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Kind, Result};
-use crate::oci::{Digest, json};
+use crate::oci::{Digest, Repository, json};
 
 /// What cosign says of an image that it signs (cosign, "pkg/types"): nothing but that.
 pub const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -156,6 +156,22 @@ pub struct Subject {
     pub digest: Digest,
 }
 
+/// What cosign signs in its old layout to say that the image `digest` of `repository` is signed, as JSON.
+///
+/// # Errors
+/// None that the types allow.
+pub fn simple(repository: &Repository, digest: &Digest) -> Result<Vec<u8>> {
+    let payload = serde_json::json!({
+        "critical": {
+            "identity": { "docker-reference": repository.to_string() },
+            "image": { "docker-manifest-digest": digest },
+            "type": SIMPLE,
+        },
+        "optional": null,
+    });
+    serde_json::to_vec(&payload).map_err(|e| Error::new(Kind::Internal, "write a statement", e))
+}
+
 /// The statement that `predicate`, of type `predicate_type`, is true of each of `subjects`, as JSON.
 ///
 /// # Errors
@@ -172,6 +188,18 @@ pub fn statement(subjects: &[Subject], predicate_type: &str, predicate: &Value) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_signed_in_the_old_layout_is_read_as_a_signature() {
+        let digest = Digest::of(b"image");
+        let payload = simple(&"r.io/app".parse().unwrap(), &digest).unwrap();
+        let expected = format!(
+            r#"{{"critical":{{"identity":{{"docker-reference":"r.io/app"}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"cosign container image signature"}},"optional":null}}"#
+        );
+        assert_eq!(String::from_utf8(payload.clone()).unwrap(), expected);
+        let read = Statement::read_simple(&payload).unwrap();
+        assert!(read.is_about(&digest) && read.is_signature());
+    }
 
     fn of(digest: Digest) -> [Subject; 1] {
         [Subject { name: None, digest }]

@@ -258,6 +258,9 @@ struct PublishArgs {
     /// Sign what is pushed with this key, cosign's; COSIGN_PASSWORD is its password
     #[arg(long, value_name = "FILE", hide = true)]
     sign_key: Option<PathBuf>,
+    /// Sign also in cosign's old layout, under tags beside the images: sha256-<hex>.sig
+    #[arg(long, hide = true)]
+    sign_tag: bool,
     /// Name images REPO itself
     #[arg(long, conflicts_with_all = ["base_import_paths", "preserve_import_paths"])]
     bare: bool,
@@ -345,6 +348,7 @@ impl ImageFlags {
             provenance: publish.provenance,
             attest: publish.attest,
             sign_key: publish.sign_key,
+            sign_tag: publish.sign_tag,
             annotate_vcs: self.annotate_vcs,
             jobs: publish.jobs,
             compression: self.compression,

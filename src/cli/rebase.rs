@@ -36,6 +36,9 @@ pub(super) struct RebaseArgs {
     /// Sign what comes out; the image must be signed by this key, or by that of --key
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
+    /// Sign also in cosign's old layout, under tags beside the images
+    #[arg(long)]
+    sign_tag: bool,
     /// The SBOM that is attached: spdx, cyclonedx or none [default: spdx]
     #[arg(long, value_name = "KIND")]
     sbom: Option<String>,
@@ -62,6 +65,7 @@ pub(super) fn run(args: RebaseArgs, env: Env, voice: Voice) -> Result<()> {
         repo: vec![asked.image.repository.to_string()],
         sbom: args.sbom,
         sign_key: args.sign_key,
+        sign_tag: args.sign_tag,
         push: true,
         ..Words::default()
     };

@@ -115,9 +115,8 @@ impl Copier {
         self.limit.acquire().await.map_err(|e| Error::new(Kind::Internal, "transfer", e))
     }
 
-    /// Attaches what refers to the images of a graph, and puts what lies beside them. A referrer of a referrer waits for that: some registries want the
-    /// subject first, though the specification doesn't.
-    /// Whether all are there.
+    /// Attaches what refers to the images of a graph, and puts what lies beside them. A referrer of a referrer waits for
+    /// that: some registries want the subject first, though the specification doesn't. Whether all are there.
     async fn referrers(&self, graph: &Graph) -> Result<bool> {
         if !self.target.keeps_referrers() {
             return Ok(graph.referrers.is_empty() && graph.beside.is_empty());
@@ -172,7 +171,7 @@ impl Copier {
         try_join_all(beside.blobs.iter().map(|b| self.put(&graph.name, b))).await?;
         let _permit = self.permit().await?;
         self.go_on()?;
-        self.target.tag(&graph.name, &beside.manifest, &beside.tag).await
+        self.target.beside(&graph.name, beside).await
     }
 
     /// Puts all of a graph but its tags: blobs in parallel, then child manifests, the root, and what refers to them.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::content::{Blob, Content, Referrer};
+use crate::content::{Beside, Blob, Content, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::oci::{Digest, ImageIndex, ImageManifest, Platform, Repository, Tag, json};
 
@@ -21,17 +21,6 @@ impl ImageName {
     pub fn shown(&self) -> String {
         self.repository.as_ref().map_or_else(|| self.program.clone(), ToString::to_string)
     }
-}
-
-/// An image that only a tag beside another one leads to, as cosign had it before there were referrers.
-#[derive(Clone, Debug)]
-pub struct Beside {
-    /// The tag, which is made of the digest of what it is beside.
-    pub tag: Tag,
-    /// Its manifest.
-    pub manifest: Blob,
-    /// Its config and layers.
-    pub blobs: Vec<Blob>,
 }
 
 /// One image or index with all it refers to.

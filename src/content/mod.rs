@@ -1,5 +1,6 @@
 //! Blobs, and moving them: the two ports [`Source`] and [`Target`], and the one copy.
 
+mod beside;
 mod blob;
 pub mod copy;
 mod graph;
@@ -13,8 +14,9 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::Stream;
 
+pub use beside::Beside;
 pub use blob::{Blob, Content};
-pub use graph::{Beside, Graph, ImageName};
+pub use graph::{Graph, ImageName};
 pub use referrer::Referrer;
 pub use stop::Stop;
 pub use verify::{bytes_stream, verified};
@@ -106,6 +108,11 @@ pub trait Target: Send + Sync {
     /// or another of its referrers, were put before.
     fn attach<'a>(&'a self, graph: &'a Graph, referrer: &'a Referrer) -> BoxFuture<'a, Result<Put>> {
         self.put(&graph.name, &referrer.manifest)
+    }
+
+    /// Puts `beside`, whose config and layers were put before, under its tag, which moves at once.
+    fn beside<'a>(&'a self, name: &'a ImageName, beside: &'a Beside) -> BoxFuture<'a, Result<()>> {
+        self.tag(name, &beside.manifest, &beside.tag)
     }
 
     /// Told once everything of `graph` was put, before any tag moves: a destination that takes whole images takes

@@ -10,7 +10,7 @@ use crate::content::{Beside, Blob, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::image::Filesystem;
 use crate::image::assemble::Image;
-use crate::oci::{Descriptor, Digest, ImageManifest, MediaType, Tag, annotation};
+use crate::oci::{Descriptor, Digest, Tag, annotation};
 use crate::ops::base::Bases;
 use crate::ops::debug::Debugger;
 use crate::ops::publish::Packed;
@@ -57,31 +57,14 @@ impl Document {
         Referrer::artifact(format.media_type(), vec![layer], annotations, subject).map(Some)
     }
 
-    /// The same as an image beside the one that it is about, just as ko has it (cosign, "specs/SBOM_SPEC.md"): one layer,
-    /// which is the document, and a config of no platform and no time. Nobody signs it.
+    /// The same as an image beside the one that it is about, just as ko has it: one layer, which is the document. Nobody
+    /// signs it.
     ///
     /// # Errors
     /// None that the types allow.
     pub(super) fn beside(&self, format: Format) -> Result<Beside> {
-        // The year one is what Go writes for no time.
-        let created = "0001-01-01T00:00:00Z";
         let layer = Blob::of(format.media_type_of_layer(), self.bytes.clone());
-        let config = serde_json::json!({
-            "architecture": "", "os": "", "created": created, "history": [{ "created": created }], "config": {},
-            "rootfs": { "type": "layers", "diff_ids": [layer.descriptor.digest] },
-        });
-        let config = Blob::json(MediaType::CONFIG, &config)?;
-        let manifest = ImageManifest {
-            schema_version: 2,
-            media_type: Some(MediaType::MANIFEST),
-            artifact_type: None,
-            config: config.descriptor.clone(),
-            layers: vec![layer.descriptor.clone()],
-            subject: None,
-            annotations: BTreeMap::new(),
-        };
-        let manifest = Blob::json(MediaType::MANIFEST, &manifest)?;
-        Ok(Beside { tag: Tag::of_sbom(&self.digest), manifest, blobs: vec![config, layer] })
+        Beside::of(Tag::of_sbom(&self.digest), vec![layer], false)
     }
 }
 

@@ -298,6 +298,11 @@ impl Publisher<'_> {
             None => attached,
         };
         all.extend(self.further(&all));
+        if let Some(signer) = self.signer.as_ref().filter(|_| self.settings.sign_tag) {
+            for graph in &mut all {
+                graph.beside.extend(signer.sign_beside(graph)?);
+            }
+        }
         let recalled = all.into_iter().map(|graph| attached::recall(self.cx, self.memo, graph));
         let all = try_join_all(recalled).await?;
         // Registries have further names for the same, and what is attached; other destinations don't.

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 
 use crate::attest::{self, Subject};
-use crate::content::{Blob, Graph, Referrer};
+use crate::content::{Beside, Blob, Graph, Referrer};
 use crate::error::{Error, Kind, Result};
-use crate::oci::{Descriptor, MediaType, annotation};
+use crate::oci::{Descriptor, MediaType, Tag, annotation};
 use crate::ops::{Context, blocking};
 use crate::settings::Settings;
 use crate::settings::env::COSIGN_PASSWORD;
@@ -71,6 +73,24 @@ impl Signer {
             let subject = Subject { name: None, digest: m.descriptor.digest };
             let statement = attest::statement(&[subject], attest::SIGNED, &nothing)?;
             self.attest(&m.descriptor, attest::SIGNED, &statement, created)
+        });
+        signed.collect()
+    }
+
+    /// The same in cosign's old layout, for a registry; nothing for what goes elsewhere.
+    ///
+    /// # Errors
+    /// None that the types allow.
+    pub(super) fn sign_beside(&self, graph: &Graph) -> Result<Vec<Beside>> {
+        let Some(repository) = &graph.name.repository else { return Ok(Vec::new()) };
+        let manifests = graph.children.iter().chain([&graph.root]);
+        let signed = manifests.map(|m| {
+            let digest = &m.descriptor.digest;
+            let payload = attest::simple(repository, digest)?;
+            let signature = (annotation::COSIGN_SIGNATURE.to_owned(), STANDARD.encode(self.0.sign(&payload)));
+            let mut layer = Blob::of(MediaType::SIMPLE_SIGNING, payload.into());
+            layer.descriptor.annotations.extend([signature]);
+            Beside::of(Tag::of_signatures(digest), vec![layer], true)
         });
         signed.collect()
     }

@@ -4,6 +4,7 @@
 mod address;
 mod ambient;
 mod auth;
+mod beside;
 mod broken;
 mod certs;
 mod chunks;

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use tokio_util::io::ReaderStream;
 
 use crate::content::{
-    Blob, BoxFuture, Content, Graph, ImageName, Referrer, Source, Target, bytes_stream, verified,
+    Beside, Blob, BoxFuture, Content, Graph, ImageName, Referrer, Source, Target, bytes_stream, verified,
 };
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Put};
@@ -244,6 +244,13 @@ impl Target for RegistryTarget {
             }
             Ok(how)
         })
+    }
+
+    fn beside<'a>(&'a self, name: &'a ImageName, beside: &'a Beside) -> BoxFuture<'a, Result<()>> {
+        match beside.adds {
+            true => self.registry.guarded(async move { self.add_beside(repository(name)?, beside).await }),
+            false => self.tag(name, &beside.manifest, &beside.tag),
+        }
     }
 
     /// Looks once more at the lists of referrers that were written: somebody on another machine, who read one before we

@@ -83,6 +83,8 @@ pub struct Settings {
     pub attest: Attest,
     /// The file of the key that signs what is pushed.
     pub sign_key: Option<PathBuf>,
+    /// Whether it signs in cosign's old layout as well.
+    pub sign_tag: bool,
     /// SOURCE_DATE_EPOCH: seconds since 1970 for `created`.
     pub epoch: Option<u64>,
     /// KO_DATA_DATE_EPOCH: seconds since 1970 for kodata's times.
@@ -191,6 +193,8 @@ pub struct Words {
     pub attest: Option<String>,
     /// `--sign-key`.
     pub sign_key: Option<PathBuf>,
+    /// `--sign-tag`.
+    pub sign_tag: bool,
     /// `--ldflags`.
     pub ldflags: Vec<String>,
     /// `--go-flag`.
@@ -295,6 +299,9 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         }
     }
     let sign_key = words.sign_key.map(|path| cwd.join(path));
+    if words.sign_tag && sign_key.is_none() {
+        return Err(Error::new(Kind::Usage, "read --sign-tag", "there is no --sign-key"));
+    }
     let flags = Flags {
         // As in ko, several --ldflags are joined; unlike ko, a comma is not a separator.
         ldflags: (!words.ldflags.is_empty()).then_some(words.ldflags),
@@ -360,6 +367,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         provenance: words.provenance.unwrap_or(true),
         attest,
         sign_key,
+        sign_tag: words.sign_tag,
         epoch: env.epoch(env::SOURCE_DATE_EPOCH)?,
         kodata_epoch: env.epoch(env::KO_DATA_DATE_EPOCH)?,
         reuse,

@@ -75,6 +75,7 @@ mod sbom_tag;
 mod scripted;
 mod shared;
 mod shared_signed;
+mod sign_tag;
 mod signatures;
 mod signed;
 mod soak;
