@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::args::Common;
+use crate::cli::args::{Common, ConfigArgs};
 use crate::cli::network::InsecureArgs;
-use crate::cli::{context, cores, interruptible, working_directory};
+use crate::cli::{config, context, cores, interruptible, working_directory};
 use crate::error::Result;
 use crate::oci::Reference;
 use crate::ops;
 use crate::ops::rebase::Rebase;
-use crate::settings::config::Config;
 use crate::settings::env::Env;
 use crate::settings::{self, Base, Words};
 use crate::ui::Voice;
@@ -46,6 +45,8 @@ pub(super) struct RebaseArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
     insecure: InsecureArgs,
     #[command(flatten)]
     pub(super) common: Common,
@@ -69,7 +70,9 @@ pub(super) fn run(args: RebaseArgs, env: Env, voice: Voice) -> Result<()> {
         push: true,
         ..Words::default()
     };
-    let settings = settings::resolve(words, &env, Config::default(), cwd, cores())?;
+    // For what it says of bases and their keys: the rest is in the recipe.
+    let (file, _) = config::read(&args.config, &env, &cwd)?;
+    let settings = settings::resolve(words, &env, file, cwd, cores())?;
     let cx = context(env, voice, args.insecure.choice(), true)?;
     voice.rebased(&interruptible(&cx, ops::rebase::rebase(&cx, &settings, &asked))?)
 }

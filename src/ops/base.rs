@@ -1,6 +1,6 @@
 //! The base: resolved once to a digest, its manifests verified, its layers left where they are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,14 +10,15 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::image::assemble::{EPOCH, Inherited};
 use crate::oci::{
-    Descriptor, Digest, ImageConfig, ImageManifest, MediaType, Platform, Reference, document, json,
+    Descriptor, Digest, ImageConfig, ImageManifest, MediaType, Platform, Reference, Repository, document,
+    json,
 };
 use crate::ops::built_in::built_in_layer;
 use crate::ops::home::Home;
 use crate::ops::memo::Memo;
-use crate::ops::{Context, base_engine, blocking};
+use crate::ops::{Context, base_engine, blocking, signatures};
 use crate::plan::platforms::{self, Requested};
-use crate::settings::{Base, Settings, Stand, lock};
+use crate::settings::{Base, BaseKeys, Settings, Stand, lock};
 use crate::target::oci_archive::OciArchive;
 use crate::target::reader::Reader;
 
@@ -144,9 +145,26 @@ async fn from_registry(cx: &Context, settings: &Settings, reference: &Reference)
     let name = reference.to_string();
     let locked = settings.lock.as_ref().and_then(|lock| lock.digest(reference));
     let (root, bytes) = root_of(cx, reference, locked).await?;
+    let keys = BaseKeys::of(&settings.base_keys, &reference.repository);
+    signed(cx, &reference.repository, &root, keys).await.map_err(|e| base_error(e, &name))?;
     cx.observer.on(Event::Base { reference: format!("{}@{}", reference.repository, root.digest) });
     let home = Home::Registry(cx.origin(), reference.repository.clone());
     inherit(settings, &home, root, bytes, &name).await
+}
+
+/// Checks that one of `keys` signed a base, if there are any.
+async fn signed(cx: &Context, repository: &Repository, root: &Descriptor, keys: &[PathBuf]) -> Result<()> {
+    let mut first = None;
+    for path in keys {
+        let key = signatures::public_key(path).await?;
+        match signatures::require(cx, repository, root, &key).await {
+            Ok(_) => return Ok(()),
+            // Another may have.
+            Err(error) if error.kind() == Kind::Attestation => drop(first.get_or_insert(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    first.map_or(Ok(()), |error| Err(error.hint("baseVerification wants it signed")))
 }
 
 /// The root that `reference` names now, or that it is `locked` to; verified.

@@ -212,6 +212,8 @@ enum Now {
 
 impl Now {
     async fn of(cx: &Context, name: &str) -> Result<Self> {
+        // An older gimg had other data than this one.
+        let name = if name.starts_with("static@") { "static" } else { name };
         match Base::parse(name) {
             Ok(Base::Static(_)) => Ok(Now::BuiltIn(format!("static@{}", crate::base::VERSION))),
             Ok(Base::Scratch) => Ok(Now::BuiltIn("scratch".to_owned())),

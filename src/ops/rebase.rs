@@ -188,7 +188,11 @@ fn stand(recipe: &Recipe, base: Option<&Base>) -> Result<Stand> {
         }
         other => Ok(other),
     };
-    let Stand { base, platforms } = rebuild::stand(recipe)?;
+    // The data that an older gimg had needn't be here.
+    let mut recipe = recipe.clone();
+    let names = recipe.platforms.iter_mut().filter_map(|p| p.base.name.as_mut());
+    names.filter(|name| name.starts_with("static@")).for_each(|name| "static".clone_into(name));
+    let Stand { base, platforms } = rebuild::stand(&recipe)?;
     let platforms = platforms.into_iter().map(|(platform, base)| Ok((platform, now(base)?)));
     Ok(Stand { base: now(base)?, platforms: platforms.collect::<Result<_>>()? })
 }

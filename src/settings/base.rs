@@ -1,11 +1,12 @@
 //! What images stand on: the words for bases, and which program gets which. Pure.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::oci::{Platform, Reference};
+use crate::oci::{Platform, Reference, Repository};
 use crate::plan::platforms::Requested;
+use crate::settings::config::BaseVerification;
 use crate::settings::program::{Program, Rule};
 use crate::settings::split_layout;
 
@@ -109,6 +110,53 @@ pub struct Stand {
     pub platforms: Vec<(Platform, Base)>,
 }
 
+/// Which bases of registries must be signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseKeys {
+    repositories: Repositories,
+    /// The files of public keys: one of them must have signed the base. Absolute.
+    pub keys: Vec<PathBuf>,
+}
+
+/// Some repositories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Repositories {
+    One(Repository),
+    /// All whose names begin so.
+    Beginning(String),
+}
+
+impl BaseKeys {
+    /// Reads `baseVerification`.
+    ///
+    /// # Errors
+    /// A name that no repository can have; an entry without a key (kind `Input`).
+    pub fn read(entries: &[BaseVerification], cwd: &Path) -> Result<Vec<Self>> {
+        let within = |e: Error| e.as_kind(Kind::Input).within("read baseVerification");
+        let read = entries.iter().map(|BaseVerification { base, key }| {
+            let repositories = match base.strip_suffix('*') {
+                Some(start) if !start.contains('*') => Repositories::Beginning(start.to_owned()),
+                _ => Repositories::One(base.parse().map_err(within)?),
+            };
+            if key.0.is_empty() {
+                return Err(within(Error::new(Kind::Input, format!("read {base}"), "it has no key")));
+            }
+            Ok(BaseKeys { repositories, keys: key.0.iter().map(|path| cwd.join(path)).collect() })
+        });
+        read.collect()
+    }
+
+    /// The keys of which one must have signed a base in `repository`; none if it needn't be signed.
+    #[must_use]
+    pub fn of<'k>(all: &'k [Self], repository: &Repository) -> &'k [PathBuf] {
+        let fits = |rule: &&Self| match &rule.repositories {
+            Repositories::One(one) => one == repository,
+            Repositories::Beginning(start) => repository.to_string().starts_with(start),
+        };
+        all.iter().find(fits).map_or(&[], |rule| &rule.keys)
+    }
+}
+
 /// Which program stands on what.
 #[derive(Clone, Debug)]
 pub struct BaseChoice {
@@ -162,5 +210,41 @@ impl BaseChoice {
         let has_its_own = |r: &Rule| r.program.base.is_some() || !r.program.platform_bases.is_empty();
         let one = self.overrides.is_empty() && !rules.iter().any(has_its_own);
         (self.fixed.is_some() || one).then(|| self.of("", &Program::default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_entry_that_fits_says_whose_signature_counts() {
+        use crate::settings::config::Line;
+        let entry = |base: &str, keys: &[&str]| {
+            let key = Line(keys.iter().map(|key| (*key).to_owned()).collect());
+            BaseVerification { base: base.to_owned(), key }
+        };
+        let entries = [
+            entry("r.io/me/special", &["one.pub"]),
+            entry("r.io/me/*", &["two.pub", "/three.pub"]),
+            entry("alpine", &["four.pub"]),
+            entry("gcr.io*", &["five.pub"]),
+        ];
+        let all = BaseKeys::read(&entries, Path::new("/w")).unwrap();
+        for (repository, keys) in [
+            ("r.io/me/special", &["/w/one.pub"][..]),
+            ("r.io/me/specials", &["/w/two.pub", "/three.pub"]),
+            ("r.io/other", &[]),
+            ("docker.io/library/alpine", &["/w/four.pub"]),
+            ("gcr.io/distroless/static", &["/w/five.pub"]),
+        ] {
+            let found = BaseKeys::of(&all, &repository.parse().unwrap());
+            assert_eq!(found, keys.iter().map(PathBuf::from).collect::<Vec<_>>(), "{repository}");
+        }
+        for (base, keys) in [("R.io/*/x", &["a"][..]), ("r.io/Me", &["a"]), ("r.io/me", &[]), ("**", &["a"])]
+        {
+            let error = BaseKeys::read(&[entry(base, keys)], Path::new("/w")).unwrap_err();
+            assert_eq!(error.kind(), Kind::Input, "{base}");
+        }
     }
 }

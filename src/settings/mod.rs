@@ -28,7 +28,7 @@ use crate::settings::template::Roots;
 
 pub use attached::{Attest, Sboms};
 use attached::{attest, check_attaching, sboms};
-pub use base::{Base, BaseChoice, Stand};
+pub use base::{Base, BaseChoice, BaseKeys, Stand};
 use destination::Said;
 pub use destination::{Destination, Engine, place, split_layout, tags};
 
@@ -99,6 +99,8 @@ pub struct Settings {
     pub kodata_root: Option<PathBuf>,
     /// Files of certificates to add to the images' CA bundles; absolute.
     pub ca_certs: Vec<PathBuf>,
+    /// Which bases must be signed.
+    pub base_keys: Vec<BaseKeys>,
     /// Whether what was made before is used again.
     pub reuse: Reuse,
     /// Whether what registries hold is used again, and told what it was made from.
@@ -335,6 +337,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     let ca_certs = ca_certs.map(|path| cwd.join(path)).collect();
     Ok(Settings {
         ca_certs,
+        base_keys: BaseKeys::read(&file.base_verification, &cwd)?,
         debug: words.debug,
         disable_optimizations: words.disable_optimizations || words.debug,
         allow_nondistributable: words.allow_nondistributable,

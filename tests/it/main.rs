@@ -16,6 +16,7 @@ mod archives;
 mod attached;
 mod auth;
 mod bad_input;
+mod base_signed;
 mod bench;
 mod build;
 mod ca;

@@ -124,6 +124,23 @@ fn the_tag_or_other_tags_move_to_another_base_and_a_digest_stays() {
 }
 
 #[test]
+fn the_data_of_an_older_gimg_is_left_for_that_of_this_one() {
+    let registry = TestRegistry::start();
+    let sandbox = module();
+    let org = format!("{}/org", registry.host());
+    let now = sandbox.run(&format!("gimg build ./cmd/hello --bare --repo {org}")).ok().digest();
+    forged_predicate(&registry, |predicate| {
+        predicate["buildDefinition"]["externalParameters"]["platforms"][0]["base"]["name"] =
+            "static@0".into();
+    });
+    let ran = sandbox.run(&format!("gimg outdated {org}")).ok();
+    assert!(ran.stdout.contains("  base  static@0 -> static@1\n"), "{}", ran.stdout);
+    let ran = sandbox.run(&format!("gimg rebase {org}")).ok();
+    assert!(ran.stderr.contains("from static@0 to static@1"), "{}", ran.stderr);
+    assert_eq!(ran.digest(), now);
+}
+
+#[test]
 fn a_key_signs_only_what_was_signed() {
     let registry = TestRegistry::start();
     let sandbox = module().env("COSIGN_PASSWORD", SECRET);

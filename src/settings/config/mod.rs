@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 use crate::error::{Error, Kind, Result};
 
-pub use types::{Build, Config, Files, Healthcheck, Image, Line, Words};
+pub use types::{BaseVerification, Build, Config, Files, Healthcheck, Image, Line, Words};
 
 use check::{Finding, What};
 use node::{Position, Wrong};

@@ -56,6 +56,9 @@ pub struct Config {
     /// Files to add to every image. Each entry is a layer of its own.
     #[schemars(extend("x-gimg" = true))]
     pub files: Vec<Files>,
+    /// Which bases of registries must be signed, by whom. Of several entries that fit the first counts.
+    #[schemars(extend("x-gimg" = true))]
+    pub base_verification: Vec<BaseVerification>,
     /// PEM files of certificates to add to the CA bundle of every image, relative to the working directory;
     /// `--ca-cert` adds more.
     #[schemars(extend("x-gimg" = true))]
@@ -149,6 +152,16 @@ pub struct Healthcheck {
     pub start_period: Option<String>,
     /// How many checks must fail in a row.
     pub retries: Option<u32>,
+}
+
+/// Who must have signed bases.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BaseVerification {
+    /// The repository of bases, or with `*` at its end the beginning of its name; `*` alone is every base.
+    pub base: String,
+    /// A public key's file, relative to the working directory, or several: one of them must have signed the base.
+    pub key: Line,
 }
 
 /// Files to add to an image.
