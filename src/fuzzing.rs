@@ -7,7 +7,7 @@ use std::io::Cursor;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::attest::{Claims, Statement};
+use crate::attest::{self, Advisory, CameOut, Claims, STDLIB, Statement};
 use crate::error::{Error, Kind};
 use crate::image::{decompress, diff, view};
 use crate::oci::{ImageConfig, ImageIndex, ImageManifest, Reference, json};
@@ -22,6 +22,7 @@ pub type Target = fn(&[u8]);
 
 /// Every reader by its name; `fuzz/fuzz_targets/` and `fuzz/corpus/` have one file and one directory of it each.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("advisory", advisory),
     ("binary", binary),
     ("challenge", registry::fuzzing::challenge),
     ("config_file", config_file),
@@ -44,6 +45,18 @@ pub const TARGETS: &[(&str, Target)] = &[
 pub fn call(name: &str, data: &[u8]) {
     if let Some((_, target)) = TARGETS.iter().find(|(n, _)| *n == name) {
         target(data);
+    }
+}
+
+/// An entry of a vulnerability database: what is known to be mended is mended from there on.
+pub fn advisory(data: &[u8]) {
+    let Ok(Some(advisory)) = Advisory::read(data) else { return };
+    for (module, version) in [("example.com/app", "v1.2.3"), (STDLIB, "1.26.8")] {
+        let Some(hit) = advisory.hits(module, version, None) else { continue };
+        // Ranges may overlap: it can still be in another one there.
+        if let Some(again) = hit.fixed.as_deref().and_then(|fixed| advisory.hits(module, fixed, None)) {
+            assert_ne!(again.fixed, hit.fixed, "mended, and not mended by the same version");
+        }
     }
 }
 
@@ -118,6 +131,8 @@ pub fn signature(data: &[u8]) {
     for statement in [Statement::read(&payload), Statement::read_simple(&payload)].into_iter().flatten() {
         assert!(statement.subjects.iter().all(|digest| statement.is_about(digest)));
         let _ = Claims::read(&statement.predicate_type, &statement.predicate);
+        let _ = CameOut::read(&statement.predicate, "linux/amd64");
+        assert!(attest::linked(&statement.predicate).iter().all(|(path, _)| *path == path.to_lowercase()));
     }
 }
 

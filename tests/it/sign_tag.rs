@@ -48,6 +48,17 @@ fn all(registry: &TestRegistry, repo: &str, tag: &str) -> Vec<String> {
     std::iter::once(root).chain(children).collect()
 }
 
+/// Takes the newer sort of signatures away, and the list of them where the registry keeps none itself.
+fn without_bundles(registry: &TestRegistry) {
+    registry.artifacts("org", BUNDLE).iter().for_each(|a| registry.remove_manifest("org", a));
+    for image in all(registry, "org", "latest") {
+        let list = image.replace(':', "-");
+        if registry.tags("org").contains_key(&list) {
+            registry.remove_manifest("org", &list);
+        }
+    }
+}
+
 fn line(repos: &[&str], key: &str) -> String {
     let repos: String = repos.iter().map(|repo| format!(" --repo {repo}")).collect();
     format!(
@@ -170,8 +181,24 @@ fn integration_both_cosigns_verify_the_old_layout() {
         let cosign = tool(name);
         let cosign = cosign.display();
         sandbox.run(&line(&[&org], "sign")).ok();
-        let old = if name == "cosign" { " --new-bundle-format=false" } else { "" };
-        let verify = format!("{cosign} verify --allow-insecure-registry --insecure-ignore-tlog=true{old}");
+        let verify = format!("{cosign} verify --allow-insecure-registry --insecure-ignore-tlog=true");
+        let verify = match name {
+            "cosign" => format!("{verify} --new-bundle-format=false"),
+            _ => {
+                // Where there are bundles it looks at nothing else, and wants to know whom it could trust besides the key:
+                // nobody.
+                let nobody =
+                    json!({"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"});
+                sandbox.write("../root.json", &nobody.to_string());
+                let bundles = format!("{verify} --new-bundle-format --trusted-root ../root.json");
+                for image in all(&registry, "org", "latest") {
+                    sandbox.run(&format!("{bundles} --key ../sign.pub {org}@{image}")).ok();
+                    assert_ne!(sandbox.run(&format!("{bundles} --key ../other.pub {org}@{image}")).code, 0);
+                }
+                without_bundles(&registry);
+                verify
+            }
+        };
         for image in all(&registry, "org", "latest") {
             sandbox.run(&format!("{verify} --key ../sign.pub {org}@{image}")).ok();
             assert_ne!(sandbox.run(&format!("{verify} --key ../other.pub {org}@{image}")).code, 0);
@@ -186,6 +213,7 @@ fn integration_both_cosigns_verify_the_old_layout() {
         sandbox.run(&format!("{cosign} sign {flags} {org}@{root}")).ok();
         assert_eq!(signatures(&registry, "org", &root).1.len(), 2);
         sandbox.run(&format!("{} --no-cache", line(&[&org], "sign"))).ok();
+        without_bundles(&registry);
         for key in ["sign", "other"] {
             sandbox.run(&format!("{verify} --key ../{key}.pub {org}@{root}")).ok();
             let ran = sandbox.run(&format!("gimg history {org} --key ../{key}.pub --format json")).ok();
