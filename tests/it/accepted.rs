@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::canary::SECRET;
 use crate::support::servers::Server;
 use crate::support::{Sandbox, tool};
 
 #[test]
-#[ignore = "integration: needs cosign, syft and pyspdxtools"]
+#[ignore = "integration: needs cosign 2 and 3, syft and the validators"]
 fn integration_others_accept_what_is_published() {
     let servers = [
         ("olareg", Server::olareg()),
@@ -25,24 +25,34 @@ fn integration_others_accept_what_is_published() {
     sandbox.git("add .");
     sandbox.git("commit -q -m first");
     sandbox.run("gimg key generate --output ../sign").ok();
+    // For bundles cosign 2 wants to know whom it could trust besides the key: nobody.
+    let nobody = json!({"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"});
+    sandbox.write("../root.json", &nobody.to_string());
+    let (cosign2, root) =
+        (tool("cosign2").display().to_string(), "--new-bundle-format --trusted-root ../root.json");
     for (name, server) in &servers {
         println!("{name}");
         let repo = format!("{}/org/hello", server.host());
         let platforms = "--platform linux/amd64,linux/arm64";
         let line = format!(
-            "gimg build ./cmd/hello {platforms} --bare --repo {repo} --sign-key ../sign.key --sbom-dir ../sboms"
+            "gimg build ./cmd/hello {platforms} --bare --repo {repo} --sign-key ../sign.key --sign-tag \
+             --sbom-tag --sbom-dir ../sboms"
         );
         let image = sandbox.run(&line).ok().stdout.trim().to_owned();
         sandbox.run(&format!("crane --insecure validate --remote {image}")).ok();
         let key = "--allow-insecure-registry --insecure-ignore-tlog=true --key ../sign.pub";
         sandbox.run(&format!("{cosign} verify {key} {image}")).ok();
         sandbox.run(&format!("{cosign} verify-attestation {key} --type slsaprovenance1 {image}")).ok();
+        sandbox.run(&format!("{cosign} verify {key} --new-bundle-format=false {image}")).ok();
+        sandbox.run(&format!("{cosign2} verify {key} {root} {image}")).ok();
         let index = sandbox.run(&format!("crane --insecure manifest {image}")).ok().stdout;
         let index: Value = serde_json::from_str(&index).unwrap();
         for child in index["manifests"].as_array().unwrap() {
             let child = format!("{repo}@{}", child["digest"].as_str().unwrap());
             sandbox.run(&format!("{cosign} verify {key} {child}")).ok();
             sandbox.run(&format!("{cosign} verify-attestation {key} --type spdxjson {child}")).ok();
+            sandbox.run(&format!("{cosign} verify {key} --new-bundle-format=false {child}")).ok();
+            sandbox.run(&format!("{cosign2} verify {key} {root} {child}")).ok();
         }
         // syft finds in the image what gimg says of it.
         let found =
