@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::attest::licences;
 use crate::attest::modules::{Module, Modules};
 use crate::attest::purl;
 use crate::image::assemble::EPOCH;
@@ -69,6 +70,8 @@ pub(super) struct Part {
     pub(super) purl: Option<String>,
     /// Go's hash of a module's files, as in go.sum. It is one over the list of their hashes, not over any file.
     pub(super) sum: Option<String>,
+    /// Under which licences it says that it is: an SPDX expression. None where that isn't known.
+    pub(super) licence: Option<String>,
     /// Where it comes from, in words.
     pub(super) source: Option<String>,
     /// What it is, in words.
@@ -112,6 +115,7 @@ impl Part {
             digest: None,
             purl: None,
             sum: None,
+            licence: None,
             source: None,
             summary: None,
         }
@@ -238,6 +242,7 @@ impl Bill {
                 let version = program.modules.stdlib_version();
                 self.add(Part {
                     purl: Some(purl::stdlib(version)),
+                    licence: Some(licences::GO.to_owned()),
                     source: Some(format!("the standard library of {go}")),
                     ..Part::new("stdlib", Some(version), Purpose::Library)
                 })
@@ -262,6 +267,7 @@ impl Bill {
             self.add(Part {
                 purl: purl::go_module(&module.path, module.version.as_deref()),
                 sum: module.sum.clone(),
+                licence: module.licence.clone(),
                 source: module.source.clone(),
                 ..Part::new(&module.path, module.version.as_deref(), purpose)
             })

@@ -47,6 +47,8 @@ struct Component {
     description: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hashes: Vec<Hash>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    licenses: Vec<Licence>,
     #[serde(skip_serializing_if = "Option::is_none")]
     purl: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -57,6 +59,13 @@ struct Component {
 struct Hash {
     alg: &'static str,
     content: String,
+}
+
+/// What the authors say, by the texts in their code; nobody reviewed it.
+#[derive(Serialize)]
+struct Licence {
+    expression: String,
+    acknowledgement: &'static str,
 }
 
 #[derive(Serialize)]
@@ -72,6 +81,12 @@ struct Dependency {
     id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     depends_on: Vec<String>,
+}
+
+impl Licence {
+    fn declared(expression: String) -> Self {
+        Licence { expression, acknowledgement: "declared" }
+    }
 }
 
 impl Component {
@@ -96,6 +111,7 @@ impl Component {
             version: part.version,
             description: part.summary,
             hashes: part.digest.iter().map(|d| Hash { alg: "SHA-256", content: d.hex() }).collect(),
+            licenses: part.licence.map(Licence::declared).into_iter().collect(),
             purl: part.purl,
             properties: properties.into_iter().flatten().collect(),
         }
@@ -109,6 +125,7 @@ impl Component {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             description: None,
             hashes: Vec::new(),
+            licenses: Vec::new(),
             purl: None,
             properties: Vec::new(),
         }
@@ -194,6 +211,7 @@ mod tests {
             version: version.map(str::to_owned),
             sum: sum.map(str::to_owned),
             source: None,
+            licence: None,
         };
         Modules {
             main: module(main, None, None),

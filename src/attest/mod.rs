@@ -4,6 +4,7 @@ mod advisory;
 mod bill;
 mod claims;
 mod cyclonedx;
+pub mod licences;
 mod modules;
 mod provenance;
 mod purl;

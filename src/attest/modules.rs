@@ -19,6 +19,9 @@ pub struct Module {
     pub sum: Option<String>,
     /// Where the code comes from, if path and version don't say it.
     pub source: Option<String>,
+    /// Under which licences the texts in its code say it is: an SPDX expression. None where they weren't looked for, or
+    /// it isn't sure.
+    pub licence: Option<String>,
 }
 
 /// The modules of a program.
@@ -57,16 +60,26 @@ impl Modules {
     /// The modules that `info` names. A program that was built outside of modules is its own main module.
     #[must_use]
     pub fn of(info: &BuildInfo) -> Self {
+        Self::with_licences(info, |_| None)
+    }
+
+    /// The same with their licences, as `licence` knows them.
+    #[must_use]
+    pub fn with_licences(
+        info: &BuildInfo,
+        mut licence: impl FnMut(&binary::Module) -> Option<String>,
+    ) -> Self {
+        let mut licensed = |module| Module { licence: licence(module), ..resolved(module) };
         let mut main = match &info.main {
-            Some(main) => resolved(main),
-            None => Module { path: info.path.clone(), version: None, sum: None, source: None },
+            Some(main) => licensed(main),
+            None => Module { path: info.path.clone(), version: None, sum: None, source: None, licence: None },
         };
         let stamp = Stamp::of(info);
         if let Some(Stamp { system, revision, modified }) = &stamp {
             let changed = if *modified { CHANGED } else { "" };
             main.source.get_or_insert(format!("{system} revision {revision}{changed}"));
         }
-        let mut deps: Vec<Module> = info.deps.iter().map(resolved).collect();
+        let mut deps: Vec<Module> = info.deps.iter().map(licensed).collect();
         deps.sort();
         deps.dedup();
         Modules { main, deps, go: info.go_version.clone(), stamp }
@@ -86,7 +99,7 @@ fn resolved(module: &binary::Module) -> Module {
     let sum = |m: &binary::Module| Some(m.sum.clone()).filter(|s| !s.is_empty());
     let Some(other) = &module.replace else {
         let path = module.path.clone();
-        return Module { path, version: version(module), sum: sum(module), source: None };
+        return Module { path, version: version(module), sum: sum(module), source: None, licence: None };
     };
     let asked = version(module).map(|v| format!(" {v}")).unwrap_or_default();
     match version(other) {
@@ -102,12 +115,14 @@ fn resolved(module: &binary::Module) -> Module {
                     asked => asked,
                 }
             )),
+            licence: None,
         },
         version => Module {
             path: other.path.clone(),
             version,
             sum: sum(other),
             source: Some(format!("in place of {}{asked} by a replace directive", module.path)),
+            licence: None,
         },
     }
 }

@@ -40,6 +40,12 @@ struct Package {
     files_analyzed: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     checksums: Vec<Checksum>,
+    /// What somebody decided after a review: nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    license_concluded: Option<&'static str>,
+    /// What the authors say, by the texts in their code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    license_declared: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_info: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +102,8 @@ impl Package {
         });
         let checksum =
             part.digest.map(|digest| Checksum { algorithm: "SHA256", checksum_value: digest.hex() });
+        let is_code = matches!(part.purpose, Purpose::Application | Purpose::Library);
+        let declared = part.licence.unwrap_or_else(|| NOT_KNOWN.to_owned());
         Package {
             id,
             name: part.name,
@@ -103,6 +111,8 @@ impl Package {
             download_location: NOT_KNOWN,
             files_analyzed: false,
             checksums: checksum.into_iter().collect(),
+            license_concluded: is_code.then_some(NOT_KNOWN),
+            license_declared: is_code.then_some(declared),
             source_info: part.source,
             summary: part.summary,
             external_refs: purl.into_iter().chain(sum).collect(),

@@ -177,7 +177,7 @@ pub(super) fn module(dir: &Path, paths: &mut Paths) {
 
 /// The directories that a go.work or go.mod names: those that it uses, and those that replace modules
 /// (go.dev/ref/mod, "Lexical elements").
-fn directories_of(file: &Path) -> Vec<PathBuf> {
+pub(super) fn directories_of(file: &Path) -> Vec<PathBuf> {
     let (Ok(text), Some(dir)) = (std::fs::read_to_string(file), file.parent()) else { return Vec::new() };
     named_directories(&text).map(|name| crate::plan::packages::normalise(&dir.join(name))).collect()
 }

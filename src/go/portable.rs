@@ -199,7 +199,7 @@ fn named_in(place: &str, base: &Path, path: &Path) -> Away {
 }
 
 /// The workspace around `dir`, as Go finds it (go.dev/ref/mod, "Workspaces").
-fn workspace(go: &Go, dir: &Path) -> Option<PathBuf> {
+pub(super) fn workspace(go: &Go, dir: &Path) -> Option<PathBuf> {
     match go.toolchain.settings.get("GOWORK").map(String::as_str) {
         Some("off") => None,
         Some(file) if !file.is_empty() => Some(PathBuf::from(file)),

@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, SetOnce};
 
 use crate::error::Result;
 use crate::event::Event;
+use crate::go::Places;
 use crate::ops::Context;
 use crate::ops::compile::Compiler;
 use crate::ops::debug;
@@ -56,6 +57,7 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
         copiers,
         certificates,
         memo: Some(memo),
+        places: Some(Places::of_build(&go, &plan)),
         signer,
         between: SetOnce::new(),
         writing: Semaphore::new(settings.jobs),

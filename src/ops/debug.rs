@@ -8,10 +8,11 @@ use std::time::Instant;
 use crate::attest::Modules;
 use crate::error::Result;
 use crate::event::Event;
-use crate::go::{self, Go};
+use crate::go::{self, Go, Places};
 use crate::image::Written;
 use crate::image::contents::{self, ProgramFile};
 use crate::oci::Platform;
+use crate::ops::licences;
 use crate::ops::publish::Publisher;
 use crate::plan::{PROGRAMS_DIR, command, debug};
 
@@ -55,5 +56,9 @@ async fn debugger(go: &Go, publisher: &Publisher<'_>, platform: &Platform) -> Re
     let tree = contents::programs(PROGRAMS_DIR, &[file])?;
     let layer = publisher.write(tree, crate::fs::open).await?;
     scratch.remove(&binary.path);
-    Ok(Debugger { layer, modules: binary.header.build_info.as_ref().map(Modules::of) })
+    let modules = match &binary.header.build_info {
+        Some(info) => Some(licences::modules(publisher.cx, &Places::of_cache(go), info).await?),
+        None => None,
+    };
+    Ok(Debugger { layer, modules })
 }

@@ -26,6 +26,7 @@ mod inputs;
 mod kept;
 pub mod key;
 pub mod kubectl;
+mod licences;
 pub mod lock;
 pub mod login;
 mod lookup;

@@ -44,6 +44,7 @@ pub async fn pack(cx: &Context, pack: &Pack) -> Result<Report> {
         certificates: &certificates,
         memo: None,
         signer: Signer::new(cx, &pack.settings).await?,
+        places: None,
         between: SetOnce::new(),
         writing: Semaphore::new(pack.settings.jobs),
     };

@@ -15,7 +15,7 @@ use crate::content::copy::Copier;
 use crate::content::{Beside, Blob, Content, Graph, ImageName, Referrer};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
-use crate::go::Binary;
+use crate::go::{Binary, Places};
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec, rfc3339};
 use crate::image::certificates::Certificate;
 use crate::image::contents::{self, ProgramFile};
@@ -27,6 +27,7 @@ use crate::ops::bills::{self, Files};
 use crate::ops::data::{self, DataLayers};
 use crate::ops::debug::Debuggers;
 use crate::ops::hashes::Hashes;
+use crate::ops::licences;
 use crate::ops::memo::Memo;
 use crate::ops::provenance::{Provenance, Recipes};
 use crate::ops::shared::Shared;
@@ -52,6 +53,9 @@ pub(super) struct Publisher<'a> {
     pub(super) certificates: &'a [Certificate],
     /// What was made before, where a layer of it that turns out wrong can be made again.
     pub(super) memo: Option<&'a Memo>,
+    /// Where the code of the programs' modules is, if they are compiled here. What is only packed has no licences in its
+    /// SBOM: which of its modules are here would change what is attached.
+    pub(super) places: Option<Places>,
     /// Set by [`Publisher::prepare`].
     pub(super) between: SetOnce<Between>,
     /// Who signs what is published, if somebody does.
@@ -126,19 +130,30 @@ impl Publisher<'_> {
         let files: Vec<ProgramFile> = files.collect();
         let tree = filesystem.arrange(contents::programs(&image.programs_dir, &files)?)?;
         let hashes = Hashes::default();
-        let written = self.write(tree, hashes.opener(crate::fs::open)).await?;
+        let modules = try_join_all(binaries.iter().map(|binary| self.modules(binary)));
+        let written = self.write(tree, hashes.opener(crate::fs::open));
+        let (written, modules) = tokio::try_join!(written, modules)?;
         let descriptor = written.0.descriptor();
         self.cx.observer.on(Event::LayerReady { program, platform: platform.clone(), descriptor });
-        let contents = files.iter().zip(binaries).map(|(file, binary)| {
+        let contents = files.iter().zip(modules).map(|(file, modules)| {
             Ok(PackedProgram {
                 path: filesystem.path(&format!("{}/{}", image.programs_dir, file.name)),
                 digest: hashes.of(&file.path)?,
-                modules: binary.header.build_info.as_ref().map(Modules::of),
+                modules,
             })
         });
         let contents = contents.collect::<Result<_>>()?;
         let programs = Programs { size: binaries.iter().map(|b| b.size).sum(), contents, loaders };
         Ok((self.packed(index, number, written.clone(), programs)?, written))
+    }
+
+    /// What a program is made of.
+    async fn modules(&self, binary: &Binary) -> Result<Option<Modules>> {
+        let Some(info) = &binary.header.build_info else { return Ok(None) };
+        match &self.places {
+            Some(places) => licences::modules(self.cx, places, info).await.map(Some),
+            None => Ok(Some(Modules::of(info))),
+        }
     }
 
     /// An image's programs that are in a layer.

@@ -99,6 +99,7 @@ async fn attempt(cx: &Context, settings: &Settings, asked: &Rebase) -> Result<Re
         copiers: &copiers,
         certificates: &[],
         memo: None,
+        places: None,
         signer,
         between: SetOnce::new(),
         writing: Semaphore::new(settings.jobs),

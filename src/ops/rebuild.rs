@@ -72,6 +72,8 @@ pub(super) async fn rebuild(
         copiers: &[],
         certificates: &certificates,
         memo: None,
+        // Nothing is attached.
+        places: None,
         signer: None,
         between: SetOnce::new(),
         writing: Semaphore::new(settings.jobs),

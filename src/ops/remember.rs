@@ -230,6 +230,7 @@ impl<'a> Layers<'a> {
         let env = self.publisher.cx.env.all();
         let mut around = go::around(self.go, &group.dir);
         around.merge(repository.paths.clone());
+        around.merge(go::licences(self.go, &group.dir));
         self.memo.look(around.clone()).await;
         self.memo.look(go::above(&group.dir, env)).await;
         let git = match &repository.root {

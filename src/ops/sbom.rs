@@ -5,9 +5,11 @@ use std::path::Path;
 use crate::attest::{self, Bill, Facts, Format, Modules, Program};
 use crate::binary::BuildInfo;
 use crate::error::{Error, Kind, Result};
+use crate::go::Places;
 use crate::image::assemble::EPOCH;
 use crate::oci::{Digest, Platform};
 use crate::ops::contained::{self, Contained};
+use crate::ops::licences;
 use crate::ops::opened::{self, Opened};
 use crate::ops::{Context, build};
 use crate::settings::subject::{OnDisk, Subject};
@@ -46,7 +48,7 @@ pub async fn sbom(
     if let Subject::File(path) = subject {
         let (program, digest) = contained::program(cx, path).await?;
         return match format {
-            Some(format) => of_program(path, &program, &digest, format),
+            Some(format) => of_program(cx, path, &program, &digest, format).await,
             None => Ok(recorded(&[program])),
         };
     }
@@ -57,7 +59,7 @@ pub async fn sbom(
         return Err(Error::new(Kind::Input, format!("read {}", image.name), why));
     }
     match format {
-        Some(format) => of_image(&image, &programs, format),
+        Some(format) => of_image(cx, &image, &programs, format).await,
         None => Ok(recorded(&programs)),
     }
 }
@@ -88,14 +90,21 @@ pub async fn of_package(cx: &Context, mut settings: Settings, format: Option<For
     }
 }
 
-fn of_program(path: &Path, program: &Contained, digest: &Digest, format: Format) -> Result<Vec<u8>> {
+async fn of_program(
+    cx: &Context,
+    path: &Path,
+    program: &Contained,
+    digest: &Digest,
+    format: Format,
+) -> Result<Vec<u8>> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let info = info(program)?;
     let time = info.setting("vcs.time");
-    format.document(Bill::of_program(&name, digest, &Modules::of(info), time))
+    let modules = licences::modules(cx, &Places::of_environment(cx.env.all()), info).await?;
+    format.document(Bill::of_program(&name, digest, &modules, time))
 }
 
-fn of_image(image: &Opened, programs: &[Contained], format: Format) -> Result<Vec<u8>> {
+async fn of_image(cx: &Context, image: &Opened, programs: &[Contained], format: Format) -> Result<Vec<u8>> {
     let base = image.base();
     let facts = Facts {
         app: &image.app,
@@ -104,8 +113,11 @@ fn of_image(image: &Opened, programs: &[Contained], format: Format) -> Result<Ve
         created: image.config.created.as_deref().unwrap_or(EPOCH),
         base: base.as_ref().map(|(reference, digest)| attest::Base::Registry(reference, *digest)),
     };
-    let modules: Vec<Modules> =
-        programs.iter().map(|program| info(program).map(Modules::of)).collect::<Result<_>>()?;
+    let places = Places::of_environment(cx.env.all());
+    let mut modules: Vec<Modules> = Vec::new();
+    for program in programs {
+        modules.push(licences::modules(cx, &places, info(program)?).await?);
+    }
     let programs: Vec<Program<'_>> = programs
         .iter()
         .zip(&modules)

@@ -43,6 +43,7 @@ mod interrupt;
 mod kills;
 mod kodata;
 mod kube;
+mod licences;
 mod lists;
 mod load;
 mod lock;

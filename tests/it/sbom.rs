@@ -9,7 +9,7 @@ use crate::support::registry::{Fault, TestRegistry, When};
 use crate::support::{Layout, Sandbox, bases};
 
 /// The names in a directory, without what hides it from git.
-fn names(dir: impl AsRef<Path>) -> Vec<String> {
+pub(crate) fn names(dir: impl AsRef<Path>) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.filter(|n| n != ".gitignore").collect();
     names.sort();
@@ -25,7 +25,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 /// A document, checked against what the JSON schema of SPDX 2.3 and its specification demand of the fields in it.
-fn read(path: impl AsRef<Path>) -> Value {
+pub(crate) fn read(path: impl AsRef<Path>) -> Value {
     let document: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     check(&document);
     document
@@ -64,7 +64,15 @@ pub(crate) fn check(document: &Value) {
     );
     let mut ids = BTreeSet::from(["SPDXRef-DOCUMENT"]);
     for package in list(&document["packages"]) {
-        let optional = ["versionInfo", "checksums", "sourceInfo", "summary", "externalRefs"];
+        let optional = [
+            "versionInfo",
+            "checksums",
+            "licenseConcluded",
+            "licenseDeclared",
+            "sourceInfo",
+            "summary",
+            "externalRefs",
+        ];
         let required = ["SPDXID", "name", "downloadLocation", "filesAnalyzed", "primaryPackagePurpose"];
         only(package, &required, &optional);
         let id = text(&package["SPDXID"]);
@@ -82,6 +90,9 @@ pub(crate) fn check(document: &Value) {
             ["CONTAINER", "APPLICATION", "LIBRARY", "OTHER"]
                 .contains(&text(&package["primaryPackagePurpose"]))
         );
+        let is_code = ["APPLICATION", "LIBRARY"].contains(&text(&package["primaryPackagePurpose"]));
+        assert_eq!(is_code, package["licenseDeclared"].is_string(), "{package}");
+        assert!(package.get("licenseConcluded").is_none_or(|c| c == "NOASSERTION"), "{package}");
         for checksum in list(&package["checksums"]) {
             only(checksum, &["algorithm", "checksumValue"], &[]);
             assert_eq!(checksum["algorithm"], "SHA256");
@@ -155,7 +166,7 @@ fn check_purl(purl: &str) {
     }
 }
 
-fn package<'d>(document: &'d Value, name: &str) -> &'d Value {
+pub(crate) fn package<'d>(document: &'d Value, name: &str) -> &'d Value {
     let found: Vec<&Value> = list(&document["packages"]).iter().filter(|p| p["name"] == name).collect();
     assert_eq!(found.len(), 1, "{name} in {document:#}");
     found[0]
@@ -182,26 +193,24 @@ fn sentences(document: &Value) -> BTreeSet<String> {
     relationships.map(sentence).collect()
 }
 
-/// A zip of one file as it is (PKWARE's APPNOTE, 4.3).
-fn zip(name: &str, content: &str) -> Vec<u8> {
-    let (crc, size) = (crc32fast::hash(content.as_bytes()), u32::try_from(content.len()).unwrap());
-    let length = u16::try_from(name.len()).unwrap();
+/// A zip of files as they are (PKWARE's APPNOTE, 4.3).
+pub(crate) fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+    let (mut locals, mut central) = (Vec::new(), Vec::new());
     let zeros = |n: usize| vec![0; n];
-    // From the version that is needed to the length of the extra field.
-    let common = [
-        vec![10, 0],
-        zeros(8),
-        crc.to_le_bytes().into(),
-        size.to_le_bytes().repeat(2),
-        length.to_le_bytes().into(),
-        zeros(2),
-    ]
-    .concat();
-    let local = [b"PK\x03\x04".to_vec(), common.clone(), name.into(), content.into()].concat();
-    let central = [b"PK\x01\x02\x0a\x00".to_vec(), common, zeros(14), name.into()].concat();
-    let sizes = [central.len(), local.len()].map(|n| u32::try_from(n).unwrap().to_le_bytes()).concat();
-    let end = [b"PK\x05\x06".to_vec(), zeros(4), vec![1, 0, 1, 0], sizes, zeros(2)].concat();
-    [local, central, end].concat()
+    let four = |n: usize| u32::try_from(n).unwrap().to_le_bytes().to_vec();
+    let two = |n: usize| u16::try_from(n).unwrap().to_le_bytes().to_vec();
+    for (name, content) in files {
+        let crc = crc32fast::hash(content.as_bytes()).to_le_bytes().to_vec();
+        // From the version that is needed to the length of the extra field.
+        let common =
+            [vec![10, 0], zeros(8), crc, four(content.len()).repeat(2), two(name.len()), zeros(2)].concat();
+        let at = four(locals.len());
+        locals.extend([b"PK\x03\x04".to_vec(), common.clone(), (*name).into(), (*content).into()].concat());
+        central.extend([b"PK\x01\x02\x0a\x00".to_vec(), common, zeros(10), at, (*name).into()].concat());
+    }
+    let sizes = [four(central.len()), four(locals.len())].concat();
+    let end = [b"PK\x05\x06".to_vec(), zeros(4), two(files.len()).repeat(2), sizes, zeros(2)].concat();
+    [locals, central, end].concat()
 }
 
 /// A program with a dependency in a directory beside it, and one that another module stands in for, from a module
@@ -236,7 +245,7 @@ func main() { println(lib.Name, xy.Name) }
     sandbox.write(&format!("{file}.mod"), "module example.com/fork/x~y\n");
     sandbox.write(&format!("{file}.info"), r#"{"Version":"v2.0.0+incompatible"}"#);
     let path = sandbox.cwd().join(format!("{file}.zip"));
-    std::fs::write(path, zip(inside, "package xy\n\nconst Name = \"xy\"\n")).unwrap();
+    std::fs::write(path, zip(&[(inside, "package xy\n\nconst Name = \"xy\"\n")])).unwrap();
     let proxy = format!("file://{}", sandbox.cwd().join("proxy").display());
     let cache = sandbox.path("modules").to_str().unwrap().to_owned();
     let sandbox = sandbox

@@ -12,6 +12,7 @@ fn module(path: &str, version: Option<&str>) -> Module {
         version: version.map(str::to_owned),
         sum: version.map(|_| "h1:AbC+/=".to_owned()),
         source: None,
+        licence: None,
     }
 }
 

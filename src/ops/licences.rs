@@ -1,0 +1,43 @@
+//! Under which licences the modules of programs are, by the texts in their code on this machine.
+
+use std::sync::OnceLock;
+
+use crate::attest::Modules;
+use crate::attest::licences::{Licences, expression};
+use crate::binary::{self, BuildInfo};
+use crate::error::Result;
+use crate::go::Places;
+use crate::oci::Digest;
+use crate::ops::{Context, blocking};
+use crate::store::Store;
+
+/// The modules that `info` names, with their licences as far as their code is at `places`.
+///
+/// # Errors
+/// Only if the run can't go on.
+pub(super) async fn modules(cx: &Context, places: &Places, info: &BuildInfo) -> Result<Modules> {
+    let (store, places, info) = (cx.store.clone(), places.clone(), info.clone());
+    blocking(move || Ok(Modules::with_licences(&info, |module| of_module(&store, &places, module)))).await
+}
+
+/// The licences of a module: an SPDX expression; none where its code isn't here, or it isn't sure. Blocks.
+fn of_module(store: &Store, places: &Places, module: &binary::Module) -> Option<String> {
+    let texts = places.texts(module);
+    let known: Vec<Option<Vec<String>>> = texts.into_iter().map(|text| of_text(store, &text?)).collect();
+    expression(&known)
+}
+
+/// The licences in a text. That is remembered by the text alone: most modules have the same few.
+fn of_text(store: &Store, text: &[u8]) -> Option<Vec<String>> {
+    static LICENCES: OnceLock<Licences> = OnceLock::new();
+    let question = format!("licences {} {}", env!("CARGO_PKG_VERSION"), Digest::of(text));
+    let key = Digest::of(format!("{question} {}", Licences::VERSION).as_bytes());
+    if let Some(known) = store.recall(&key).and_then(|memo| serde_json::from_slice(&memo).ok()) {
+        return known;
+    }
+    let found = LICENCES.get_or_init(Licences::read).of_text(&String::from_utf8_lossy(text));
+    if let Ok(memo) = serde_json::to_vec(&found) {
+        store.remember(&key, &memo);
+    }
+    found
+}
