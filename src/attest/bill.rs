@@ -72,6 +72,8 @@ pub(super) struct Part {
     pub(super) sum: Option<String>,
     /// Under which licences it says that it is: an SPDX expression. None where that isn't known.
     pub(super) licence: Option<String>,
+    /// The packages of it that are in the programs; none where they don't say it.
+    pub(super) packages: Option<BTreeSet<String>>,
     /// Where it comes from, in words.
     pub(super) source: Option<String>,
     /// What it is, in words.
@@ -106,6 +108,14 @@ pub(super) enum How {
     IsVariant,
 }
 
+/// What is said of a module that a program was built with, and of which the linker left every function out.
+pub(super) const NOT_LINKED: &str = "no function of it is in the program";
+
+/// Packages in one line. Their paths have no spaces (go.dev/ref/spec, "Import declarations").
+pub(super) fn listed(packages: &BTreeSet<String>) -> String {
+    packages.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
 impl Part {
     fn new(name: &str, version: Option<&str>, purpose: Purpose) -> Self {
         Part {
@@ -116,6 +126,7 @@ impl Part {
             purl: None,
             sum: None,
             licence: None,
+            packages: None,
             source: None,
             summary: None,
         }
@@ -232,7 +243,7 @@ impl Bill {
         let mut libraries: BTreeMap<&str, usize> = BTreeMap::new();
         let mut related = BTreeSet::new();
         for program in programs {
-            let Modules { main, deps, go, .. } = program.modules;
+            let Modules { main, deps, go, packages, .. } = program.modules;
             let id = self.module(&mut modules, main, Purpose::Application);
             if let Some(paths) = paths.remove(main) {
                 let comment = Some(format!("at {}", paths.join(", ")));
@@ -249,11 +260,23 @@ impl Bill {
             });
             let mut needed = vec![library];
             needed.extend(deps.iter().map(|dep| self.module(&mut modules, dep, Purpose::Library)));
+            if let Some(packages) = packages {
+                self.has(library, packages.get(Modules::STDLIB));
+                self.has(id, packages.get(&main.path));
+                deps.iter().zip(&needed[1..]).for_each(|(dep, id)| self.has(*id, packages.get(&dep.path)));
+            }
             for needed in needed.into_iter().filter(|n| *n != id) {
                 if related.insert((id, needed)) {
                     self.relate(id, How::DependsOn, needed);
                 }
             }
+        }
+    }
+
+    /// Takes note of packages of a part that are in a program.
+    fn has(&mut self, part: usize, packages: Option<&Vec<String>>) {
+        if let Some(part) = self.parts.get_mut(part) {
+            part.packages.get_or_insert_default().extend(packages.into_iter().flatten().cloned());
         }
     }
 

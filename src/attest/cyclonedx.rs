@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::attest::bill::{Bill, How, Part, Purpose};
+use crate::attest::bill::{Bill, How, NOT_LINKED, Part, Purpose, listed};
 use crate::error::Result;
 use crate::oci::Digest;
 
@@ -94,8 +94,14 @@ impl Component {
     fn of(part: Part, id: String, place: Option<String>) -> Self {
         let property = |name, value: Option<String>| value.map(|value| Property { name, value });
         // Go's hash of a module is none of the hashes that CycloneDX knows.
+        let (packages, not_linked) = match part.packages {
+            Some(packages) if packages.is_empty() => (None, Some(NOT_LINKED.to_owned())),
+            packages => (packages.map(|packages| listed(&packages)), None),
+        };
         let properties = [
             property("gimg:go-sum", part.sum),
+            property("gimg:not-linked", not_linked),
+            property("gimg:packages", packages),
             property("gimg:place", place),
             property("gimg:source", part.source),
         ];
@@ -218,6 +224,7 @@ mod tests {
             deps: deps.iter().map(|(path, version)| module(path, Some(version), Some("h1:AbC+/="))).collect(),
             go: "go1.26.8".to_owned(),
             stamp: None,
+            packages: None,
         }
     }
 

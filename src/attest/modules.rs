@@ -1,6 +1,8 @@
 //! What a Go program is made of, by what the linker recorded in it: its own module, the modules that it was built
 //! with, and the standard library.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::binary::{self, BuildInfo};
@@ -35,6 +37,9 @@ pub struct Modules {
     pub go: String,
     /// The state of the sources, if Go stamped it.
     pub stamp: Option<Stamp>,
+    /// The packages of which the program has functions, by the paths of their modules as they are in `main` and `deps`,
+    /// sorted; the standard library's under [`Modules::STDLIB`]. None where the program doesn't say it.
+    pub packages: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// What Go stamps into a program of the version control that its sources are under.
@@ -82,7 +87,34 @@ impl Modules {
         let mut deps: Vec<Module> = info.deps.iter().map(licensed).collect();
         deps.sort();
         deps.dedup();
-        Modules { main, deps, go: info.go_version.clone(), stamp }
+        Modules { main, deps, go: info.go_version.clone(), stamp, packages: None }
+    }
+
+    /// What the standard library is called among modules: none can have the name.
+    pub const STDLIB: &str = "std";
+
+    /// The same with the packages of which the program that `info` is of has functions. Each is the module's with the
+    /// longest path that it is below; what is below none is the standard library's.
+    #[must_use]
+    pub fn with_packages(self, info: &BuildInfo, packages: impl IntoIterator<Item = String>) -> Self {
+        let modules = || info.main.iter().chain(&info.deps);
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for package in packages {
+            let package = if package == "main" { info.path.clone() } else { package };
+            let is_of = |module: &&binary::Module| {
+                let rest = package.strip_prefix(module.path.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            let module = modules().filter(is_of).max_by_key(|module| module.path.len());
+            let of = match module {
+                Some(module) => resolved(module).path,
+                None if package == info.path => self.main.path.clone(),
+                None => Self::STDLIB.to_owned(),
+            };
+            found.entry(of).or_default().insert(package);
+        }
+        let sorted = found.into_iter().map(|(module, packages)| (module, packages.into_iter().collect()));
+        Modules { packages: Some(sorted.collect()), ..self }
     }
 
     /// The version of the standard library: `1.26.8` of `go1.26.8 X:rangefunc`. One that is no release stays as it is.
@@ -203,5 +235,32 @@ mod tests {
         ] {
             assert_eq!(version(go), stdlib);
         }
+    }
+
+    #[test]
+    fn packages_are_their_modules_with_the_longest_path() {
+        let info = BuildInfo {
+            path: "a.com/app/cmd/x".into(),
+            main: Some(module("a.com/app", "(devel)", "")),
+            deps: vec![
+                module("a.com/app/sub", "v1.0.0", "h1:a="),
+                replaced(module("b.org/b", "v1.0.0", ""), module("c.org/fork", "v2.0.0", "h1:b=")),
+                module("d.org/d", "v1.0.0", "h1:c="),
+            ],
+            ..BuildInfo::default()
+        };
+        let linked =
+            ["main", "a.com/app", "a.com/app/sub/y", "a.com/apple", "b.org/b/z", "fmt", "vendor/g.org/x"];
+        let found = Modules::of(&info).with_packages(&info, linked.map(str::to_owned)).packages.unwrap();
+        let found: Vec<String> = found.iter().map(|(of, all)| format!("{of}: {}", all.join(" "))).collect();
+        assert_eq!(
+            found,
+            [
+                "a.com/app: a.com/app a.com/app/cmd/x",
+                "a.com/app/sub: a.com/app/sub/y",
+                "c.org/fork: b.org/b/z",
+                "std: a.com/apple fmt vendor/g.org/x",
+            ]
+        );
     }
 }

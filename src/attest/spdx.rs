@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::attest::bill::{Bill, How, Part, Purpose};
+use crate::attest::bill::{Bill, How, NOT_LINKED, Part, Purpose, listed};
 use crate::error::Result;
 
 #[derive(Serialize)]
@@ -50,6 +50,9 @@ struct Package {
     source_info: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<String>,
+    /// The packages in the program: SPDX has no field for them, and a reference for each would be most of the document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     external_refs: Vec<ExternalRef>,
     primary_package_purpose: &'static str,
@@ -115,6 +118,10 @@ impl Package {
             license_declared: is_code.then_some(declared),
             source_info: part.source,
             summary: part.summary,
+            comment: part.packages.map(|packages| match packages.is_empty() {
+                true => NOT_LINKED.to_owned(),
+                false => format!("packages in the program: {}", listed(&packages)),
+            }),
             external_refs: purl.into_iter().chain(sum).collect(),
             primary_package_purpose: match part.purpose {
                 Purpose::Container => "CONTAINER",

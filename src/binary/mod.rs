@@ -6,11 +6,13 @@
 mod build_info;
 pub mod diff;
 mod headers;
+mod packages;
 mod pclntab;
 
 use std::io::{Read, Seek};
 
 pub use build_info::{BuildInfo, Module};
+pub use packages::packages;
 
 use crate::error::{Error, Kind, Result};
 use crate::oci::Platform;

@@ -12,7 +12,7 @@ use crate::go::{self, Go, Places};
 use crate::image::Written;
 use crate::image::contents::{self, ProgramFile};
 use crate::oci::Platform;
-use crate::ops::licences;
+use crate::ops::modules;
 use crate::ops::publish::Publisher;
 use crate::plan::{PROGRAMS_DIR, command, debug};
 
@@ -55,10 +55,10 @@ async fn debugger(go: &Go, publisher: &Publisher<'_>, platform: &Platform) -> Re
     let file = ProgramFile { name, path: binary.path.clone(), size: binary.size, capabilities: None };
     let tree = contents::programs(PROGRAMS_DIR, &[file])?;
     let layer = publisher.write(tree, crate::fs::open).await?;
-    scratch.remove(&binary.path);
     let modules = match &binary.header.build_info {
-        Some(info) => Some(licences::modules(publisher.cx, &Places::of_cache(go), info).await?),
+        Some(info) => Some(modules::of(publisher.cx, Some(&Places::of_cache(go)), info, &binary.path).await?),
         None => None,
     };
+    scratch.remove(&binary.path);
     Ok(Debugger { layer, modules })
 }

@@ -26,13 +26,14 @@ mod inputs;
 mod kept;
 pub mod key;
 pub mod kubectl;
-mod licences;
+
 pub mod lock;
 pub mod login;
 mod lookup;
 pub mod man;
 mod manifests;
 mod memo;
+mod modules;
 mod names;
 mod opened;
 pub mod outdated;

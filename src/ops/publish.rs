@@ -27,8 +27,8 @@ use crate::ops::bills::{self, Files};
 use crate::ops::data::{self, DataLayers};
 use crate::ops::debug::Debuggers;
 use crate::ops::hashes::Hashes;
-use crate::ops::licences;
 use crate::ops::memo::Memo;
+use crate::ops::modules;
 use crate::ops::provenance::{Provenance, Recipes};
 use crate::ops::shared::Shared;
 use crate::ops::signer::Signer;
@@ -150,10 +150,7 @@ impl Publisher<'_> {
     /// What a program is made of.
     async fn modules(&self, binary: &Binary) -> Result<Option<Modules>> {
         let Some(info) = &binary.header.build_info else { return Ok(None) };
-        match &self.places {
-            Some(places) => licences::modules(self.cx, places, info).await.map(Some),
-            None => Ok(Some(Modules::of(info))),
-        }
+        modules::of(self.cx, self.places.as_ref(), info, &binary.path).await.map(Some)
     }
 
     /// An image's programs that are in a layer.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::{Semaphore, SetOnce};
 
-use crate::attest::{CameOut, Modules, Statement};
+use crate::attest::{CameOut, Statement};
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
@@ -19,7 +19,7 @@ use crate::ops::opened::{self, Opened};
 use crate::ops::provenance;
 use crate::ops::publish::{Packed, PackedProgram, Programs, Publisher};
 use crate::ops::signer::Signer;
-use crate::ops::{Context, blocking, contained, proofs, rebuild, signatures, targets, verify};
+use crate::ops::{Context, blocking, contained, modules, proofs, rebuild, signatures, targets, verify};
 use crate::plan::ImagePlan;
 use crate::plan::recipe::{BaseRecipe, Recipe};
 use crate::report::{Rebased, RebasedPlatform};
@@ -284,7 +284,11 @@ async fn programs(cx: &Context, mut image: Opened, layers: Vec<Layer>, came_out:
             return Err(anew(format!("{path} asks for {loader}, and for what else its base had")));
         }
         programs.size += size;
-        let modules = program.header.build_info.as_ref().map(Modules::of);
+        // The code is needed for licences, and isn't here.
+        let modules = match &program.header.build_info {
+            Some(info) => Some(modules::of(cx, None, info, &program.file).await?),
+            None => None,
+        };
         programs.contents.push(PackedProgram { path: path.clone(), digest: *digest, modules });
         programs.loaders.push(None);
     }

@@ -9,7 +9,7 @@ use crate::go::Places;
 use crate::image::assemble::EPOCH;
 use crate::oci::{Digest, Platform};
 use crate::ops::contained::{self, Contained};
-use crate::ops::licences;
+use crate::ops::modules;
 use crate::ops::opened::{self, Opened};
 use crate::ops::{Context, build};
 use crate::settings::subject::{OnDisk, Subject};
@@ -100,7 +100,8 @@ async fn of_program(
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let info = info(program)?;
     let time = info.setting("vcs.time");
-    let modules = licences::modules(cx, &Places::of_environment(cx.env.all()), info).await?;
+    let places = Places::of_environment(cx.env.all());
+    let modules = modules::of(cx, Some(&places), info, &program.file).await?;
     format.document(Bill::of_program(&name, digest, &modules, time))
 }
 
@@ -116,7 +117,7 @@ async fn of_image(cx: &Context, image: &Opened, programs: &[Contained], format: 
     let places = Places::of_environment(cx.env.all());
     let mut modules: Vec<Modules> = Vec::new();
     for program in programs {
-        modules.push(licences::modules(cx, &places, info(program)?).await?);
+        modules.push(modules::of(cx, Some(&places), info(program)?, &program.file).await?);
     }
     let programs: Vec<Program<'_>> = programs
         .iter()

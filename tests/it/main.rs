@@ -53,6 +53,7 @@ mod mirrors;
 mod mutations;
 mod outdated;
 mod pack;
+mod packages;
 mod parity;
 mod platform_bases;
 mod platforms;

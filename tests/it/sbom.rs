@@ -67,6 +67,7 @@ pub(crate) fn check(document: &Value) {
         let optional = [
             "versionInfo",
             "checksums",
+            "comment",
             "licenseConcluded",
             "licenseDeclared",
             "sourceInfo",

@@ -1,5 +1,7 @@
 //! Tables of what documents say.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::*;
@@ -22,6 +24,7 @@ fn modules(main: &str, deps: &[(&str, &str)]) -> Modules {
         deps: deps.iter().map(|(path, version)| module(path, Some(version))).collect(),
         go: "go1.26.8".to_owned(),
         stamp: None,
+        packages: None,
     }
 }
 
@@ -58,8 +61,11 @@ fn purls(document: &Value) -> Vec<String> {
 #[test]
 fn programs_of_one_image_share_their_modules() {
     let platform = "linux/arm/v7".parse().unwrap();
+    let linked = |of: &str, package: &str| Some(BTreeMap::from([(of.to_owned(), vec![package.to_owned()])]));
     let one = modules("example.com/app", &[("a.org/A", "v1.0.0"), ("b.org/b", "v2.0.0+incompatible")]);
+    let one = Modules { packages: linked("a.org/A", "a.org/A/one"), ..one };
     let two = modules("example.com/app", &[("a.org/A", "v1.0.0"), ("c.org/c", "v0.1.0")]);
+    let two = Modules { packages: linked("a.org/A", "a.org/A/two"), ..two };
     let program = |path: &str, modules| Program { path: path.to_owned(), modules };
     let programs = [program("/ko-app/app", &one), program("/ko-app/helper", &two)];
     let document = read(Bill::of_image(&facts(&platform, None), &programs));
@@ -74,6 +80,13 @@ fn programs_of_one_image_share_their_modules() {
             "example.com/app DEPENDS_ON c.org/c",
         ]
     );
+    let comment = |name: &str| {
+        document["packages"].as_array().unwrap().iter().find(|p| p["name"] == name).unwrap()["comment"]
+            .clone()
+    };
+    assert_eq!(comment("a.org/A"), "packages in the program: a.org/A/one a.org/A/two");
+    assert_eq!(comment("c.org/c"), "no function of it is in the program");
+    assert_eq!(comment("app"), Value::Null);
     assert_eq!(document["relationships"][1]["comment"], "at /ko-app/app, /ko-app/helper");
     assert_eq!(
         purls(&document)[1..],

@@ -1,23 +1,40 @@
-//! Under which licences the modules of programs are, by the texts in their code on this machine.
+//! What programs are made of: their modules, the packages of these, and under which licences they are, by the texts in
+//! their code on this machine.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::attest::Modules;
 use crate::attest::licences::{Licences, expression};
 use crate::binary::{self, BuildInfo};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::go::Places;
 use crate::oci::Digest;
 use crate::ops::{Context, blocking};
 use crate::store::Store;
 
-/// The modules that `info` names, with their licences as far as their code is at `places`.
+/// The modules that `info` of the program `file` names, with their packages in it, and with their licences as far as
+/// their code is at `places`.
 ///
 /// # Errors
-/// Only if the run can't go on.
-pub(super) async fn modules(cx: &Context, places: &Places, info: &BuildInfo) -> Result<Modules> {
-    let (store, places, info) = (cx.store.clone(), places.clone(), info.clone());
-    blocking(move || Ok(Modules::with_licences(&info, |module| of_module(&store, &places, module)))).await
+/// The program can't be read.
+pub(super) async fn of(
+    cx: &Context,
+    places: Option<&Places>,
+    info: &BuildInfo,
+    file: &Path,
+) -> Result<Modules> {
+    let (store, places) = (cx.store.clone(), places.cloned().unwrap_or_default());
+    let (info, file) = (info.clone(), file.to_owned());
+    blocking(move || {
+        let program = crate::fs::open_to_seek(&file).map_err(|e| Error::io("read the binary", &file, &e))?;
+        let modules = Modules::with_licences(&info, |module| of_module(&store, &places, module));
+        Ok(match binary::packages(program) {
+            Some(packages) => modules.with_packages(&info, packages),
+            None => modules,
+        })
+    })
+    .await
 }
 
 /// The licences of a module: an SPDX expression; none where its code isn't here, or it isn't sure. Blocks.
