@@ -7,7 +7,7 @@ use std::io::Cursor;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::attest::{self, Advisory, CameOut, Claims, STDLIB, Statement};
+use crate::attest::{self, Advisory, CameOut, Claims, Holds, STDLIB, Statement};
 use crate::error::{Error, Kind};
 use crate::image::{decompress, diff, view};
 use crate::oci::{ImageConfig, ImageIndex, ImageManifest, Reference, json};
@@ -51,10 +51,11 @@ pub fn call(name: &str, data: &[u8]) {
 /// An entry of a vulnerability database: what is known to be mended is mended from there on.
 pub fn advisory(data: &[u8]) {
     let Ok(Some(advisory)) = Advisory::read(data) else { return };
+    let program = Holds::default();
     for (module, version) in [("example.com/app", "v1.2.3"), (STDLIB, "1.26.8")] {
-        let Some(hit) = advisory.hits(module, version, None) else { continue };
+        let Some(hit) = advisory.hits(module, version, &program) else { continue };
         // Ranges may overlap: it can still be in another one there.
-        if let Some(again) = hit.fixed.as_deref().and_then(|fixed| advisory.hits(module, fixed, None)) {
+        if let Some(again) = hit.fixed.as_deref().and_then(|fixed| advisory.hits(module, fixed, &program)) {
             assert_ne!(again.fixed, hit.fixed, "mended, and not mended by the same version");
         }
     }

@@ -30,7 +30,16 @@ struct Affected {
     module: String,
     ranges: Vec<Vec<Event>>,
     /// Only these; all of them if there are none.
-    packages: Vec<String>,
+    packages: Vec<Import>,
+}
+
+/// What is known of a program besides the versions of its modules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// The packages of which it has functions, if that is known.
+    pub packages: Option<BTreeSet<String>>,
+    /// The operating systems that it is for, as Go calls them, if that is known.
+    pub systems: Option<BTreeSet<String>>,
 }
 
 /// A version where something begins or ends.
@@ -98,9 +107,21 @@ struct Specific {
     imports: Vec<Import>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Import {
     path: String,
+    /// Only on these systems; on all if there are none.
+    #[serde(default)]
+    goos: Vec<String>,
+}
+
+impl Holds {
+    /// Whether it may have something of a package.
+    fn may_have(&self, import: &Import) -> bool {
+        let there = self.packages.as_ref().is_none_or(|packages| packages.contains(&import.path));
+        let runs = |systems: &BTreeSet<String>| import.goos.iter().any(|system| systems.contains(system));
+        there && (import.goos.is_empty() || self.systems.as_ref().is_none_or(runs))
+    }
 }
 
 impl Advisory {
@@ -121,13 +142,7 @@ impl Advisory {
             Ok(Affected {
                 module: affected.package.name.to_lowercase(),
                 ranges: ranges.collect::<Result<_>>()?,
-                packages: affected
-                    .ecosystem_specific
-                    .unwrap_or_default()
-                    .imports
-                    .into_iter()
-                    .map(|import| import.path)
-                    .collect(),
+                packages: affected.ecosystem_specific.unwrap_or_default().imports,
             })
         });
         let affected: Vec<Affected> = affected.collect::<Result<_>>()?;
@@ -135,17 +150,14 @@ impl Advisory {
         Ok((!affected.is_empty()).then_some(Advisory { id, aliases, summary, affected }))
     }
 
-    /// Whether `version` of `module` has the fault, in a program that holds `packages` if that is known. Paths are compared
-    /// without case. A version that isn't one of Go's has none: nobody knows.
+    /// Whether `version` of `module` has the fault, in a program of which this is known. Paths of modules are compared without
+    /// case. A version that isn't one of Go's has none: nobody knows.
     #[must_use]
-    pub fn hits(&self, module: &str, version: &str, packages: Option<&BTreeSet<String>>) -> Option<Hit> {
+    pub fn hits(&self, module: &str, version: &str, program: &Holds) -> Option<Hit> {
         let (module, at) = (module.to_lowercase(), of_module(version)?);
         let of_module = self.affected.iter().filter(|affected| affected.module == module);
-        let holds = |affected: &&Affected| match packages {
-            Some(there) if !affected.packages.is_empty() => {
-                affected.packages.iter().any(|package| there.contains(package))
-            }
-            _ => true,
+        let holds = |affected: &&Affected| {
+            affected.packages.is_empty() || affected.packages.iter().any(|import| program.may_have(import))
         };
         of_module.filter(holds).find_map(|affected| {
             let range = affected.ranges.iter().find(|range| is_in(range, &at))?;
@@ -153,7 +165,8 @@ impl Advisory {
             // As Go writes it: the library's version is that of Go.
             let letter = if module == STDLIB { "" } else { "v" };
             let fixed = fixed.map(|e| format!("{letter}{}", e.at));
-            Some(Hit { fixed, packages: affected.packages.clone() })
+            let packages = affected.packages.iter().map(|import| import.path.clone()).collect();
+            Some(Hit { fixed, packages })
         })
     }
 }
@@ -273,20 +286,30 @@ mod tests {
             ("(devel)", None),
             ("", None),
         ] {
-            let hit = advisory.hits("example.com/mod", version, None);
+            let hit = advisory.hits("example.com/mod", version, &Holds::default());
             assert_eq!(hit.as_ref().map(|h| h.fixed.as_deref()), fixed, "{version}");
         }
-        assert_eq!(advisory.hits("example.com/other", "v1.0.0", None), None);
+        assert_eq!(advisory.hits("example.com/other", "v1.0.0", &Holds::default()), None);
     }
 
     #[test]
-    fn where_packages_are_known_only_those_count() {
-        let advisory = advisory(r#"{"introduced":"0"}"#, r#"{"path":"example.com/Mod/a"}"#);
-        let there = |package: &str| BTreeSet::from([package.to_owned()]);
-        let hit = |packages| advisory.hits("example.com/Mod", "v1.0.0", packages);
-        let (one, other) = (there("example.com/Mod/a"), there("example.com/Mod/b"));
-        assert!(hit(None).is_some() && hit(Some(&one)).is_some());
-        assert_eq!(hit(Some(&other)), None);
+    fn only_packages_and_systems_that_are_there_count() {
+        let imports =
+            r#"{"path":"example.com/Mod/a"},{"path":"example.com/Mod/w","goos":["windows","plan9"]}"#;
+        let advisory = advisory(r#"{"introduced":"0"}"#, imports);
+        let set = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+        for (packages, systems, is_hit) in [
+            (None, None, true),
+            (set(&["example.com/Mod/a"]), set(&["linux"]), true),
+            (set(&["example.com/Mod/b", "fmt"]), None, false),
+            (set(&["example.com/Mod/w"]), None, true),
+            (set(&["example.com/Mod/w"]), set(&["linux"]), false),
+            (set(&["example.com/Mod/w"]), set(&["linux", "windows"]), true),
+            (None, set(&["linux"]), true),
+        ] {
+            let program = Holds { packages, systems };
+            assert_eq!(advisory.hits("example.com/Mod", "v1.0.0", &program).is_some(), is_hit, "{program:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::attest::cyclonedx::PACKAGES as PACKAGES_PROPERTY;
+use crate::attest::spdx::PACKAGES;
 use crate::attest::{Format, PROVENANCE, read_go};
 
 /// What a document claims of an image's first program.
@@ -72,6 +74,18 @@ pub fn linked(document: &Value) -> BTreeSet<(String, String)> {
     let modules = programs.filter_map(|said| Some((text(said, "/module")?, text(said, "/version")?)));
     found.extend(modules.map(|(path, version)| (path.to_lowercase(), version)));
     found
+}
+
+/// The packages that an SBOM of gimg's says are in the program; none where it says nothing of that.
+#[must_use]
+pub fn packages(document: &Value) -> Option<BTreeSet<String>> {
+    let spdx = list(document, "/packages").filter_map(|p| p["comment"].as_str()?.strip_prefix(PACKAGES));
+    let components = list(document, "/components");
+    let properties =
+        components.flat_map(|c| list(c, "/properties")).filter(|p| p["name"] == PACKAGES_PROPERTY);
+    let said: Vec<&str> = spdx.chain(properties.filter_map(|p| p["value"].as_str())).collect();
+    let words = said.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned);
+    (!said.is_empty()).then(|| words.collect())
 }
 
 fn provenance(predicate: &Value) -> Claims {
@@ -184,12 +198,14 @@ mod tests {
     #[test]
     fn what_gimg_writes_is_read_back() {
         let platform: Platform = "linux/amd64".parse().unwrap();
+        let there: Vec<String> = ["fmt", "example.com/app", "runtime"].map(str::to_owned).to_vec();
         for (version, modified, expected) in [
             ("v1.2.3", Some("false"), expected(Some("v1.2.3"), Some(false))),
             ("v1.2.3", Some("true"), expected(Some("v1.2.3"), Some(true))),
             ("(devel)", None, expected(None, None)),
         ] {
-            let modules = modules(version, modified);
+            let info = BuildInfo { path: "example.com/app".into(), ..BuildInfo::default() };
+            let modules = modules(version, modified).with_packages(&info, there.clone());
             let digest = Digest::of(b"image");
             let facts = Facts {
                 app: "app",
@@ -204,6 +220,7 @@ mod tests {
                     format.document(Bill::of_image(&facts, std::slice::from_ref(&program))).unwrap();
                 let document = serde_json::from_slice(&document).unwrap();
                 assert_eq!(Claims::read(format.predicate_type(), &document), expected, "{format:?}");
+                assert_eq!(packages(&document), Some(there.iter().cloned().collect()), "{format:?}");
             }
             let build = Build {
                 recipe: json!({}),
@@ -234,6 +251,7 @@ mod tests {
         for odd in [json!(null), json!([]), json!({ "packages": 1, "components": {}, "runDetails": "x" })] {
             for kind in [PROVENANCE, "https://spdx.dev/Document", "https://cyclonedx.org/bom", "x"] {
                 assert_eq!(Claims::read(kind, &odd), Claims::default());
+                assert_eq!((packages(&odd), linked(&odd)), (None, BTreeSet::new()));
             }
         }
     }

@@ -8,6 +8,9 @@ use crate::attest::bill::{Bill, How, NOT_LINKED, Part, Purpose, listed};
 use crate::error::Result;
 use crate::oci::Digest;
 
+/// The property that names packages.
+pub(super) const PACKAGES: &str = "gimg:packages";
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -101,7 +104,7 @@ impl Component {
         let properties = [
             property("gimg:go-sum", part.sum),
             property("gimg:not-linked", not_linked),
-            property("gimg:packages", packages),
+            property(PACKAGES, packages),
             property("gimg:place", place),
             property("gimg:source", part.source),
         ];

@@ -14,9 +14,9 @@ mod time;
 
 use serde::Serialize;
 
-pub use advisory::{Advisory, NewerGo, STDLIB, newer_go, of_go};
+pub use advisory::{Advisory, Holds, NewerGo, STDLIB, newer_go, of_go};
 pub use bill::{Base, Bill, Facts, Program};
-pub use claims::{Claims, Revision, linked};
+pub use claims::{Claims, Revision, linked, packages};
 pub use modules::{Module, Modules, Stamp};
 pub use provenance::{BUILD_TYPE, Build, CameOut, Made, PROVENANCE, predicate, rebased};
 pub use purl::read_go;

@@ -87,6 +87,8 @@ struct Relationship {
 
 const DOCUMENT: &str = "SPDXRef-DOCUMENT";
 const NOT_KNOWN: &str = "NOASSERTION";
+/// What the comment of a module begins with whose packages are named.
+pub(super) const PACKAGES: &str = "packages in the program: ";
 
 impl Package {
     fn of(part: Part, id: String) -> Self {
@@ -120,7 +122,7 @@ impl Package {
             summary: part.summary,
             comment: part.packages.map(|packages| match packages.is_empty() {
                 true => NOT_LINKED.to_owned(),
-                false => format!("packages in the program: {}", listed(&packages)),
+                false => format!("{PACKAGES}{}", listed(&packages)),
             }),
             external_refs: purl.into_iter().chain(sum).collect(),
             primary_package_purpose: match part.purpose {

@@ -4,12 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::attest::{self, Advisory, BUILD_TYPE, Claims, Modules, PROVENANCE, STDLIB};
+use serde_json::Value;
+
+use crate::attest::{self, Advisory, BUILD_TYPE, Claims, Holds, PROVENANCE, STDLIB};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::oci::{Descriptor, Digest, Reference, annotation, document};
 use crate::ops::home::Home;
-use crate::ops::{Context, base, blocking, claimed, contained, each, history, opened, signatures, verify};
+use crate::ops::{
+    Context, base, blocking, claimed, contained, each, history, modules, opened, signatures, verify,
+};
 use crate::report::{BaseState, Outdated, OutdatedBase, OutdatedGo, OutdatedImage, Vulnerability};
 use crate::settings::Base;
 use crate::settings::subject::Subject;
@@ -47,6 +51,7 @@ struct Found {
     go: Option<String>,
     /// Its modules and their versions, the standard library among them; None if nothing names any.
     modules: Option<BTreeSet<(String, String)>>,
+    holds: Holds,
 }
 
 /// What an image stands on, as is said of it.
@@ -72,7 +77,7 @@ pub async fn outdated(cx: &Context, asked: &Asked) -> Result<Outdated> {
     let images = images(cx, asked).await?;
     let key = key.as_ref();
     let reads = images.iter().map(|image| async move {
-        look(cx, image, key).await.map_err(|e| e.within(format!("look at {image}")))
+        look(cx, image, key, asked.database.is_some()).await.map_err(|e| e.within(format!("look at {image}")))
     });
     let found: Vec<Found> = each(reads).await?;
     let names: BTreeSet<&String> =
@@ -107,13 +112,13 @@ async fn images(cx: &Context, asked: &Asked) -> Result<Vec<Reference>> {
 }
 
 /// What an image is made of.
-async fn look(cx: &Context, image: &Reference, key: Option<&PublicKey>) -> Result<Found> {
+async fn look(cx: &Context, image: &Reference, key: Option<&PublicKey>, precise: bool) -> Result<Found> {
     let root = opened::root(cx, &Subject::Registry(image.clone())).await?;
     let children = match root.index {
         Some(_) => root.images().into_iter().map(|(descriptor, _)| descriptor).collect(),
         None => vec![root.descriptor.clone()],
     };
-    let (mut said, signed) = said(cx, image, &root.descriptor, &children, key).await?;
+    let (mut said, signed) = said(cx, image, &root.descriptor, &children, key, precise).await?;
     if said.bases.is_empty() {
         let home = Home::Registry(cx.origin(), image.repository.clone());
         for child in &children {
@@ -125,26 +130,36 @@ async fn look(cx: &Context, image: &Reference, key: Option<&PublicKey>) -> Resul
             }
         }
     }
-    if said.go.is_none() {
-        cx.observer.on(Event::Detail(format!("nothing is said about {image}: its program is read")));
+    if said.go.is_none() || precise && said.packages.is_none() {
+        let text = format!("what is attached to {image} doesn't say enough: its program is read");
+        cx.observer.on(Event::Detail(text));
+        let mut packages = Some(BTreeSet::new());
         for program in contained::programs(cx, &root.open(None).await?).await? {
             let Some(info) = &program.header.build_info else { continue };
-            let modules = Modules::of(info);
-            let linked = modules.deps.iter().chain([&modules.main]);
-            let versions = linked.filter_map(|m| Some((m.path.to_lowercase(), m.version.clone()?)));
-            said.modules.extend(versions);
-            said.go.get_or_insert(modules.go);
+            let made_of = modules::of(cx, None, info, &program.file).await?;
+            let all = made_of.deps.iter().chain([&made_of.main]);
+            said.modules.extend(all.filter_map(|m| Some((m.path.to_lowercase(), m.version.clone()?))));
+            let own = made_of.packages.map(|own| own.into_values().flatten());
+            packages = packages.zip(own).map(|(all, own)| all.into_iter().chain(own).collect());
+            said.go.get_or_insert(made_of.go);
         }
+        said.packages = packages.filter(|_| said.go.is_some());
     }
-    let mut modules = said.modules;
-    modules.extend(said.go.as_deref().and_then(attest::of_go).map(|version| (STDLIB.to_owned(), version)));
+    let systems = match (&root.index, precise) {
+        (_, false) => None,
+        (Some(_), _) => Some(root.images().into_iter().map(|(_, platform)| platform.os).collect()),
+        (None, _) => Some(BTreeSet::from([root.open(None).await?.platform.os])),
+    };
+    let mut linked = said.modules;
+    linked.extend(said.go.as_deref().and_then(attest::of_go).map(|version| (STDLIB.to_owned(), version)));
     Ok(Found {
         image: image.to_string(),
         digest: root.descriptor.digest,
         signed,
         bases: said.bases,
         go: said.go,
-        modules: (!modules.is_empty()).then_some(modules),
+        modules: (!linked.is_empty()).then_some(linked),
+        holds: Holds { packages: said.packages, systems },
     })
 }
 
@@ -154,45 +169,57 @@ struct Said {
     bases: BTreeSet<Stands>,
     go: Option<String>,
     modules: BTreeSet<(String, String)>,
+    packages: Option<BTreeSet<String>>,
 }
 
-/// What is said about an image, and if nothing is said about all of it about its `children`; whether the key signed it.
+/// What is said about an image, and as far as that isn't enough about its `children`; whether the key signed it. To be
+/// `precise` all that is said of packages counts.
 async fn said(
     cx: &Context,
     image: &Reference,
     root: &Descriptor,
     children: &[Descriptor],
     key: Option<&PublicKey>,
+    precise: bool,
 ) -> Result<(Said, Option<bool>)> {
     let home = Home::Registry(cx.origin(), image.repository.clone());
     let place = (&image.repository, &home);
     let mut said = Said::default();
-    let signed =
-        claimed::documents(cx, place, root, key, |kind, predicate| said.hear(kind, predicate)).await?;
+    let hear = |kind: &str, predicate: &Value| said.hear(kind, predicate, precise);
+    let signed = claimed::documents(cx, place, root, key, hear).await?;
+    let mut packages = Some(BTreeSet::new());
     for child in children.iter().filter(|child| child.digest != root.digest) {
-        if said.go.is_some() {
+        if said.go.is_some() && !precise {
             break;
         }
-        claimed::documents(cx, place, child, key, |kind, predicate| said.hear(kind, predicate)).await?;
+        let mut own = Said::default();
+        let hear = |kind: &str, predicate: &Value| own.hear(kind, predicate, precise);
+        claimed::documents(cx, place, child, key, hear).await?;
+        said.go = said.go.or(own.go);
+        said.modules.extend(own.modules);
+        // One that says nothing of them may hold any.
+        packages = packages.zip(own.packages).map(|(all, own)| all.into_iter().chain(own).collect());
     }
+    said.packages = said.packages.or(packages.filter(|all| !all.is_empty()));
     Ok((said, signed))
 }
 
 impl Said {
     /// Takes in what a document says; whether that is enough.
-    fn hear(&mut self, predicate_type: &str, predicate: &serde_json::Value) -> bool {
+    fn hear(&mut self, predicate_type: &str, predicate: &Value, precise: bool) -> bool {
         let claims = Claims::read(predicate_type, predicate);
         if claims.go.is_none() {
             return false;
         }
-        self.go = claims.go;
-        self.modules = attest::linked(predicate);
+        self.go = self.go.take().or(claims.go);
+        self.modules.extend(attest::linked(predicate));
+        self.packages = self.packages.take().or_else(|| attest::packages(predicate));
         if predicate_type == PROVENANCE && predicate["buildDefinition"]["buildType"] == BUILD_TYPE {
             let platforms = verify::recipe(predicate).map(|recipe| recipe.platforms).unwrap_or_default();
-            let bases = platforms.into_iter().map(|p| Stands { name: p.base.name, digest: p.base.digest });
-            self.bases = bases.collect();
+            self.bases
+                .extend(platforms.into_iter().map(|p| Stands { name: p.base.name, digest: p.base.digest }));
         }
-        true
+        !precise || self.packages.is_some()
     }
 }
 
@@ -312,11 +339,12 @@ fn judge(
         let supported = supported.filter(|_| attest::of_go(&version).is_some());
         OutdatedGo { version, newer: newer.map(|n| n.version), supported }
     });
+    let holds = found.holds;
     let vulnerabilities = database.zip(found.modules).map(|(database, modules)| {
         let mut hits: Vec<Vulnerability> = Vec::new();
         for (module, version) in &modules {
             let of_module =
-                database.iter().filter_map(|entry| Some((entry, entry.hits(module, version, None)?)));
+                database.iter().filter_map(|entry| Some((entry, entry.hits(module, version, &holds)?)));
             hits.extend(of_module.map(|(entry, hit)| Vulnerability {
                 id: entry.id.clone(),
                 aliases: entry.aliases.clone(),

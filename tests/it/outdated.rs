@@ -119,18 +119,31 @@ fn known_faults_of_what_is_in_an_image_are_told() {
     let sandbox = sandbox(&[]);
     let org = format!("{}/org", registry.host());
     let (version, line) = go(&sandbox);
-    let entry = |id: &str, module: &str, fixed: &str| {
+    let entry = |id: &str, module: &str, fixed: &str, packages: &[&str]| {
+        let imports: Vec<Value> = packages.iter().map(|path| json!({"path": path})).collect();
         let events = json!([{"introduced": "0"}, {"fixed": fixed}]);
         let entry = json!({"id": id, "aliases": ["CVE-1"], "summary": format!("{id} is\u{1b}[2J bad"),
             "affected": [{"package": {"name": module, "ecosystem": "Go"},
-                "ranges": [{"type": "SEMVER", "events": events}]}]});
+                "ranges": [{"type": "SEMVER", "events": events}],
+                "ecosystem_specific": {"imports": imports}}]});
         sandbox.write(&format!("../db/data/osv/{id}.json"), &entry.to_string());
     };
-    entry("GO-1", "stdlib", &format!("{line}.99"));
-    entry("GO-2", "stdlib", &version);
-    entry("GO-3", "toolchain", &format!("{line}.99"));
-    entry("GO-4", "example.com/other", "9.9.9");
-    for flags in ["", "--sbom cyclonedx --provenance=false", "--provenance=false", "--attest none"] {
+    let later = format!("{line}.99");
+    entry("GO-1", "stdlib", &later, &["html/template", "runtime"]);
+    entry("GO-2", "stdlib", &version, &[]);
+    entry("GO-3", "toolchain", &later, &[]);
+    entry("GO-4", "example.com/other", "9.9.9", &[]);
+    // Of this one nothing is in the program.
+    entry("GO-5", "stdlib", &later, &["html/template"]);
+    for flags in [
+        "",
+        "--platform linux/amd64,linux/arm64",
+        "--sbom cyclonedx",
+        "--sbom cyclonedx --provenance=false",
+        "--provenance=false",
+        "--sbom none",
+        "--attest none",
+    ] {
         push(&sandbox, &org, flags);
         let ran = sandbox.run(&format!("gimg outdated {org} --vuln-db ../db")).ok();
         let told = format!("  GO-1  stdlib {version}, fixed in {line}.99: GO-1 is\\u{{1b}}[2J bad");
@@ -150,8 +163,8 @@ fn known_faults_of_what_is_in_an_image_are_told() {
     sandbox
         .run(&format!("gimg outdated {org} --vuln-db ../proxy"))
         .fails(3, &["it holds no entries", "data/osv"]);
-    sandbox.write("../db/data/osv/GO-5.json", "{");
-    sandbox.run(&format!("gimg outdated {org} --vuln-db ../db")).fails(3, &["GO-5.json"]);
+    sandbox.write("../db/data/osv/GO-6.json", "{");
+    sandbox.run(&format!("gimg outdated {org} --vuln-db ../db")).fails(3, &["GO-6.json"]);
 }
 
 #[test]
