@@ -63,6 +63,10 @@ pub fn advisory(data: &[u8]) {
 
 /// A compiled program: its headers and what Go recorded in it.
 pub fn binary(data: &[u8]) {
+    if let Ok(sizes) = binary::sizes::sizes(Cursor::new(data)) {
+        let sections = sizes.sections.iter().map(|section| section.size);
+        assert_eq!(sizes.packages.values().copied().chain(sections).sum::<u64>(), data.len() as u64);
+    }
     if let Ok(header) = binary::inspect(Cursor::new(data)) {
         // What an error would say of it.
         assert!(!header.describe().is_empty());

@@ -3,6 +3,7 @@
 mod cache;
 mod dry_run;
 mod history;
+mod inspect;
 mod lock;
 mod outdated;
 mod rebase;
@@ -21,6 +22,10 @@ pub use dry_run::{
     PlannedPlatform,
 };
 pub use history::{History, HistoryImage};
+pub use inspect::{
+    Against, Attached, AttachedKind, Growth, GrowthOf, Inspected, InspectedConfig, InspectedImage,
+    InspectedLayer, InspectedModule, InspectedProgram, PackageSize, SectionKind, SectionSize,
+};
 pub use lock::{LockChange, Locked};
 pub use outdated::{BaseState, Outdated, OutdatedBase, OutdatedGo, OutdatedImage, Vulnerability};
 pub use rebase::{Rebased, RebasedPlatform};

@@ -22,10 +22,25 @@ const BUDGET: u64 = 4 * 1024 * 1024;
 const MAX_PLACES: usize = 8;
 
 /// Lets through [`BUDGET`] bytes, and remembers why reading failed: `object` drops the reason.
-struct Budget<R> {
+pub(super) struct Budget<R> {
     inner: R,
     left: u64,
     failed: Option<io::Error>,
+}
+
+impl<R> Budget<R> {
+    pub(super) fn of(inner: R) -> Self {
+        Budget { inner, left: BUDGET, failed: None }
+    }
+
+    /// Why reading failed, if it did.
+    pub(super) fn failure(self) -> Option<Error> {
+        self.failed.map(unreadable)
+    }
+}
+
+fn unreadable(error: io::Error) -> Error {
+    Error::new(Kind::LocalIo, "read the binary", error)
 }
 
 impl<R: Read> Read for Budget<R> {
@@ -54,7 +69,7 @@ impl<R: Seek> Seek for Budget<R> {
 }
 
 /// The cache, without reads that are larger than the whole budget: it would take the memory before it reads.
-struct Cache<'a, R: Read + Seek>(&'a ReadCache<Budget<R>>);
+pub(super) struct Cache<'a, R: Read + Seek>(pub(super) &'a ReadCache<Budget<R>>);
 
 impl<R: Read + Seek> Clone for Cache<'_, R> {
     fn clone(&self) -> Self {
@@ -81,7 +96,6 @@ impl<'a, R: Read + Seek> ReadRef<'a> for Cache<'a, R> {
 type Found = Result<(Header, Places), object::read::Error>;
 
 pub(super) fn read<R: Read + Seek>(mut reader: R) -> Result<(Header, Places)> {
-    let unreadable = |e: io::Error| Error::new(Kind::LocalIo, "read the binary", e);
     let mut magic = [0; 8];
     let length = fill(&mut reader, &mut magic).map_err(unreadable)?;
     // `object` knows no WebAssembly with the features we take: magic and version 1.
@@ -91,7 +105,7 @@ pub(super) fn read<R: Read + Seek>(mut reader: R) -> Result<(Header, Places)> {
     if length < magic.len() {
         return Ok((plain(Format::Unknown, None), Places::new()));
     }
-    let whole = ReadCache::new(Budget { inner: reader, left: BUDGET, failed: None });
+    let whole = ReadCache::new(Budget::of(reader));
     let cache = Cache(&whole);
     let found = match FileKind::parse(cache) {
         Ok(FileKind::Elf32) => elf::<elf::FileHeader32<object::Endianness>, R>(cache),
@@ -104,8 +118,8 @@ pub(super) fn read<R: Read + Seek>(mut reader: R) -> Result<(Header, Places)> {
         Ok(FileKind::MachOFat32 | FileKind::MachOFat64) => Ok((plain(Format::MachO, None), Places::new())),
         _ => Ok((plain(Format::Unknown, None), Places::new())),
     };
-    if let Some(e) = whole.into_inner().failed {
-        return Err(unreadable(e));
+    if let Some(error) = whole.into_inner().failure() {
+        return Err(error);
     }
     let (header, mut places) = found.map_err(|e| Error::new(Kind::Input, "read the binary's headers", e))?;
     places.truncate(MAX_PLACES);

@@ -8,11 +8,14 @@ pub mod diff;
 mod headers;
 mod packages;
 mod pclntab;
+mod sections;
+pub mod sizes;
 
 use std::io::{Read, Seek};
 
 pub use build_info::{BuildInfo, Module};
 pub use packages::packages;
+pub use sections::Sort;
 
 use crate::error::{Error, Kind, Result};
 use crate::oci::Platform;

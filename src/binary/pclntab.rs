@@ -7,8 +7,12 @@
 const MAGIC: u32 = 0xffff_fff1;
 /// Before the header's words: magic, two zeros, the instructions' quantum, the size of a pointer.
 const HEADER: usize = 8;
+/// Where there is no section for it, it begins at a multiple of this.
+const ALIGN: usize = 4;
 /// An entry of the table of functions: where the code is, and where more about it is.
 const FUNCTION: usize = 8;
+/// What of a function's record is read; each has one of its own, so there are no more functions than room for these.
+const RECORD: usize = 40;
 /// How often, on average, a byte of the table is read: functions share names' ends and tables of lines, but not
 /// without measure.
 const MAX_READ: usize = 16;
@@ -53,6 +57,9 @@ pub(super) fn read(data: &[u8]) -> Option<Table<'_>> {
     let part = |n: usize| data.get(usize::try_from(word(n)?).ok()?..);
     let count = usize::try_from(word(0)?).ok()?;
     let (names, lines, about) = (part(3)?, part(6)?, part(7)?);
+    if about.len() / (FUNCTION + RECORD) < count {
+        return None;
+    }
     // The last entry is the end of the code.
     let table = about.get(..count.checked_mul(FUNCTION)?.checked_add(4)?)?;
     let table = Numbers { data: table, little };
@@ -72,6 +79,18 @@ pub(super) fn read(data: &[u8]) -> Option<Table<'_>> {
     };
     let functions: Vec<Function<'_>> = (0..count).map(&mut function).collect::<Option<_>>()?;
     Some(Table { text: word(2).filter(|at| *at != 0), functions })
+}
+
+/// Where in `data` a table may begin, by its first bytes: the magic number, two zeros, what Go has of quanta and pointers.
+pub(super) fn places(data: &[u8]) -> impl Iterator<Item = usize> {
+    let begins = |at: &usize| {
+        let is_it = |b: &[u8]| {
+            matches!(b, [0xf1, 0xff, 0xff, 0xff, 0, 0, 1 | 2 | 4, 4 | 8])
+                || matches!(b, [0xff, 0xff, 0xff, 0xf1, 0, 0, 1 | 2 | 4, 4 | 8])
+        };
+        data.get(*at..*at + HEADER).is_some_and(is_it)
+    };
+    (0..data.len()).step_by(ALIGN).filter(begins)
 }
 
 struct Numbers<'a> {

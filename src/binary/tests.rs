@@ -294,3 +294,38 @@ fn functions_whose_code_differs_are_named_and_no_others() {
     assert!(found.is_only_symbols() && found.functions.is_empty(), "{found:?}");
     assert_eq!(diff::compare(&plain, b"no program"), None);
 }
+
+#[test]
+fn fuzz_the_parts_of_a_damaged_program_are_still_all_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (main, greet) = ("func main() { println(greet.Line(1)) }", "func Line(n int) int { return n }");
+    let program = two_packages(dir.path(), "amd64", main, greet, "-s -w");
+    let sizes = |bytes: &[u8]| {
+        let found = sizes::sizes(Cursor::new(bytes)).unwrap();
+        let parts = found.sections.iter().map(|section| section.size).chain(found.packages.values().copied());
+        assert_eq!((parts.sum::<u64>(), found.total), (bytes.len() as u64, bytes.len() as u64));
+        found.packages.len()
+    };
+    let whole = sizes(&program);
+    assert!(whole > 3, "{whole}");
+    let table = program.windows(8).position(|bytes| bytes == [0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]).unwrap();
+    let sections = usize::try_from(u64::from_le_bytes(program[40..48].try_into().unwrap())).unwrap();
+    let mut damaged = 0;
+    let mut number = 1_u64;
+    for round in 0..600 {
+        // Knuth's MMIX: the same numbers every time.
+        let mut next = || {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(number >> 33).unwrap()
+        };
+        let (from, room) = [(0, 64), (sections, 1500), (table, 80), (table, 4000)][round % 4];
+        let mut bytes = program.clone();
+        for _ in 0..1 + next() % 3 {
+            let at = (from + next() % room).min(bytes.len() - 1);
+            bytes[at] = next().to_le_bytes()[0];
+        }
+        damaged += usize::from(sizes(&bytes) != whole);
+    }
+    assert!(damaged > 50, "{damaged}");
+    (0..4000).step_by(7).for_each(|end| assert_eq!(sizes(&program[..end]), 0));
+}

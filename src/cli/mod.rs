@@ -10,6 +10,7 @@ mod delete;
 mod documents;
 mod history;
 mod init;
+mod inspect;
 mod key;
 mod lock;
 mod login;
@@ -77,6 +78,8 @@ enum Command {
     Push(push::PushArgs),
     /// List the images of a repository: tags, versions, revisions, signatures
     History(history::HistoryArgs),
+    /// Show what is in an image or a program: layers, config, modules, sizes
+    Inspect(inspect::InspectArgs),
     /// Let a tag stand for an image that was pushed before
     Rollback(rollback::RollbackArgs),
     /// Say which images have an old base, an old Go, or modules with known faults
@@ -127,6 +130,7 @@ impl Command {
             Command::Run(args) => &args.common,
             Command::Push(args) => &args.common,
             Command::History(args) => &args.common,
+            Command::Inspect(args) => &args.common,
             Command::Rollback(args) => &args.common,
             Command::Outdated(args) => &args.common,
             Command::Rebase(args) => &args.common,
@@ -183,6 +187,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Run(args) => run::run(*args, env, voice),
         Command::Push(args) => push::run(args, env, voice),
         Command::History(args) => history::run(&args, env, voice),
+        Command::Inspect(args) => inspect::run(args, env, voice),
         Command::Rollback(args) => rollback::run(&args, env, voice),
         Command::Outdated(args) => outdated::run(args, env, voice),
         Command::Rebase(args) => rebase::run(args, env, voice),

@@ -306,7 +306,8 @@ async fn bases(cx: &Context, was: &Opened, now: &Opened) -> (Option<Standing>, O
     tokio::join!(standing(cx, was, &old), standing(cx, now, &new))
 }
 
-async fn standing(cx: &Context, image: &Opened, documents: &Documents<'_>) -> Option<Standing> {
+/// What an image stands on, as far as it says that itself, or its base's documents do.
+pub(super) async fn standing(cx: &Context, image: &Opened, documents: &Documents<'_>) -> Option<Standing> {
     if image.base().is_none() {
         let layers = documents.base_layers()?;
         if layers == 0 {

@@ -34,9 +34,17 @@ pub(super) struct Contained {
 /// # Errors
 /// A layer that can't be read, or isn't what its digest says.
 pub(super) async fn programs(cx: &Context, image: &Opened) -> Result<Vec<Contained>> {
+    over(cx, image, 0).await
+}
+
+/// The same, but for those in the `below` lowest layers, which aren't read.
+///
+/// # Errors
+/// As [`programs`].
+pub(super) async fn over(cx: &Context, image: &Opened, below: usize) -> Result<Vec<Contained>> {
     let (mut view, mut room) = (View::default(), MAX_NAMES);
     let mut found: Vec<(usize, Contained)> = Vec::new();
-    for (number, layer) in image.layers.iter().rev().enumerate() {
+    for (number, layer) in image.layers.iter().skip(below).rev().enumerate() {
         let digest = layer.descriptor.digest;
         let within = |e: Error| e.within(format!("look for programs in layer {digest} of {}", image.name));
         cx.observer.on(Event::Detail(format!("looking for programs in layer {digest}")));

@@ -2,16 +2,13 @@
 
 use crate::error::Result;
 use crate::report::{CacheAmount, CacheInfo, CachePruned, CacheVerified};
+use crate::ui::table::size;
 use crate::ui::{Format, Voice, json, print};
 
 /// So many files of so many bytes, for people.
 fn amount(amount: CacheAmount) -> String {
     let files = if amount.files == 1 { "file" } else { "files" };
     format!("{} {files}, {}", amount.files, size(amount.bytes))
-}
-
-fn size(bytes: u64) -> String {
-    indicatif::HumanBytes(bytes).to_string()
 }
 
 impl Voice {

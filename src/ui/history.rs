@@ -1,7 +1,8 @@
 //! What `gimg history` says: a table.
 
-use crate::error::{Result, printable};
+use crate::error::Result;
 use crate::report::{History, HistoryImage};
+use crate::ui::table::{self, short};
 use crate::ui::{Format, Voice, json, print};
 
 /// How much of a version or a commit is shown, in characters: others wrote them.
@@ -29,14 +30,7 @@ fn table(history: &History) -> String {
     let mut rows: Vec<Vec<String>> =
         rows.into_iter().map(|r| r.into_iter().map(str::to_owned).collect()).collect();
     rows.extend(history.images.iter().map(|image| row(image, with_key)));
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    table::table(&rows, &[], "")
 }
 
 fn row(image: &HistoryImage, with_key: bool) -> Vec<String> {
@@ -56,11 +50,6 @@ fn row(image: &HistoryImage, with_key: bool) -> Vec<String> {
     row.extend(with_key.then(|| image.signed.map_or("-", signed).to_owned()));
     row.push(image.tags.join(" "));
     row
-}
-
-/// The start of a text that somebody else wrote.
-fn short(text: &str, most: usize) -> String {
-    printable(text.chars().take(most).collect())
 }
 
 #[cfg(test)]

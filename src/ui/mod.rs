@@ -3,8 +3,10 @@
 mod cache;
 mod dry_run;
 mod history;
+mod inspect;
 mod outdated;
 mod progress;
+mod table;
 mod why;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ use crate::error::printable;
 use crate::event::{Event, Observer, Put};
 use crate::oci::Digest;
 use crate::ui::Volume;
+use crate::ui::table::size;
 
 /// Listens and shows.
 pub(super) struct Progress {
@@ -89,11 +90,6 @@ fn programs(packages: &[String]) -> String {
 /// The start of a digest, for people.
 fn short(digest: Digest) -> String {
     digest.hex()[..12].to_owned()
-}
-
-/// A size for people.
-fn size(bytes: u64) -> String {
-    indicatif::HumanBytes(bytes).to_string()
 }
 
 impl Observer for Progress {

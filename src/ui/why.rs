@@ -21,7 +21,8 @@ impl Voice {
     }
 }
 
-fn text(causes: &[Cause]) -> String {
+/// A line for each cause, and below it what differs because of that.
+pub(super) fn text(causes: &[Cause]) -> String {
     let mut text = String::new();
     let mut files = 0;
     for cause in causes {

@@ -37,6 +37,7 @@ mod history;
 mod hostile;
 mod house;
 mod http2;
+mod inspect;
 mod instructions;
 mod interop;
 mod interrupt;
