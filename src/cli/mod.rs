@@ -78,7 +78,7 @@ enum Command {
     Push(push::PushArgs),
     /// List the images of a repository: tags, versions, revisions, signatures
     History(history::HistoryArgs),
-    /// Show what is in an image or a program: layers, config, modules, sizes
+    /// Show what is in an image or a program: layers, config, modules, sizes; also as a page
     Inspect(inspect::InspectArgs),
     /// Let a tag stand for an image that was pushed before
     Rollback(rollback::RollbackArgs),

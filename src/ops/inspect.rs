@@ -1,5 +1,7 @@
 //! `gimg inspect`: what is in an image or a program's file, and what takes how much room.
 
+use std::path::Path;
+
 use crate::attest::{Format, Licences, PROVENANCE, SIGNED};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
@@ -42,6 +44,22 @@ pub async fn inspect(
         found.against = Some(Against { why, growth });
     }
     Ok(found)
+}
+
+/// Checks that a page can be written to `path`.
+///
+/// # Errors
+/// Something there that isn't a file, or in place of one of its directories.
+pub fn writable(path: &Path) -> Result<()> {
+    crate::fs::replaceable(path)
+}
+
+/// Writes a page: all of it, or nothing.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn write(path: &Path, page: &str) -> Result<()> {
+    crate::fs::write_atomically(path, page.as_bytes())
 }
 
 fn built(subject: &Subject) -> Result<()> {

@@ -3,6 +3,7 @@
 mod cache;
 mod dry_run;
 mod history;
+pub mod html;
 mod inspect;
 mod outdated;
 mod progress;

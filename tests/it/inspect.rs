@@ -1,5 +1,8 @@
 //! `gimg inspect`: what is in images and programs, and what takes how much room.
 
+mod chromium;
+mod page;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -178,6 +181,8 @@ fn text_shows_the_programs_of_one_platform_and_names_the_others() {
         assert!(text.stdout.contains(words), "{words}:\n{}", text.stdout);
     }
     assert!(lines.iter().all(|line| line.trim_end() == *line), "{}", text.stdout);
+    // Also if the others' programs are read, for the page.
+    assert_eq!(sandbox.run("gimg inspect oci:out --html page.html").ok().stdout, text.stdout);
     let other = sandbox.run("gimg inspect oci:out --platform linux/arm64").ok().stdout;
     assert!(other.contains("ELF arm64") && !other.contains("amd64"), "{other}");
     // Wherever it is, it is the same.
@@ -409,8 +414,10 @@ fn licences_are_those_of_an_attached_sbom() {
         "application/spdx+json",
     );
     assert_eq!(module()["licence"], "MIT");
-    let text = look("").stdout;
+    let text = look("--html page.html").stdout;
     assert!(text.contains("LICENCE") && text.contains("MIT") && text.contains("attached  "), "{text}");
+    let page = std::fs::read_to_string(sandbox.path("src/page.html")).unwrap();
+    assert!(page.contains(">Licence</th>") && page.contains("<td>MIT</td>"));
 }
 
 #[test]
