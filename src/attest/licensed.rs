@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::attest::Format;
+use crate::attest::{Format, Module};
 
 /// The longest licence that is kept, in bytes: an expression, not a text.
 const MAX: usize = 500;
@@ -38,6 +38,30 @@ impl Licences {
             }
         }
         Licences(found)
+    }
+
+    /// What the predicate of a statement says, or a document that could be one. Nothing if it is no SBOM.
+    #[must_use]
+    pub fn said(predicate_type: &str, predicate: &Value) -> Self {
+        let format = Format::ALL.into_iter().find(|format| format.predicate_type() == predicate_type);
+        format.map(|format| Self::read(format, predicate)).unwrap_or_default()
+    }
+
+    /// What is known of these modules.
+    #[must_use]
+    pub fn of_modules<'m>(modules: impl IntoIterator<Item = &'m Module>) -> Self {
+        let known = modules.into_iter().filter_map(|module| {
+            let version = module.version.clone().unwrap_or_default();
+            Some(((module.path.clone(), version), module.licence.clone()?))
+        });
+        Licences(known.collect())
+    }
+
+    /// Adds what others say of what nothing is known of.
+    pub fn add(&mut self, others: Self) {
+        for (module, licence) in others.0 {
+            self.0.entry(module).or_insert(licence);
+        }
     }
 
     /// The licence of a module's version.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::attest::Licences;
 use crate::binary::{self, BuildInfo};
 
 /// What stands after a revision from which the sources differ.
@@ -88,6 +89,16 @@ impl Modules {
         deps.sort();
         deps.dedup();
         Modules { main, deps, go: info.go_version.clone(), stamp, packages: None }
+    }
+
+    /// The same, under the licences that are said of them.
+    #[must_use]
+    pub fn licensed_by(mut self, licences: &Licences) -> Self {
+        for module in self.deps.iter_mut().chain([&mut self.main]) {
+            let version = module.version.as_deref().unwrap_or_default();
+            module.licence = licences.of(&module.path, version).map(str::to_owned);
+        }
+        self
     }
 
     /// What the standard library is called among modules: none can have the name.

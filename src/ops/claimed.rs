@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::attest::{Format, PROVENANCE, Statement};
+use crate::attest::{Format, Licences, PROVENANCE, Statement};
 use crate::error::Result;
 use crate::oci::{Descriptor, Digest, MediaType, Repository, annotation, json};
 use crate::ops::Context;
@@ -43,6 +43,28 @@ pub(super) async fn documents(
         }
     }
     Ok(None)
+}
+
+/// The licences of modules that SBOMs say which are among `listed`, and about `image`: of the first that says any. Whoever
+/// attached them says so.
+///
+/// # Errors
+/// As [`documents`].
+pub(super) async fn licences(
+    cx: &Context,
+    home: &Home,
+    image: &Digest,
+    listed: &[Descriptor],
+) -> Result<Licences> {
+    for artifact in likeliest(listed.to_vec()) {
+        let read = document(home, &artifact, image).await;
+        let found = passing(cx, artifact.digest, read)?.flatten();
+        let found = found.map(|(kind, document)| Licences::said(&kind, &document)).unwrap_or_default();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Licences::default())
 }
 
 /// What an artifact says of the image `about`, whoever made it.

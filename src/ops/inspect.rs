@@ -7,8 +7,9 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::explain::documents::Documents;
 use crate::oci::{Descriptor, MediaType, Platform, annotation};
+use crate::ops::home::Home;
 use crate::ops::opened::{self, Opened, Root};
-use crate::ops::{Context, compared, contained, growth, licences, measured, why};
+use crate::ops::{Context, claimed, compared, contained, growth, measured, why};
 use crate::report::{
     Against, Attached, AttachedKind, Inspected, InspectedConfig, InspectedImage, InspectedLayer,
 };
@@ -161,7 +162,8 @@ async fn of_image(
             let programs = contained::over(cx, image, below).await?;
             let licences = match (root.repository(), &listed) {
                 (Some(repository), Some(listed)) if !programs.is_empty() => {
-                    licences::licences(cx, repository, &image.descriptor.digest, listed).await?
+                    let home = Home::Registry(cx.origin(), repository.clone());
+                    claimed::licences(cx, &home, &image.descriptor.digest, listed).await?
                 }
                 _ => Licences::default(),
             };

@@ -8,13 +8,13 @@ use crate::binary::{BuildInfo, Module, Sort, sizes};
 use crate::error::{Error, Result};
 use crate::oci::Digest;
 use crate::ops::contained::Contained;
-use crate::ops::{Context, blocking};
+use crate::ops::{Context, blocking, modules};
 use crate::report::{InspectedModule, InspectedProgram, PackageSize, SectionKind, SectionSize};
 
 /// What stands for the module of the standard library.
 const STANDARD: &str = "std";
 
-/// Measures programs, whose copies go.
+/// Measures programs, whose copies go. Licences that nobody says are looked for in the user's module cache.
 ///
 /// # Errors
 /// A copy that can't be read.
@@ -25,8 +25,12 @@ pub(super) async fn measured(
 ) -> Result<Vec<InspectedProgram>> {
     let mut found = Vec::new();
     for program in programs {
+        let mut licences = licences.clone();
+        if let Some(info) = program.header.build_info.as_ref().filter(|_| licences.is_empty()) {
+            licences = modules::licences(cx, info).await?;
+        }
         // One after the other: of each the whole table of functions is in memory.
-        let (scratch, licences) = (std::sync::Arc::clone(&cx.scratch), licences.clone());
+        let scratch = std::sync::Arc::clone(&cx.scratch);
         let measured = blocking(move || {
             let measured = measure(&program, &licences);
             scratch.remove(&program.file);

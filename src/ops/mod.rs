@@ -28,7 +28,6 @@ pub mod inspect;
 mod kept;
 pub mod key;
 pub mod kubectl;
-mod licences;
 pub mod lock;
 pub mod login;
 mod lookup;

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::attest::Modules;
 use crate::attest::licences::{Licences, expression};
+use crate::attest::{self, Modules};
 use crate::binary::{self, BuildInfo};
 use crate::error::{Error, Result};
 use crate::go::Places;
@@ -33,6 +33,19 @@ pub(super) async fn of(
             Some(packages) => modules.with_packages(&info, packages),
             None => modules,
         })
+    })
+    .await
+}
+
+/// The licences of the modules that `info` names, as far as their code is in the user's module cache.
+///
+/// # Errors
+/// None that the types allow.
+pub(super) async fn licences(cx: &Context, info: &BuildInfo) -> Result<attest::Licences> {
+    let (store, places, info) = (cx.store.clone(), Places::of_environment(cx.env.all()), info.clone());
+    blocking(move || {
+        let modules = Modules::with_licences(&info, |module| of_module(&store, &places, module));
+        Ok(attest::Licences::of_modules(modules.deps.iter().chain([&modules.main])))
     })
     .await
 }

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tokio::sync::{Semaphore, SetOnce};
 
-use crate::attest::{CameOut, Statement};
+use crate::attest::{CameOut, Licences, Statement};
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
@@ -15,16 +16,20 @@ use crate::oci::{Digest, History, Reference, Repository, Tag};
 use crate::ops::base::{self, Bases};
 use crate::ops::bills::Contents;
 use crate::ops::engines::Engines;
+use crate::ops::home::Home;
 use crate::ops::opened::{self, Opened};
 use crate::ops::provenance;
 use crate::ops::publish::{Packed, PackedProgram, Programs, Publisher};
 use crate::ops::signer::Signer;
-use crate::ops::{Context, blocking, contained, modules, proofs, rebuild, signatures, targets, verify};
+use crate::ops::{
+    Context, blocking, claimed, contained, modules, proofs, rebuild, signatures, targets, verify,
+};
 use crate::plan::ImagePlan;
 use crate::plan::recipe::{BaseRecipe, Recipe};
 use crate::report::{Rebased, RebasedPlatform};
 use crate::settings::subject::Subject;
 use crate::settings::{Base, Destination, Settings, Stand};
+use crate::sign::PublicKey;
 
 /// What the user wants.
 #[derive(Clone, Debug)]
@@ -109,7 +114,8 @@ async fn attempt(cx: &Context, settings: &Settings, asked: &Rebase) -> Result<Re
         let came_out = CameOut::read(&statement.predicate, &platform.platform);
         let layers = own_layers(&image, &came_out)?;
         made.push(publisher.on_base(0, number, &layers)?);
-        packed.push(programs(cx, image, layers, &came_out).await?);
+        let licences = licences(cx, repository, &image, key.as_ref()).await?;
+        packed.push(programs(cx, image, layers, &came_out, &licences).await?);
     }
     let contents = packed.iter().map(|packed| Contents { packed, debugger: None }).collect();
     let assembled = publisher.together(0, made, contents, |images, root, _| {
@@ -260,8 +266,31 @@ fn own_layers(image: &Opened, came_out: &CameOut) -> Result<Vec<Layer>> {
     }
 }
 
+/// Under which licences the image's SBOM says that modules are: their code isn't here.
+async fn licences(
+    cx: &Context,
+    repository: &Repository,
+    image: &Opened,
+    key: Option<&PublicKey>,
+) -> Result<Licences> {
+    let home = Home::Registry(cx.origin(), repository.clone());
+    let mut licences = Licences::default();
+    let hear = |kind: &str, document: &Value| {
+        licences.add(Licences::said(kind, document));
+        !licences.is_empty()
+    };
+    claimed::documents(cx, (repository, &home), &image.descriptor, key, hear).await?;
+    Ok(licences)
+}
+
 /// The image's programs, read from its layers: they must be those that are recorded, and need nothing of a base.
-async fn programs(cx: &Context, mut image: Opened, layers: Vec<Layer>, came_out: &CameOut) -> Result<Packed> {
+async fn programs(
+    cx: &Context,
+    mut image: Opened,
+    layers: Vec<Layer>,
+    came_out: &CameOut,
+    licences: &Licences,
+) -> Result<Packed> {
     image.layers = layers.iter().map(|layer| layer.blob.clone()).collect();
     let none = || Error::new(Kind::Internal, "read its layers", "there is none");
     let layer = layers.into_iter().next_back().ok_or_else(none)?;
@@ -284,9 +313,8 @@ async fn programs(cx: &Context, mut image: Opened, layers: Vec<Layer>, came_out:
             return Err(anew(format!("{path} asks for {loader}, and for what else its base had")));
         }
         programs.size += size;
-        // The code is needed for licences, and isn't here.
         let modules = match &program.header.build_info {
-            Some(info) => Some(modules::of(cx, None, info, &program.file).await?),
+            Some(info) => Some(modules::of(cx, None, info, &program.file).await?.licensed_by(licences)),
             None => None,
         };
         programs.contents.push(PackedProgram { path: path.clone(), digest: *digest, modules });

@@ -7,7 +7,7 @@ use super::sbom::{package, read, zip};
 use crate::support::Sandbox;
 
 /// The text of a licence of the SPDX list.
-fn text(id: &str) -> String {
+pub(crate) fn text(id: &str) -> String {
     let found = spdx::text::LICENSE_TEXTS.iter().find(|(known, _)| *known == id).unwrap().1;
     format!("Copyright (c) 2024 The App Authors\n\n{found}")
 }

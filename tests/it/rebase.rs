@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::licences::text;
 use crate::support::Sandbox;
 use crate::support::canary::SECRET;
 use crate::support::registry::TestRegistry;
@@ -14,6 +15,7 @@ const SPDX: &str = "application/spdx+json";
 fn module() -> Sandbox {
     let sandbox = Sandbox::go("hello");
     sandbox.write("cmd/hello/kodata/greeting.txt", "hello\n");
+    sandbox.write("LICENSE", &text("MIT"));
     sandbox.git("init -q -b main");
     sandbox.git("add .");
     sandbox.git("commit -q -m first");
@@ -39,6 +41,15 @@ fn said(registry: &TestRegistry, repo: &str, artifact_type: &str, about: &[Strin
     all.retain(about_it);
     all.sort();
     all
+}
+
+/// The licence that the first SBOM of a repository says the program is under.
+fn licence(registry: &TestRegistry, repo: &str) -> Value {
+    let parsed = |digest: &str| -> Value { serde_json::from_slice(&registry.bytes(repo, digest)).unwrap() };
+    let artifact = parsed(&registry.artifacts(repo, SPDX)[0]);
+    let sbom = parsed(artifact["layers"][0]["digest"].as_str().unwrap());
+    let packages = sbom["packages"].as_array().unwrap();
+    packages.iter().find(|p| p["name"] == "example.com/hello").unwrap()["licenseDeclared"].clone()
 }
 
 #[test]
@@ -90,6 +101,7 @@ fn what_comes_out_is_what_a_build_on_the_new_base_gives() {
             assert_eq!(of("org").len(), count, "{sort}");
             assert_eq!(of("org"), of("full"), "{sort}");
         }
+        assert_eq!(licence(&registry, "full"), "MIT");
         // Once more changes nothing, and what came out can be proved.
         let ran = bare.run(&format!("gimg rebase {host}/org --format json")).ok();
         let rebased: Value = serde_json::from_str(&ran.stdout).unwrap();
