@@ -263,6 +263,7 @@ fn the_configuration_documents_are_fresh() {
         ("Image", "`image`"),
         ("Healthcheck", "`image.healthcheck`"),
         ("Files", "Each of `files`"),
+        ("BaseVerification", "Each of `baseVerification`"),
     ] {
         section(&mut text, title, &schema["$defs"][name]);
     }
