@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tries gimg with a registry of yours: `make live REPO=ghcr.io/me/gimg-live`. It logs in nowhere: your credentials are
-# used as they are (docker login, gimg login, a CI's token). The repository gets three tags and an artifact, which stay there.
+# used as they are (docker login, gimg login, a CI's token). The repository gets three tags and what is attached to their
+# images, which stay there.
 #
 #   GIMG=path      the program to try (default: a release build of this tree)
 #   LIVE_FLAGS=…   more flags for each push, such as --insecure-registry
