@@ -108,16 +108,10 @@ impl Modules {
     /// longest path that it is below; what is below none is the standard library's.
     #[must_use]
     pub fn with_packages(self, info: &BuildInfo, packages: impl IntoIterator<Item = String>) -> Self {
-        let modules = || info.main.iter().chain(&info.deps);
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for package in packages {
             let package = if package == "main" { info.path.clone() } else { package };
-            let is_of = |module: &&binary::Module| {
-                let rest = package.strip_prefix(module.path.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            let module = modules().filter(is_of).max_by_key(|module| module.path.len());
-            let of = match module {
+            let of = match info.module_of(&package) {
                 Some(module) => resolved(module).path,
                 None if package == info.path => self.main.path.clone(),
                 None => Self::STDLIB.to_owned(),

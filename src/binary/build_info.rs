@@ -40,6 +40,17 @@ impl BuildInfo {
     pub fn setting(&self, key: &str) -> Option<&str> {
         self.settings.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
+
+    /// The module that a package is of, as go.mod asked for it: the one with the longest path that the package's is, or is
+    /// below.
+    #[must_use]
+    pub fn module_of(&self, package: &str) -> Option<&Module> {
+        let is_of = |module: &&Module| {
+            let rest = package.strip_prefix(module.path.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.main.iter().chain(&self.deps).filter(is_of).max_by_key(|module| module.path.len())
+    }
 }
 
 impl fmt::Display for BuildInfo {

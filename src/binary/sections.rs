@@ -7,14 +7,12 @@ use object::read::macho::{MachHeader, Section as _, Segment as _};
 use object::read::pe::ImageNtHeaders;
 use object::read::{FileKind, ReadCache, ReadRef, StringTable};
 use object::{Endianness, LittleEndian, elf, macho, pe};
-use serde::Serialize;
 
 use super::headers::{Budget, Cache};
 use crate::error::Result;
 
 /// What a part of a file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
     /// Machine code.
     Code,

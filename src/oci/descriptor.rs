@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, MediaType, Platform, json};
+use super::{Digest, MediaType, Platform, annotation, json};
 
 /// What some content is: type, digest and size in bytes. Fields gimg doesn't know are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,14 @@ impl Descriptor {
     #[must_use]
     pub fn of(media_type: MediaType, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
+    /// What sort of thing an artifact says, where an entry of a list of referrers names it: in cosign's annotation, or in
+    /// in-toto's.
+    #[must_use]
+    pub fn predicate_type(&self) -> Option<&str> {
+        let keys = [annotation::BUNDLE_PREDICATE_TYPE, annotation::PREDICATE_TYPE];
+        keys.into_iter().find_map(|key| self.annotations.get(key)).map(String::as_str)
     }
 
     /// Whether an entry of a list of referrers doesn't say what sort of artifact it points to: some registries say the type of

@@ -34,15 +34,27 @@ pub(super) async fn documents(
         return Ok(Some(found.is_signed()));
     }
     let listed = cx.registry.referrers(repository, &subject.digest, None).await?;
+    among(cx, home, &subject.digest, listed, hear).await?;
+    Ok(None)
+}
+
+/// The same of the artifacts in a list that refer to `subject`.
+async fn among(
+    cx: &Context,
+    home: &Home,
+    subject: &Digest,
+    listed: Vec<Descriptor>,
+    mut hear: impl FnMut(&str, &Value) -> bool,
+) -> Result<()> {
     for artifact in likeliest(listed) {
-        let read = document(home, &artifact, &subject.digest).await;
+        let read = document(home, &artifact, subject).await;
         if let Some((predicate_type, predicate)) = passing(cx, artifact.digest, read)?.flatten()
             && hear(&predicate_type, &predicate)
         {
             break;
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// The licences of modules that SBOMs say which are among `listed`, and about `image`: of the first that says any. Whoever
@@ -56,15 +68,15 @@ pub(super) async fn licences(
     image: &Digest,
     listed: &[Descriptor],
 ) -> Result<Licences> {
-    for artifact in likeliest(listed.to_vec()) {
-        let read = document(home, &artifact, image).await;
-        let found = passing(cx, artifact.digest, read)?.flatten();
-        let found = found.map(|(kind, document)| Licences::said(&kind, &document)).unwrap_or_default();
-        if !found.is_empty() {
-            return Ok(found);
-        }
-    }
-    Ok(Licences::default())
+    // Provenance names none: it needn't be read.
+    let listed = listed.iter().filter(|d| d.predicate_type() != Some(PROVENANCE)).cloned().collect();
+    let mut found = Licences::default();
+    let hear = |kind: &str, document: &Value| {
+        found = Licences::said(kind, document);
+        !found.is_empty()
+    };
+    among(cx, home, image, listed, hear).await?;
+    Ok(found)
 }
 
 /// What an artifact says of the image `about`, whoever made it.
@@ -86,10 +98,8 @@ async fn document(home: &Home, artifact: &Descriptor, about: &Digest) -> Result<
 /// newest first.
 fn likeliest(listed: Vec<Descriptor>) -> Vec<Descriptor> {
     let rank = |d: &Descriptor| {
-        let said = [annotation::BUNDLE_PREDICATE_TYPE, annotation::PREDICATE_TYPE];
-        let said = said.iter().find_map(|key| d.annotations.get(*key)).map(String::as_str);
         let format = d.artifact_type.as_ref().and_then(Format::of);
-        match said.or(format.map(Format::predicate_type)) {
+        match d.predicate_type().or(format.map(Format::predicate_type)) {
             Some(PROVENANCE) => Some(0),
             Some(t) if Format::ALL.iter().any(|format| format.predicate_type() == t) => Some(1),
             None if d.is_untyped() => Some(2),

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::report::{Growth, GrowthOf, Inspected, InspectedProgram};
+use crate::report::{Growth, GrowthOf, Inspected, InspectedProgram, SectionKind};
 
 /// The programs of `now` beside those of `was` that they stand in the place of, where anything of their sizes differs:
 /// on the same platform, of the same path, else of the same main package. Two files are compared whatever they are called.
@@ -37,13 +37,11 @@ fn packages(program: &InspectedProgram) -> Sizes<'_> {
 
 /// Everything else, by what it is for.
 fn parts(program: &InspectedProgram) -> Sizes<'_> {
-    let mut parts = Sizes::new();
-    let none = program.packages.iter().filter(|package| package.package.is_empty());
-    let none = none.map(|package| (crate::report::SectionKind::Code, package.size));
-    for (kind, size) in none.chain(program.sections.iter().map(|s| (s.kind, s.size))) {
-        *parts.entry(kind.label()).or_default() += size;
+    let mut kinds = program.kinds();
+    for package in program.packages.iter().filter(|package| package.package.is_empty()) {
+        *kinds.entry(SectionKind::Code).or_default() += package.size;
     }
-    parts
+    kinds.into_iter().map(|(kind, size)| (kind.label(), size)).collect()
 }
 
 /// What isn't of one size, the largest difference first.

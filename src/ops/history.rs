@@ -65,10 +65,7 @@ pub async fn history(
     key: Option<&Path>,
     limit: usize,
 ) -> Result<History> {
-    let key = match key {
-        Some(path) => Some(signatures::public_key(path).await?),
-        None => None,
-    };
+    let key = signatures::key_of(key).await?;
     let source = cx.origin();
     let home = Home::Registry(Arc::clone(&source), repository.clone());
     let asked = &Asked { cx, repository, source, home, key };

@@ -6,7 +6,7 @@ use crate::attest::{Format, Licences, PROVENANCE, SIGNED};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::explain::documents::Documents;
-use crate::oci::{Descriptor, MediaType, Platform, annotation};
+use crate::oci::{Descriptor, MediaType, Platform};
 use crate::ops::home::Home;
 use crate::ops::opened::{self, Opened, Root};
 use crate::ops::{Context, claimed, compared, contained, growth, measured, why};
@@ -116,13 +116,10 @@ async fn one(cx: &Context, subject: &Subject, wanted: Wanted<'_>) -> Result<Insp
 
 /// The images of a root, or only that for `platform`.
 async fn images(root: &Root, platform: Option<&Platform>) -> Result<Vec<Opened>> {
-    if platform.is_some() || root.index.is_none() {
+    if platform.is_some() {
         return Ok(vec![root.open(platform).await?]);
     }
-    let mut opened = Vec::new();
-    for (descriptor, platform) in root.images() {
-        opened.push(root.image(descriptor, Some(platform)).await?);
-    }
+    let opened = root.all().await?;
     if opened.is_empty() {
         let why = "it is an index without images";
         return Err(Error::new(Kind::Input, format!("read {}", root.name), why));
@@ -239,8 +236,7 @@ async fn attached(cx: &Context, root: &Root, to: &Descriptor) -> Result<Option<V
 }
 
 fn named(artifact: &Descriptor) -> Attached {
-    let said = [annotation::BUNDLE_PREDICATE_TYPE, annotation::PREDICATE_TYPE];
-    let predicate_type = said.iter().find_map(|key| artifact.annotations.get(*key)).cloned();
+    let predicate_type = artifact.predicate_type().map(str::to_owned);
     let is_sbom = |predicate: &str| Format::ALL.iter().any(|format| format.predicate_type() == predicate);
     let kind = match (&artifact.artifact_type, predicate_type.as_deref()) {
         (Some(kind), _) if Format::of(kind).is_some() => AttachedKind::Sbom,

@@ -3,16 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::attest::Licences;
+use crate::attest::{Licences, Modules};
 use crate::binary::{BuildInfo, Module, Sort, sizes};
 use crate::error::{Error, Result};
 use crate::oci::Digest;
 use crate::ops::contained::Contained;
 use crate::ops::{Context, blocking, modules};
 use crate::report::{InspectedModule, InspectedProgram, PackageSize, SectionKind, SectionSize};
-
-/// What stands for the module of the standard library.
-const STANDARD: &str = "std";
 
 /// Measures programs, whose copies go. Licences that nobody says are looked for in the user's module cache.
 ///
@@ -88,17 +85,12 @@ fn packages(info: &BuildInfo, sizes: BTreeMap<String, u64>) -> Vec<PackageSize> 
 /// The module that a package is in: the one with the longest path that the package's begins with. What has no dot in its
 /// first part is the standard library's (`cmd/go`, "Import path syntax").
 fn module_of(info: &BuildInfo, package: &str) -> Option<String> {
-    let is_in = |path: &str| {
-        let rest = package.strip_prefix(path);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let modules = info.main.iter().chain(&info.deps).map(|module| module.path.as_str());
-    if let Some(path) = modules.filter(|path| is_in(path)).max_by_key(|path| path.len()) {
-        return Some(path.to_owned());
+    if let Some(module) = info.module_of(package) {
+        return Some(module.path.clone());
     }
     let first = package.split('/').next().unwrap_or_default();
     let is_standard = !package.is_empty() && !first.contains('.') && package != info.path;
-    is_standard.then(|| STANDARD.to_owned())
+    is_standard.then(|| Modules::STDLIB.to_owned())
 }
 
 fn shown(module: &Module, licences: &Licences) -> InspectedModule {

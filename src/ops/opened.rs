@@ -85,6 +85,21 @@ impl Root {
         images.filter_map(|d| d.platform.clone().map(|platform| (d.clone(), platform))).collect()
     }
 
+    /// Every image of it, in the order of the index.
+    ///
+    /// # Errors
+    /// What isn't an image.
+    pub(super) async fn all(&self) -> Result<Vec<Opened>> {
+        if self.index.is_none() {
+            return Ok(vec![self.open(None).await?]);
+        }
+        let mut opened = Vec::new();
+        for (descriptor, platform) in self.images() {
+            opened.push(self.image(descriptor, Some(platform)).await?);
+        }
+        Ok(opened)
+    }
+
     /// The image for `platform`; without one that for linux/amd64, or the only one.
     ///
     /// # Errors

@@ -70,10 +70,7 @@ pub async fn outdated(cx: &Context, asked: &Asked) -> Result<Outdated> {
         Some(dir) => Some(blocking(move || entries(&dir)).await?),
         None => None,
     };
-    let key = match &asked.key {
-        Some(path) => Some(signatures::public_key(path).await?),
-        None => None,
-    };
+    let key = signatures::key_of(asked.key.as_deref()).await?;
     let images = images(cx, asked).await?;
     let key = key.as_ref();
     let reads = images.iter().map(|image| async move {

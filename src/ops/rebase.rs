@@ -164,14 +164,7 @@ fn usable(said: &[Statement]) -> Result<(&Statement, Recipe)> {
 
 /// The images of the platforms, which must be as many as in the recipe.
 async fn images(root: &opened::Root, recipe: &Recipe) -> Result<Vec<Opened>> {
-    let mut images = Vec::new();
-    if root.index.is_some() {
-        for (descriptor, platform) in root.images() {
-            images.push(root.image(descriptor, Some(platform)).await?);
-        }
-    } else {
-        images.push(root.open(None).await?);
-    }
+    let images = root.all().await?;
     match images.len() == recipe.platforms.len() {
         true => Ok(images),
         false => {

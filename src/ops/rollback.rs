@@ -88,10 +88,7 @@ pub async fn rollback(cx: &Context, wish: &Wish, key: Option<&Path>, dry: bool) 
     let Wish { repository, tag, to } = wish;
     let what = if dry { "look at" } else { "roll back" };
     let within = |e: Error| e.within(format!("{what} {}", wish.place()));
-    let key = match key {
-        Some(path) => Some(signatures::public_key(path).await?),
-        None => None,
-    };
+    let key = signatures::key_of(key).await?;
     let there = |found: Option<(Descriptor, Bytes)>, name: String| {
         let missing = || Error::new(Kind::Refused, format!("look for {name}"), "there is no such image");
         found.ok_or_else(missing)

@@ -49,6 +49,17 @@ pub async fn public_key(path: &Path) -> Result<PublicKey> {
     .await
 }
 
+/// The same of a file that the user may have named.
+///
+/// # Errors
+/// As [`public_key`].
+pub async fn key_of(path: Option<&Path>) -> Result<Option<PublicKey>> {
+    match path {
+        Some(path) => public_key(path).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The statements about `subject` that the key signed, wherever cosign puts such. Fails unless it signed `subject`
 /// itself; to have signed something that is said about it isn't enough.
 ///

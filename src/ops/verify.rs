@@ -87,10 +87,7 @@ fn digests(recipe: &Recipe, predicate: &Value) -> Vec<(String, String, Digest)> 
 /// The image, and what counts of what is said about how it was built.
 async fn read(cx: &Context, asked: &Verify) -> Result<(Published, Vec<Statement>)> {
     let repository = &asked.image.repository;
-    let key = match &asked.key {
-        Some(path) => Some(signatures::public_key(path).await?),
-        None => None,
-    };
+    let key = signatures::key_of(asked.key.as_deref()).await?;
     let within = |e: Error| e.within(format!("verify {}", asked.image));
     let published = published::read(cx, &asked.image).await.map_err(within)?;
     let signed = match &key {

@@ -228,7 +228,7 @@ pub struct InspectedModule {
     /// The module or directory that stands in for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace: Option<Box<InspectedModule>>,
-    /// Its licence, if an SBOM that is attached to the image says it.
+    /// Its licence, as an SBOM that is attached to the image says, else as its code in the module cache does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
     /// The code of its packages, in bytes.
