@@ -1,6 +1,7 @@
 //! Times in UTC, as SBOMs have them.
 
-use crate::image::assemble::{EPOCH, rfc3339};
+use crate::image::assemble::EPOCH;
+use crate::oci::rfc3339;
 
 /// A time as SPDX has it (2.3, section 6.9), `YYYY-MM-DDThh:mm:ssZ`, of one as RFC 3339 has it, which may have fractions and an offset.
 /// One that can't be read becomes the time that stands for none.

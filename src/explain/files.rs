@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::explain::{Cause, Change, Sort};
-use crate::image::assemble::rfc3339;
 use crate::image::diff::{Difference, Entry, Sort as Kind};
-use crate::oci::annotation;
+use crate::oci::{annotation, rfc3339};
 
 /// What differs in two layers, but for the content of Go programs, which `is_program` names: that is told by what is in
 /// them.

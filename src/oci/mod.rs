@@ -11,6 +11,7 @@ mod manifest;
 mod media_type;
 mod platform;
 mod reference;
+mod time;
 
 pub use config::{Execution, History, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
@@ -20,3 +21,4 @@ pub use manifest::ImageManifest;
 pub use media_type::MediaType;
 pub use platform::Platform;
 pub use reference::{Reference, Registry, Repository, Tag};
+pub use time::rfc3339;

@@ -17,9 +17,8 @@ use std::path::{Path, PathBuf};
 
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
-use crate::image::assemble::rfc3339;
 use crate::image::caps;
-use crate::oci::{Platform, Repository, Tag, annotation};
+use crate::oci::{Platform, Repository, Tag, annotation, rfc3339};
 use crate::plan::command::Target;
 use crate::plan::facts::{Facts, Package};
 use crate::plan::templates::Templates;

@@ -28,7 +28,7 @@ mod value;
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
-use crate::image::assemble::rfc3339;
+use crate::oci::rfc3339;
 use crate::plan::facts::GitState;
 
 pub use roots::Roots;
