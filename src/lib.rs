@@ -10,6 +10,7 @@
 //! | compiling | [`go`], [`binary`] |
 //! | layers, images, the built-in base | [`image`], [`base`] |
 //! | blobs and moving them | [`content`], [`registry`], [`target`], [`store`] |
+//! | Go's build cache on servers | [`cache`] |
 //! | statements about images | [`attest`] |
 //! | why two images differ | [`explain`] |
 //! | Kubernetes YAML | [`kube`] |
@@ -17,12 +18,13 @@
 //! | what was made, words out | [`report`], [`ui`] |
 //!
 //! Files on disk: [`store`] owns one private temporary directory a run; [`target`] owns what it writes
-//! (layouts and archives, replaced as a whole), [`registry`] docker's credential file (`login`, `logout`). Nothing
-//! else is written, but for files that a flag or command names; engines keep what is loaded into them.
+//! (layouts and archives, replaced as a whole), [`registry`] docker's credential file (`login`, `logout`), [`cache`] writes
+//! to Go's build cache, in Go's form, if there is a remote cache. Nothing else is written, but for files that a flag or command names; engines keep what is loaded into them.
 
 pub mod attest;
 pub mod base;
 pub mod binary;
+pub mod cache;
 pub mod cli;
 pub mod content;
 pub mod error;

@@ -170,6 +170,12 @@ async fn feed(
     Ok(())
 }
 
+/// The file of the program that is running, if it is still there: what a child of a child can run.
+#[must_use]
+pub fn this_program() -> Option<PathBuf> {
+    std::env::current_exe().ok().filter(|program| program.is_file())
+}
+
 /// The program `name` in the directories of `path` (the variable PATH), if there is one that may be run. A relative
 /// directory, such as an empty one that means here, is passed over: what runs must not depend on where one is.
 #[must_use]

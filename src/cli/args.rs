@@ -156,6 +156,12 @@ struct CompileFlags {
     /// registry: take unchanged programs from what tags there hold
     #[arg(long, value_name = "WHERE")]
     cache_from: Option<String>,
+    /// Fetch what Go compiled from a server: http(s)://… (Bazel's protocol) [env: GIMG_REMOTE_CACHE]
+    #[arg(long, value_name = "URL")]
+    remote_cache: Option<String>,
+    /// Also send it what it lacks
+    #[arg(long)]
+    remote_cache_write: bool,
     /// Whose word counts there: of --cache-from only what this public key signed [default: that of --sign-key]
     #[arg(long, value_name = "FILE", hide = true, requires = "cache_from")]
     cache_key: Option<PathBuf>,
@@ -304,6 +310,8 @@ impl BuildFlags {
             verify_cache: self.compile.verify_cache,
             cache_from: self.compile.cache_from,
             cache_key: self.compile.cache_key,
+            remote_cache: self.compile.remote_cache,
+            remote_cache_write: self.compile.remote_cache_write,
             ..self.image.words()
         }
     }

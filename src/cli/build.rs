@@ -3,9 +3,10 @@
 use clap::Args;
 
 use crate::cli::args::{BuildFlags, Common};
-use crate::cli::{config, context, cores, interruptible, working_directory};
+use crate::cli::{config, context_with, cores, interruptible, working_directory};
 use crate::error::Result;
 use crate::ops::{self, Context};
+use crate::registry::Keychain;
 use crate::settings::env::Env;
 use crate::settings::{self, Settings};
 use crate::ui::Voice;
@@ -41,7 +42,10 @@ pub(super) fn prepare(
     let mut settings: Settings = settings::resolve(flags.words(packages), &env, file, cwd, cores())?;
     settings.warnings.splice(0..0, warnings);
     settings.lock = config::lock(&settings.cwd)?;
-    let cx = context(env, voice, insecure, settings.needs_registry())?;
+    let registry = settings.needs_registry();
+    let keychain = if registry { Keychain::load(env.all())? } else { Keychain::empty() };
+    let connects = registry || settings.remote_cache.is_some();
+    let cx = context_with(env, voice, insecure, connects, keychain)?;
     Ok((settings, cx))
 }
 

@@ -5,6 +5,7 @@ mod apply;
 mod args;
 mod build;
 mod cache;
+mod cacheprog;
 mod config;
 mod delete;
 mod documents;
@@ -106,6 +107,8 @@ enum Command {
     Key(key::KeyArgs),
     /// Show, check or shrink the cache
     Cache(cache::CacheArgs),
+    /// Keep Go's build cache on a server, for go itself (GOCACHEPROG)
+    Cacheprog(cacheprog::CacheprogArgs),
     /// Print a completion script for a shell
     Completion(documents::CompletionArgs),
     /// Write the manual pages
@@ -125,6 +128,7 @@ impl Command {
             // It passes all its flags on.
             Command::Delete(_) => return plain_voice(env),
             Command::Sbom(args) => return args.manner.voice(env),
+            Command::Cacheprog(args) => return args.manner.voice(env),
             Command::Verify(args) => &args.common,
             Command::Why(args) => &args.common,
             Command::Run(args) => &args.common,
@@ -201,6 +205,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
         Command::Logout(args) => login::logout(args, env, voice),
         Command::Key(args) => key::run(args, env, voice),
         Command::Cache(args) => cache::run(args, &env, voice),
+        Command::Cacheprog(args) => cacheprog::run(args, env, voice),
         Command::Completion(args) => documents::completion(&args, voice),
         Command::Man(args) => documents::man(&args),
         Command::Version(_) => version::run(voice),

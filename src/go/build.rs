@@ -26,13 +26,43 @@ pub struct Binary {
     pub header: binary::Header,
 }
 
-/// Compiles `group` into `out`, which must exist and be empty.
+/// A program that keeps Go's build cache (GOCACHEPROG): gimg itself, as `gimg cacheprog`.
+#[derive(Clone, Debug)]
+pub struct CacheProgram {
+    /// Its file.
+    pub program: PathBuf,
+    /// What it is told: arguments without blanks or quotes.
+    pub args: Vec<String>,
+    /// The variables that it reads.
+    pub env: Vec<(String, String)>,
+}
+
+impl CacheProgram {
+    /// A `go` child that uses it. Plain if the program's name can't be said in the variable, which knows quotes but no
+    /// way to write one.
+    fn for_child(&self, mut child: Child) -> Child {
+        let program = self.program.to_string_lossy();
+        let Some(quote) = ['\'', '"'].into_iter().find(|quote| !program.contains(*quote)) else {
+            return child;
+        };
+        child.set.extend(self.env.iter().cloned());
+        child.env("GOCACHEPROG", &format!("{quote}{program}{quote} {}", self.args.join(" ")))
+    }
+}
+
+/// Compiles `group` into `out`, which must exist and be empty. Go's build cache is kept by `cache`, or by Go itself.
 /// Returns the binaries in the order of the group's packages.
 ///
 /// # Errors
 /// A failing `go build` with its output, or a binary that doesn't fit the group's platform.
-pub async fn build(go: &Go, group: &CompileGroup, out: &Path) -> Result<Vec<Binary>> {
-    let output = start(&command(go, group, out)).await?;
+pub async fn build(
+    go: &Go,
+    group: &CompileGroup,
+    out: &Path,
+    cache: Option<&CacheProgram>,
+) -> Result<Vec<Binary>> {
+    let child = command(go, group, out);
+    let output = start(&cache.map_or(child.clone(), |cache| cache.for_child(child))).await?;
     if !output.success {
         return Err(failed(go, group, &output.status, output.stderr).await);
     }

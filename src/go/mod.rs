@@ -1,6 +1,7 @@
 //! Edge: the Go toolchain. The only place that runs `go`.
 
 mod build;
+mod cacheprog;
 mod closure;
 mod delve;
 mod fetch;
@@ -10,7 +11,8 @@ mod list;
 mod portable;
 mod toolchain;
 
-pub use build::{Binary, build, command};
+pub use build::{Binary, CacheProgram, build, command};
+pub use cacheprog::serve;
 pub use closure::{Closure, closure};
 pub use delve::delve;
 pub use fetch::{Fetched, fetch, releases};

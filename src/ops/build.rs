@@ -15,6 +15,7 @@ use crate::ops::memo::Memo;
 use crate::ops::provenance::Recipes;
 use crate::ops::publish::Publisher;
 use crate::ops::remember::Layers;
+use crate::ops::remote::Ahead;
 use crate::ops::shared::Shared;
 use crate::ops::signer::Signer;
 use crate::ops::targets;
@@ -44,7 +45,10 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<Report> {
 
 async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Report> {
     let start = Instant::now();
-    let Found { facts, go, bases, engines, certificates, module } = lookup(cx, settings, memo).await?;
+    let ahead = Ahead::new(cx, settings)?;
+    let ahead = ahead.as_ref();
+    let found = lookup(cx, settings, memo, ahead).await?;
+    let Found { facts, go, bases, engines, certificates, module } = found;
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
     let signer = Signer::new(cx, settings).await?;
@@ -66,8 +70,8 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
         true => Some(Shared::new(&go, &plan, &publisher, memo).await?),
         false => None,
     };
-    let compiler =
-        Compiler::new(&go, &plan, &publisher, Layers::new(&go, &plan, &publisher, memo, shared.as_ref()));
+    let layers = Layers::new(&go, &plan, &publisher, memo, shared.as_ref());
+    let compiler = Compiler::new(&go, &plan, &publisher, layers, ahead);
     let debuggers = debug::debuggers(&go, &publisher);
     let recipes = async {
         match settings.provenance && publisher.attaches() {

@@ -2,7 +2,7 @@
 //! the same inputs is neither compiled nor packed again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::git;
 use crate::go::{self, Binary, Go};
 use crate::ops::publish::{Packed, PackedLayers, Publisher};
 use crate::ops::remember::{Layers, Place, Remembered, Stamp, lock, place};
+use crate::ops::remote::Ahead;
 use crate::plan::{CompileGroup, Compiled, Plan};
 use crate::settings::{Destination, Settings};
 
@@ -29,6 +30,7 @@ pub(super) struct Compiler<'a> {
     plan: &'a Plan,
     publisher: &'a Publisher<'a>,
     layers: Layers<'a>,
+    ahead: Option<&'a Ahead<'a>>,
     /// Binaries of images whose other programs still compile.
     waiting: Mutex<BTreeMap<Place, BTreeMap<usize, Binary>>>,
     /// Directories of stamped programs, and whether the tree was dirty.
@@ -36,8 +38,14 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) fn new(go: &'a Go, plan: &'a Plan, publisher: &'a Publisher<'a>, layers: Layers<'a>) -> Self {
-        Compiler { go, plan, publisher, layers, waiting: Mutex::default(), stamped: Mutex::default() }
+    pub(super) fn new(
+        go: &'a Go,
+        plan: &'a Plan,
+        publisher: &'a Publisher<'a>,
+        layers: Layers<'a>,
+        ahead: Option<&'a Ahead<'a>>,
+    ) -> Self {
+        Compiler { go, plan, publisher, layers, ahead, waiting: Mutex::default(), stamped: Mutex::default() }
     }
 
     /// Compiles every group and packs its programs, a bounded number of groups at a time, but for what is remembered. All
@@ -93,7 +101,7 @@ impl<'a> Compiler<'a> {
             Ok(())
         };
         let work = async {
-            let binaries = go::build(self.go, group, &out).await?;
+            let binaries = self.compile(group, &out).await?;
             let elapsed = start.elapsed();
             let packages = packages.clone();
             cx.observer.on(Event::Compiled { platform: platform.clone(), packages, elapsed });
@@ -103,6 +111,24 @@ impl<'a> Compiler<'a> {
         };
         let (packed, ()) = try_join(work, sources).await?;
         Ok(packed.into_iter().collect())
+    }
+
+    /// Compiles a group. Whatever ails the program that fetches what was compiled elsewhere, the build goes on without.
+    async fn compile(&self, group: &CompileGroup, out: &Path) -> Result<Vec<Binary>> {
+        let cache = match self.ahead {
+            Some(ahead) => ahead.ready(self.go, &group.target.platform.to_string()).await,
+            None => None,
+        };
+        match go::build(self.go, group, out, cache.as_ref()).await {
+            Err(error)
+                if cache.is_some() && error.output_text().is_some_and(|o| o.contains("GOCACHEPROG")) =>
+            {
+                let text = "the program that asks the remote cache failed: the build goes on without it";
+                self.publisher.cx.observer.on(Event::Warning(text.to_owned()));
+                go::build(self.go, group, out, None).await
+            }
+            result => result,
+        }
     }
 
     /// Packs and sends the programs of a place.

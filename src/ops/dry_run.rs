@@ -36,7 +36,7 @@ pub async fn build(cx: &Context, settings: &Settings) -> Result<DryRun> {
         cx.observer.on(Event::Warning(warning.clone()));
     }
     let Found { facts, go, bases, engines, .. } =
-        lookup(cx, settings, &Memo::new(cx, settings.reuse)).await?;
+        lookup(cx, settings, &Memo::new(cx, settings.reuse), None).await?;
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
     let secrets = Secrets::of_run(cx.env.all(), &go.toolchain.settings, settings);

@@ -16,6 +16,7 @@ use crate::ops::engines::Engines;
 use crate::ops::fetched;
 use crate::ops::memo::Memo;
 use crate::ops::programs;
+use crate::ops::remote::Ahead;
 use crate::ops::trust;
 use crate::plan::facts::{Facts, GitState, Package, TemplateFacts, Toolchain};
 use crate::plan::program_of;
@@ -37,7 +38,12 @@ pub(super) struct Found {
 
 /// Looks everything up; toolchain and packages beside the base, if all programs have the same.
 /// Engines come first: they decide the platforms that nobody named.
-pub(super) async fn lookup(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Found> {
+pub(super) async fn lookup(
+    cx: &Context,
+    settings: &Settings,
+    memo: &Memo,
+    ahead: Option<&Ahead<'_>>,
+) -> Result<Found> {
     let certificates = trust::certificates(settings).await?;
     let engines = Engines::connect(cx, settings).await?;
     let platforms = engines.requested(&settings.platforms);
@@ -56,7 +62,7 @@ pub(super) async fn lookup(cx: &Context, settings: &Settings, memo: &Memo) -> Re
             git,
             source,
         };
-        let (found, with) = programs::list(cx, settings, memo, &go, &rules, &templates).await?;
+        let (found, with) = programs::list(cx, settings, (memo, ahead), &go, &rules, &templates).await?;
         Ok((go, templates, found, with))
     };
     let early_base = async {

@@ -10,6 +10,7 @@ use crate::fs::{Moment, Paths};
 use crate::go::{self, Go, Told};
 use crate::ops::Context;
 use crate::ops::memo::{Made, Memo, known_toolchain};
+use crate::ops::remote::Ahead;
 use crate::plan::command;
 use crate::plan::facts::{Package, TemplateFacts};
 use crate::plan::packages::{self, Modules, Query};
@@ -49,7 +50,7 @@ struct Listed {
 pub(super) async fn list(
     cx: &Context,
     settings: &Settings,
-    memo: &Memo,
+    (memo, ahead): (&Memo, Option<&Ahead<'_>>),
     go: &Go,
     rules: &[Option<String>],
     templates: &TemplateFacts,
@@ -69,6 +70,10 @@ pub(super) async fn list(
     let known = memo.recall::<Listed>(key, what).await.same();
     if let Some(listed) = known.clone().filter(|_| !memo.audits()) {
         return Ok((listed.packages, listed.with));
+    }
+    // Something is new, or this machine is: most likely something will be compiled.
+    if let Some(ahead) = ahead {
+        ahead.begin(go);
     }
     let begun = Moment::now();
     let ask = async |go| {

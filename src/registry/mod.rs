@@ -247,6 +247,15 @@ impl Registry {
         }))
     }
 
+    /// A client for a server that is no registry but was named by the user, such as a remote build cache: certificates,
+    /// proxies and names are as for registries. It follows no redirects, and sends no credentials.
+    ///
+    /// # Errors
+    /// A variable or a file that says how to connect is wrong.
+    pub fn client_for(&self, url: &Url) -> Result<reqwest::Client> {
+        self.0.transport.client_for(url)
+    }
+
     /// `work`, whose error leaves this module without the secrets that a server may have written into it.
     fn guarded<'a, T>(
         &'a self,

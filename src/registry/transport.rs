@@ -305,6 +305,11 @@ pub(super) struct Transport {
 }
 
 impl Transport {
+    /// See [`Registry::client_for`](crate::registry::Registry::client_for).
+    pub(super) fn client_for(&self, url: &Url) -> Result<reqwest::Client> {
+        Ok(self.clients.choose(url, true, Class::Public, true)?.client)
+    }
+
     pub(super) fn new(clients: Clients, deadlines: Deadlines, known: Arc<Known>) -> Self {
         Transport { clients: Arc::new(clients), deadlines, known, asked: AtomicU64::new(0) }
     }

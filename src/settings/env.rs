@@ -44,6 +44,12 @@ pub const GIMG_CACHE: &str = "GIMG_CACHE";
 pub const GIMG_CACHE_MAX: &str = "GIMG_CACHE_MAX";
 /// Without GIMG_CACHE its `gimg` is the cache; without either `~/.cache/gimg` is.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// The remote cache of Go's compiles, as `--remote-cache`; `off`: none.
+pub const GIMG_REMOTE_CACHE: &str = "GIMG_REMOTE_CACHE";
+/// A bearer token for it. (A user and password may stand in the URL.)
+pub const GIMG_REMOTE_CACHE_TOKEN: &str = "GIMG_REMOTE_CACHE_TOKEN";
+/// `true`: as `--remote-cache-write`.
+pub const GIMG_REMOTE_CACHE_WRITE: &str = "GIMG_REMOTE_CACHE_WRITE";
 /// The password of the key that signs, as for cosign.
 pub const COSIGN_PASSWORD: &str = "COSIGN_PASSWORD";
 /// Set by CI systems: no live progress.

@@ -12,6 +12,7 @@ pub mod template;
 
 mod attached;
 mod destination;
+mod remote;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use attached::{attest, check_attaching, sboms};
 pub use base::{Base, BaseChoice, BaseKeys, Stand};
 use destination::Said;
 pub use destination::{Destination, Engine, place, split_layout, tags};
+pub use remote::RemoteCache;
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
 #[derive(Clone, Debug)]
@@ -107,6 +109,8 @@ pub struct Settings {
     pub shares: bool,
     /// The file of the public key by which that must be signed; without it that of the key that signs, if one does.
     pub cache_key: Option<PathBuf>,
+    /// Where what Go compiles is fetched from.
+    pub remote_cache: Option<RemoteCache>,
     /// Things to warn about before anything is done.
     pub warnings: Vec<String>,
 }
@@ -235,6 +239,10 @@ pub struct Words {
     pub cache_from: Option<String>,
     /// `--cache-key`.
     pub cache_key: Option<PathBuf>,
+    /// `--remote-cache`.
+    pub remote_cache: Option<String>,
+    /// `--remote-cache-write`.
+    pub remote_cache_write: bool,
 }
 
 /// The only precedence rules in the program: flags over environment over the file over defaults.
@@ -376,6 +384,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         reuse,
         shares,
         cache_key,
+        remote_cache: RemoteCache::resolve(words.remote_cache, words.remote_cache_write, env)?,
         warnings,
     })
 }

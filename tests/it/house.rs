@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("attest", &["binary", "image", "oci"]),
     ("base", &["image", "oci"]),
     ("binary", &["oci"]),
+    ("cache", &["event", "oci", "registry"]),
     (
         "cli",
         &[
@@ -23,15 +24,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fs", &["image", "oci"]),
     ("fuzzing", &["attest", "binary", "image", "kube", "oci", "registry", "settings", "sign"]),
     ("git", &["plan", "process"]),
-    ("go", &["binary", "fs", "oci", "plan", "process"]),
+    ("go", &["binary", "cache", "fs", "oci", "plan", "process"]),
     ("image", &["content", "oci"]),
     ("kube", &[]),
     ("oci", &[]),
     (
         "ops",
         &[
-            "attest", "base", "binary", "content", "event", "explain", "fs", "git", "go", "image", "kube",
-            "oci", "plan", "process", "registry", "report", "settings", "sign", "store", "target",
+            "attest", "base", "binary", "cache", "content", "event", "explain", "fs", "git", "go", "image",
+            "kube", "oci", "plan", "process", "registry", "report", "settings", "sign", "store", "target",
         ],
     ),
     ("plan", &["content", "image", "oci", "settings"]),

@@ -69,6 +69,7 @@ mod real;
 mod rebase;
 mod referrers;
 mod registries;
+mod remote_cache;
 mod reproducible;
 mod resolve;
 mod rollback;

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod bases;
+pub(crate) mod build_cache;
 pub(crate) mod cached;
 pub(crate) mod canary;
 pub(crate) mod client;

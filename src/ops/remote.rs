@@ -1,0 +1,99 @@
+//! The remote cache of Go's compiles within a build: what the last one used is fetched while packages are listed and
+//! modules come; `go build` then finds it in its own directory, and asks for the rest through `gimg cacheprog`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinHandle;
+
+use crate::cache::{Http, Local, Remote, Session};
+use crate::error::Result;
+use crate::event::Event;
+use crate::go::{self, CacheProgram, Go};
+use crate::ops::Context;
+use crate::process;
+use crate::settings::{RemoteCache, Settings};
+
+/// The server that `wish` names.
+///
+/// # Errors
+/// A URL that is none, or certificates or proxies that can't be read.
+pub(super) fn open(cx: &Context, wish: &RemoteCache) -> Result<Arc<Remote>> {
+    let http = Http::new(&wish.url, wish.token.as_deref(), &cx.registry)?;
+    Ok(Arc::new(Remote::new(http, Arc::clone(&cx.observer))))
+}
+
+/// What is fetched ahead in a run.
+pub(super) struct Ahead<'a> {
+    cx: &'a Context,
+    settings: &'a Settings,
+    wish: &'a RemoteCache,
+    remote: Arc<Remote>,
+    /// By platform.
+    running: Mutex<BTreeMap<String, JoinHandle<Session>>>,
+}
+
+impl<'a> Ahead<'a> {
+    /// For a run; none if it has no remote cache.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub(super) fn new(cx: &'a Context, settings: &'a Settings) -> Result<Option<Self>> {
+        let Some(wish) = &settings.remote_cache else { return Ok(None) };
+        Ok(Some(Ahead { cx, settings, wish, remote: open(cx, wish)?, running: Mutex::default() }))
+    }
+
+    /// Begins to fetch for the platforms that were asked for by name.
+    pub(super) fn begin(&self, go: &Go) {
+        for platform in self.settings.platforms.named().unwrap_or_default() {
+            self.start(go, &platform.to_string());
+        }
+    }
+
+    fn start(&self, go: &Go, platform: &str) {
+        let Some(dir) = go.toolchain.env.get("GOCACHE").filter(|dir| *dir != "off") else { return };
+        let name = self.name(go, platform);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.entry(platform.to_owned()).or_insert_with(|| {
+            let remote = Some(Arc::clone(&self.remote));
+            let session = Session::new(Local::new(Path::new(dir)), remote, false, Some(name));
+            tokio::spawn(async move {
+                session.prefetch().await;
+                session
+            })
+        });
+    }
+
+    /// Waits until all is here that is fetched ahead for a platform, and gives the program by which `go build` asks for
+    /// the rest; none if there is no use in asking.
+    pub(super) async fn ready(&self, go: &Go, platform: &str) -> Option<CacheProgram> {
+        self.start(go, platform);
+        let session = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(platform)?;
+        let tally = session.await.ok()?.finish().await;
+        let text = format!(
+            "remote cache for {platform}: {} objects fetched ahead, {} bytes",
+            tally.fetched, tally.fetched_bytes
+        );
+        self.cx.observer.on(Event::Detail(text));
+        let program = process::this_program().filter(|_| self.remote.answers())?;
+        let args = ["cacheprog".to_owned(), format!("--profile={}", self.name(go, platform))];
+        Some(CacheProgram { program, args: args.into(), env: self.wish.variables() })
+    }
+
+    /// Whose profile it is. Not the flags: most change a part of what is used only, and a linker flag nothing.
+    fn name(&self, go: &Go, platform: &str) -> String {
+        profile(&self.settings.cwd, &self.settings.packages, &[&go.toolchain.version, platform])
+    }
+}
+
+/// The name of a profile: a digest of the module around `cwd`, what is built of it, and `rest`.
+pub(super) fn profile(cwd: &Path, packages: &[String], rest: &[&str]) -> String {
+    let module: Option<PathBuf> = crate::fs::nearest_module(cwd);
+    let below = module.as_deref().and_then(|module| cwd.strip_prefix(module).ok()).unwrap_or(Path::new(""));
+    let module = module.as_deref().and_then(go::module_path).unwrap_or_default();
+    let mut packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    packages.sort_unstable();
+    let text = format!("{module}\n{}\n{packages:?}\n{rest:?}", below.display());
+    crate::oci::Digest::of(text.as_bytes()).hex()
+}
