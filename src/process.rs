@@ -2,6 +2,7 @@
 //! caller loses interest (Ctrl-C drops the future; `go` must not leave compilers behind), or is gone (see [`Guardian`]).
 #![expect(clippy::disallowed_methods, reason = "edge: child processes")]
 
+mod alone;
 mod guardian;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::process::Stdio;
 use futures_util::{Stream, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
 
+pub use alone::{Alone, become_if_asked};
 pub use guardian::{Guardian, serve_if_asked};
 
 use crate::error::{Error, Kind, Result};
@@ -30,6 +32,10 @@ pub struct Child {
     pub remove: Vec<String>,
     /// Who ends it and everything it started when this process is killed; nobody if there is none.
     pub guardian: Option<Guardian>,
+    /// Whether it gets nothing of the caller's environment but what `set` says.
+    pub cleared: bool,
+    /// It is started without a network.
+    pub alone: Option<Alone>,
 }
 
 /// What a child left behind.
@@ -107,7 +113,18 @@ impl Child {
                 format!("no such directory {}", self.dir.display()),
             )));
         }
-        let mut command = tokio::process::Command::new(&self.program);
+        let mut command = match &self.alone {
+            Some(alone) => {
+                let (program, before) = alone.instead(&self.program);
+                let mut command = tokio::process::Command::new(program);
+                command.args(before);
+                command
+            }
+            None => tokio::process::Command::new(&self.program),
+        };
+        if self.cleared {
+            command.env_clear();
+        }
         command.args(&self.args).current_dir(&self.dir).kill_on_drop(true);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());

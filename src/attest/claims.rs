@@ -229,6 +229,7 @@ mod tests {
                 version: "0.1.0",
                 source: None,
                 toolchain: ("go1.26.8", &BTreeMap::new()),
+                isolation: None,
                 platforms: vec![Made {
                     platform: &platform,
                     base: None,

@@ -20,7 +20,7 @@ pub use bill::{Base, Bill, Facts, Program};
 pub use claims::{Claims, Revision, linked, packages};
 pub use licensed::Licences;
 pub use modules::{Module, Modules, Stamp};
-pub use provenance::{BUILD_TYPE, Build, CameOut, Made, PROVENANCE, predicate, rebased};
+pub use provenance::{BUILD_TYPE, Build, CameOut, Isolation, Made, PROVENANCE, predicate, rebased};
 pub use purl::read_go;
 pub use statement::{SIGNED, Statement, Subject, simple, statement};
 pub use time::utc;

@@ -35,8 +35,19 @@ pub struct Build<'a> {
     pub source: Option<(String, Option<String>)>,
     /// The toolchain's version, and the digests of its programs by name.
     pub toolchain: (&'a str, &'a BTreeMap<String, Digest>),
+    /// What kept compiles apart, if something did.
+    pub isolation: Option<Isolation<'a>>,
     /// The platforms.
     pub platforms: Vec<Made<'a>>,
+}
+
+/// How compiles were hermetic (docs/hermetic.md).
+#[derive(Clone, Debug)]
+pub struct Isolation<'a> {
+    /// What kept them from the network: `namespace` or `GOPROXY=off`.
+    pub network: &'a str,
+    /// The toolchain's version and machine, and the digest of its files as gimg.lock has it.
+    pub toolchain: (&'a str, Digest),
 }
 
 /// What was made for a platform.
@@ -55,11 +66,15 @@ pub struct Made<'a> {
 /// The predicate. It is the same for the same build: it has no times and no names of machines.
 #[must_use]
 pub fn predicate(build: &Build<'_>) -> Value {
+    let mut internal = json!({ "layoutLevel": build.level, "encoder": build.encoder });
+    if let Some(Isolation { network, toolchain: (name, digest) }) = &build.isolation {
+        internal["hermetic"] = json!({ "environment": "cleared", "network": network, "toolchain": { *name: digest.to_string() } });
+    }
     json!({
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": build.recipe,
-            "internalParameters": { "layoutLevel": build.level, "encoder": build.encoder },
+            "internalParameters": internal,
             "resolvedDependencies": dependencies(build),
         },
         "runDetails": {

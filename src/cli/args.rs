@@ -156,6 +156,12 @@ struct CompileFlags {
     /// registry: take unchanged programs from what tags there hold
     #[arg(long, value_name = "WHERE")]
     cache_from: Option<String>,
+    /// Compile without network, in a cleared environment, by the toolchain in gimg.lock (gimg lock --go)
+    #[arg(long)]
+    hermetic: bool,
+    /// Use no network at all
+    #[arg(long)]
+    offline: bool,
     /// Fetch what Go compiled from a server: http(s)://… (Bazel's protocol) [env: GIMG_REMOTE_CACHE]
     #[arg(long, value_name = "URL")]
     remote_cache: Option<String>,
@@ -310,6 +316,8 @@ impl BuildFlags {
             verify_cache: self.compile.verify_cache,
             cache_from: self.compile.cache_from,
             cache_key: self.compile.cache_key,
+            hermetic: self.compile.hermetic,
+            offline: self.compile.offline,
             remote_cache: self.compile.remote_cache,
             remote_cache_write: self.compile.remote_cache_write,
             ..self.image.words()

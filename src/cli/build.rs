@@ -1,12 +1,14 @@
 //! `gimg build`.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use crate::cli::args::{BuildFlags, Common};
 use crate::cli::{config, context_with, cores, interruptible, working_directory};
 use crate::error::Result;
 use crate::ops::{self, Context};
-use crate::registry::Keychain;
+use crate::registry::{Keychain, Registry};
 use crate::settings::env::Env;
 use crate::settings::{self, Settings};
 use crate::ui::Voice;
@@ -45,7 +47,11 @@ pub(super) fn prepare(
     let registry = settings.needs_registry();
     let keychain = if registry { Keychain::load(env.all())? } else { Keychain::empty() };
     let connects = registry || settings.remote_cache.is_some();
-    let cx = context_with(env, voice, insecure, connects, keychain)?;
+    let mut cx = context_with(env, voice, insecure, connects, keychain)?;
+    if settings.offline {
+        cx.env = cx.env.with("GOPROXY", "off");
+        cx.registry = Registry::offline(Arc::clone(&cx.observer));
+    }
     Ok((settings, cx))
 }
 

@@ -1,5 +1,7 @@
 //! `gimg lock`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cli::args::{Common, ConfigArgs};
@@ -8,7 +10,7 @@ use crate::cli::{config, context, interruptible, working_directory};
 use crate::error::Result;
 use crate::event::Event;
 use crate::ops;
-use crate::settings::env::Env;
+use crate::settings::env::{Env, KO_GO_PATH};
 use crate::settings::lock::{named, todo};
 use crate::ui::Voice;
 
@@ -23,6 +25,9 @@ pub(super) struct LockArgs {
     /// Write nothing; exit 3 if the file would change
     #[arg(long)]
     check: bool,
+    /// Also write down what the Go toolchain here is, for --hermetic
+    #[arg(long)]
+    go: bool,
     /// A base that the configuration doesn't name; repeatable
     #[arg(long, value_name = "BASE")]
     base: Vec<String>,
@@ -39,10 +44,12 @@ pub(super) fn run(args: LockArgs, env: Env, voice: Voice) -> Result<()> {
     let (file, warnings) = config::read(&args.config, &env, &cwd)?;
     let named = named(&args.base, &env, file, &cwd)?;
     let todo = todo(config::lock(&cwd)?, &named, args.update.as_deref(), args.check)?;
+    let program = PathBuf::from(env.first(&[KO_GO_PATH]).unwrap_or("go"));
+    let toolchain = args.go.then_some(program.as_path());
     let cx = context(env, voice, args.insecure.choice(), todo.needs_registry())?;
     for warning in warnings {
         cx.observer.on(Event::Warning(warning));
     }
-    let locked = interruptible(&cx, ops::lock::lock(&cx, &cwd, &todo))?;
+    let locked = interruptible(&cx, ops::lock::lock(&cx, &cwd, &todo, toolchain))?;
     voice.locked(&locked)
 }

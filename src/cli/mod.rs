@@ -156,6 +156,9 @@ impl Command {
 
 /// Runs the command line `argv` and gives the exit code.
 pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
+    if let Some(code) = process::become_if_asked(argv.clone()) {
+        return ExitCode::from(code);
+    }
     if process::serve_if_asked(argv.clone()) {
         return ExitCode::SUCCESS;
     }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::binary;
 use crate::error::{Error, Kind, Result};
-use crate::go::Go;
 use crate::go::toolchain::start;
+use crate::go::{Go, Sandbox};
 use crate::oci::Platform;
 use crate::plan::CompileGroup;
 use crate::process::Child;
@@ -50,19 +50,28 @@ impl CacheProgram {
     }
 }
 
-/// Compiles `group` into `out`, which must exist and be empty. Go's build cache is kept by `cache`, or by Go itself.
+/// How a group is compiled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How<'a> {
+    /// Who keeps Go's build cache, if not Go itself. Not in a sandbox, where nobody could be asked.
+    pub cache: Option<&'a CacheProgram>,
+    /// Where it is compiled hermetically.
+    pub sandbox: Option<&'a Sandbox>,
+}
+
+/// Compiles `group` into `out`, which must exist and be empty.
 /// Returns the binaries in the order of the group's packages.
 ///
 /// # Errors
 /// A failing `go build` with its output, or a binary that doesn't fit the group's platform.
-pub async fn build(
-    go: &Go,
-    group: &CompileGroup,
-    out: &Path,
-    cache: Option<&CacheProgram>,
-) -> Result<Vec<Binary>> {
+pub async fn build(go: &Go, group: &CompileGroup, out: &Path, how: How<'_>) -> Result<Vec<Binary>> {
     let child = command(go, group, out);
-    let output = start(&cache.map_or(child.clone(), |cache| cache.for_child(child))).await?;
+    let child = match (how.sandbox, how.cache) {
+        (Some(sandbox), _) => sandbox.confine(group, child)?,
+        (None, Some(cache)) => cache.for_child(child),
+        (None, None) => child,
+    };
+    let output = start(&child).await?;
     if !output.success {
         return Err(failed(go, group, &output.status, output.stderr).await);
     }
@@ -96,6 +105,26 @@ pub(super) fn inspect(path: PathBuf, platform: &Platform) -> Result<Binary> {
     Ok(Binary { path, size, header })
 }
 
+/// What go and other programs say where there is no network.
+const OFFLINE: &[&str] =
+    &["GOPROXY=off", "etwork is unreachable", "dial tcp", "emporary failure in name resolution"];
+
+/// What is missing where `go` or its compilers reached for a network that isn't there, if that is why they failed.
+pub(super) fn unfetched(stderr: &str) -> Option<String> {
+    if !OFFLINE.iter().any(|words| stderr.contains(words)) {
+        return None;
+    }
+    // go says which module it would fetch, and in the error only where that is imported.
+    let fetched = stderr.lines().filter_map(|line| line.strip_prefix("go: downloading "));
+    let modules: Vec<String> = fetched.map(|module| module.trim().replacen(' ', "@", 1)).collect();
+    Some(match modules.first() {
+        Some(module) => format!("{module} was not fetched before: go mod download, where there is a network"),
+        None => {
+            "nothing can be fetched here: what is compiled must be declared, and be there before".to_owned()
+        }
+    })
+}
+
 /// The error of a failed compile: the toolchain's own words, the platform, and a hint where one is known.
 async fn failed(go: &Go, group: &CompileGroup, status: &str, stderr: String) -> Error {
     let hint = if stderr.contains("missing go.sum entry") || stderr.contains("updates to go.mod needed") {
@@ -104,6 +133,8 @@ async fn failed(go: &Go, group: &CompileGroup, status: &str, stderr: String) -> 
         Some("run: go mod vendor".to_owned())
     } else if stderr.contains("toolchain not available") || stderr.contains("requires go >=") {
         Some("install that Go, or set GOTOOLCHAIN=auto to let go fetch it".to_owned())
+    } else if let Some(hint) = unfetched(&stderr) {
+        Some(hint)
     } else {
         cgo_needed(go, group).await.map(|package| {
             format!("{package} needs cgo: set CGO_ENABLED=1 and a C compiler for {}", group.target.platform)

@@ -9,9 +9,10 @@ mod inputs;
 mod licences;
 mod list;
 mod portable;
+mod sandbox;
 mod toolchain;
 
-pub use build::{Binary, CacheProgram, build, command};
+pub use build::{Binary, CacheProgram, How, build, command};
 pub use cacheprog::serve;
 pub use closure::{Closure, closure};
 pub use delve::delve;
@@ -20,4 +21,5 @@ pub use inputs::{above, around, can_judge, environment, may_stamp, of_query, of_
 pub use licences::{Places, licences};
 pub use list::{Matched, list, main_modules, module_path, no_module};
 pub use portable::Portable;
+pub use sandbox::{Pinned, Sandbox, fetch_modules, pinned};
 pub use toolchain::{Go, Told, find, of_version};

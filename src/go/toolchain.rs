@@ -27,6 +27,9 @@ pub struct Go {
     pub toolchain: Toolchain,
 }
 
+/// Where Go fetches modules and toolchains from.
+const GOPROXY: &str = "GOPROXY";
+
 /// Where Go keeps its temporary files.
 const GOTMPDIR: &str = "GOTMPDIR";
 
@@ -46,6 +49,10 @@ pub async fn find(
     guardian: Option<Guardian>,
 ) -> Result<Go> {
     let mut child = Child::new(program, dir).args(["env", "-json"]);
+    // It is the child's environment too, but for what whoever calls put over it.
+    if let Some(proxy) = env.get(GOPROXY) {
+        child = child.env(GOPROXY, proxy);
+    }
     child.guardian.clone_from(&guardian);
     child = child.env(GOTMPDIR, &temporary.to_string_lossy());
     child.remove = crate::plan::command::TARGET_VARIABLES.iter().map(|k| (*k).to_owned()).collect();
@@ -67,7 +74,7 @@ async fn told_by(child: &Child, what: &str) -> Result<BTreeMap<String, String>> 
 }
 
 /// Settings by which modules are fetched and kept: no output depends on them.
-const FETCHING: &[&str] = &[
+pub(super) const FETCHING: &[&str] = &[
     "GOAUTH",
     "GOCACHE",
     "GOINSECURE",
@@ -237,7 +244,7 @@ impl Go {
     #[must_use]
     pub fn offline(&self) -> Self {
         let mut offline = self.clone();
-        offline.toolchain.settings.insert("GOPROXY".to_owned(), "off".to_owned());
+        offline.toolchain.settings.insert(GOPROXY.to_owned(), "off".to_owned());
         offline
     }
 

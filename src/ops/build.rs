@@ -10,6 +10,7 @@ use crate::go::Places;
 use crate::ops::Context;
 use crate::ops::compile::Compiler;
 use crate::ops::debug;
+use crate::ops::hermetic;
 use crate::ops::lookup::{Found, lookup};
 use crate::ops::memo::Memo;
 use crate::ops::provenance::Recipes;
@@ -51,6 +52,7 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
     let Found { facts, go, bases, engines, certificates, module } = found;
     let plan = plan::plan(settings, &facts)?;
     let copiers = targets::copiers(cx, settings, &engines)?;
+    let sandbox = hermetic::sandbox(cx, settings, &go, &plan).await?;
     let signer = Signer::new(cx, settings).await?;
     let (images, bases, copiers, certificates) = (&plan.images, &bases, &copiers, &certificates);
     let publisher = Publisher {
@@ -71,11 +73,13 @@ async fn attempt(cx: &Context, settings: &Settings, memo: &Memo) -> Result<Repor
         false => None,
     };
     let layers = Layers::new(&go, &plan, &publisher, memo, shared.as_ref());
-    let compiler = Compiler::new(&go, &plan, &publisher, layers, ahead);
+    let compiler = Compiler::new(&go, &plan, &publisher, layers, (ahead, sandbox.as_ref()));
     let debuggers = debug::debuggers(&go, &publisher);
     let recipes = async {
         match settings.provenance && publisher.attaches() {
-            true => Ok(Some(Recipes::of(cx, settings, (&go, module.as_ref()), &plan, bases).await)),
+            true => Ok(Some(
+                Recipes::of(cx, settings, (&go, module.as_ref(), sandbox.as_ref()), &plan, bases).await,
+            )),
             false => Ok(None),
         }
     };

@@ -14,7 +14,7 @@ use crate::attest;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::git;
-use crate::go::{self, Binary, Go};
+use crate::go::{self, Binary, Go, How, Sandbox};
 use crate::ops::publish::{Packed, PackedLayers, Publisher};
 use crate::ops::remember::{Layers, Place, Remembered, Stamp, lock, place};
 use crate::ops::remote::Ahead;
@@ -31,6 +31,7 @@ pub(super) struct Compiler<'a> {
     publisher: &'a Publisher<'a>,
     layers: Layers<'a>,
     ahead: Option<&'a Ahead<'a>>,
+    sandbox: Option<&'a Sandbox>,
     /// Binaries of images whose other programs still compile.
     waiting: Mutex<BTreeMap<Place, BTreeMap<usize, Binary>>>,
     /// Directories of stamped programs, and whether the tree was dirty.
@@ -43,9 +44,18 @@ impl<'a> Compiler<'a> {
         plan: &'a Plan,
         publisher: &'a Publisher<'a>,
         layers: Layers<'a>,
-        ahead: Option<&'a Ahead<'a>>,
+        (ahead, sandbox): (Option<&'a Ahead<'a>>, Option<&'a Sandbox>),
     ) -> Self {
-        Compiler { go, plan, publisher, layers, ahead, waiting: Mutex::default(), stamped: Mutex::default() }
+        Compiler {
+            go,
+            plan,
+            publisher,
+            layers,
+            ahead,
+            sandbox,
+            waiting: Mutex::default(),
+            stamped: Mutex::default(),
+        }
     }
 
     /// Compiles every group and packs its programs, a bounded number of groups at a time, but for what is remembered. All
@@ -119,13 +129,14 @@ impl<'a> Compiler<'a> {
             Some(ahead) => ahead.ready(self.go, &group.target.platform.to_string()).await,
             None => None,
         };
-        match go::build(self.go, group, out, cache.as_ref()).await {
+        let how = How { cache: cache.as_ref(), sandbox: self.sandbox };
+        match go::build(self.go, group, out, how).await {
             Err(error)
                 if cache.is_some() && error.output_text().is_some_and(|o| o.contains("GOCACHEPROG")) =>
             {
                 let text = "the program that asks the remote cache failed: the build goes on without it";
                 self.publisher.cx.observer.on(Event::Warning(text.to_owned()));
-                go::build(self.go, group, out, None).await
+                go::build(self.go, group, out, How::default()).await
             }
             result => result,
         }

@@ -186,6 +186,15 @@ pub(super) fn said(cx: &Context, theirs: &Value, ours: &Value) -> Result<()> {
             cx.observer.on(Event::Warning(text));
         }
     }
+    // How compiles were kept apart shows in nothing that was made.
+    let internal = "/predicate/buildDefinition/internalParameters";
+    for statement in [&mut theirs, &mut ours] {
+        let internal = statement.pointer_mut(internal).and_then(Value::as_object_mut);
+        if internal.and_then(|internal| internal.shift_remove("hermetic")).is_some() {
+            let text = "its provenance says that it was compiled hermetically: no build can prove that";
+            cx.observer.on(Event::Detail(text.to_owned()));
+        }
+    }
     match place(&theirs, &ours) {
         None => Ok(()),
         Some((place, theirs, ours)) => {

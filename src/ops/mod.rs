@@ -21,6 +21,7 @@ mod engines;
 mod fetched;
 mod growth;
 mod hashes;
+mod hermetic;
 pub mod history;
 mod home;
 pub mod init;

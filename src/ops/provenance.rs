@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::attest::{self, Made, PROVENANCE, Statement, Subject};
+use crate::attest::{self, Isolation, Made, PROVENANCE, Statement, Subject};
 use crate::content::{Blob, Content, Referrer};
 use crate::error::{Error, Kind, Result};
-use crate::go::{Fetched, Go};
+use crate::go::{Fetched, Go, Sandbox};
 use crate::image::assemble::Image;
 use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, Reference, annotation, json};
 use crate::ops::base::{Bases, Root};
@@ -26,6 +26,7 @@ pub(super) const LEVEL: u32 = 0;
 /// How the images of a run are made.
 pub(super) struct Recipes<'a> {
     go: &'a Go,
+    sandbox: Option<&'a Sandbox>,
     settings: &'a Settings,
     recipes: Vec<Recipe>,
 }
@@ -43,7 +44,7 @@ impl<'a> Recipes<'a> {
     pub(super) async fn of(
         cx: &Context,
         settings: &'a Settings,
-        (go, module): (&'a Go, Option<&Fetched>),
+        (go, module, sandbox): (&'a Go, Option<&Fetched>, Option<&'a Sandbox>),
         plan: &Plan,
         bases: &[Bases],
     ) -> Self {
@@ -55,12 +56,12 @@ impl<'a> Recipes<'a> {
             let bases: Vec<BaseRecipe> = of.iter().flat_map(|b| &b.of).map(base).collect();
             Recipe::of((plan, index), settings, (known, version), &sources, &bases, &secrets)
         });
-        Recipes { go, settings, recipes: recipes.collect() }
+        Recipes { go, sandbox, settings, recipes: recipes.collect() }
     }
 
     /// A recipe that was read.
     pub(super) fn known(go: &'a Go, settings: &'a Settings, recipe: Recipe) -> Self {
-        Recipes { go, settings, recipes: vec![recipe] }
+        Recipes { go, sandbox: None, settings, recipes: vec![recipe] }
     }
 
     /// The provenance of the image `index`, whose `images` and `contents` are in the order of its platforms.
@@ -104,6 +105,10 @@ impl<'a> Recipes<'a> {
             version: env!("CARGO_PKG_VERSION"),
             source: source.revision.clone().map(|revision| (revision, source.repository.clone())),
             toolchain: (&self.go.toolchain.version, &self.go.toolchain.programs),
+            isolation: self.sandbox.map(|sandbox| Isolation {
+                network: sandbox.network(),
+                toolchain: (&sandbox.toolchain.name, sandbox.toolchain.digest),
+            }),
             platforms,
         };
         of(&attest::predicate(&build), bases, (images, root)).map(Some)

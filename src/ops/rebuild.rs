@@ -81,7 +81,7 @@ pub(super) async fn rebuild(
     let memo = Memo::new(cx, settings.reuse);
     let layers = Layers::new(&go, &plan, &publisher, &memo, None);
     // What is to be proved is compiled here, whatever servers have.
-    let compiler = Compiler::new(&go, &plan, &publisher, layers, None);
+    let compiler = Compiler::new(&go, &plan, &publisher, layers, (None, None));
     let (packed, ()) =
         tokio::try_join!(compiler.run(), publisher.prepare(debug::debuggers(&go, &publisher)))?;
     let recipes = Recipes::known(&go, &settings, recipe.clone());

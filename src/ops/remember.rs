@@ -150,7 +150,7 @@ impl<'a> Layers<'a> {
                     go::environment(self.publisher.cx.env.all()),
                     compiles.collect::<Vec<_>>(),
                     (files, &image.programs_dir, image.capabilities.map(|c| c.to_vec()), &platform.os),
-                    self.publisher.settings.compression.encoder_id(),
+                    (self.publisher.settings.compression.encoder_id(), self.publisher.settings.hermetic),
                 ),
             ),
             false => None,

@@ -111,6 +111,8 @@ pub struct Options {
     pub rules: Rules,
     /// Who looks host names up.
     pub names: Arc<dyn Names>,
+    /// Whether nothing is asked at all.
+    pub offline: bool,
     /// Keeps other processes of this machine from writing the same list of referrers at the same time.
     pub locks: Option<Arc<dyn Locks>>,
 }
@@ -132,6 +134,7 @@ impl Default for Options {
             proxies: Proxies::default(),
             rules: Rules::default(),
             names: Arc::new(System),
+            offline: false,
             locks: None,
         }
     }
@@ -230,7 +233,12 @@ impl Registry {
             Clients::new(options.user_agent, options.deadlines, options.names, options.proxies, certs);
         let known = Arc::<Known>::default();
         Registry(Arc::new(Inner {
-            transport: Arc::new(Transport::new(clients, options.deadlines, Arc::clone(&known))),
+            transport: Arc::new(Transport::new(
+                clients,
+                options.deadlines,
+                Arc::clone(&known),
+                options.offline,
+            )),
             keychain: options.keychain,
             token_servers: options.token_servers,
             observer: Arc::new(Discreet { known: Arc::clone(&known), observer: options.observer }),
@@ -245,6 +253,12 @@ impl Registry {
             sessions: Sessions::default(),
             lists: referrers::Turns::new(options.locks),
         }))
+    }
+
+    /// A client that refuses to ask anything.
+    #[must_use]
+    pub fn offline(observer: Arc<dyn Observer>) -> Self {
+        Registry::new(Options { observer, offline: true, ..Options::default() })
     }
 
     /// A client for a server that is no registry but was named by the user, such as a remote build cache: certificates,

@@ -300,6 +300,8 @@ pub(super) struct Transport {
     deadlines: Deadlines,
     /// What answers must not show.
     known: Arc<Known>,
+    /// Whether nothing goes out.
+    offline: bool,
     /// How many requests went out.
     asked: AtomicU64,
 }
@@ -310,8 +312,8 @@ impl Transport {
         Ok(self.clients.choose(url, true, Class::Public, true)?.client)
     }
 
-    pub(super) fn new(clients: Clients, deadlines: Deadlines, known: Arc<Known>) -> Self {
-        Transport { clients: Arc::new(clients), deadlines, known, asked: AtomicU64::new(0) }
+    pub(super) fn new(clients: Clients, deadlines: Deadlines, known: Arc<Known>, offline: bool) -> Self {
+        Transport { clients: Arc::new(clients), deadlines, known, offline, asked: AtomicU64::new(0) }
     }
 
     /// How many requests went out so far, redirects and those for tokens among them.
@@ -330,6 +332,10 @@ impl Transport {
         authorization: Option<HeaderValue>,
         base: &Base,
     ) -> Result<Answer, Failure> {
+        if self.offline {
+            let error = Error::new(Kind::Unavailable, out.what, "there is no network (--offline)");
+            return Err(error.at(shown(&out.url)).into());
+        }
         let mut url = out.url.clone();
         let mut authorization = authorization.as_ref();
         let mut been = Vec::new();

@@ -12,6 +12,9 @@ pub struct Locked {
     pub file: &'static str,
     /// All its entries: names of bases, and what they stand for.
     pub bases: BTreeMap<String, String>,
+    /// What toolchains are, by version and machine.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub toolchains: BTreeMap<String, String>,
     /// What this run changed, by name.
     pub changed: Vec<LockChange>,
 }
@@ -20,7 +23,7 @@ pub struct Locked {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LockChange {
-    /// The base's name.
+    /// The name of the base, or of the toolchain.
     pub base: String,
     /// What it stands for: a digest, or `static@N`.
     pub pin: String,

@@ -77,6 +77,13 @@ impl Env {
         Env(variables)
     }
 
+    /// The same, with this variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// All variables.
     #[must_use]
     pub fn all(&self) -> &BTreeMap<String, String> {

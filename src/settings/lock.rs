@@ -1,4 +1,4 @@
-//! `gimg.lock`: what the names of bases stand for. Text in, entries out, and back. Pure.
+//! `gimg.lock`: what the names of bases stand for, and what toolchains are. Text in, entries out, and back. Pure.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,6 +44,8 @@ impl std::fmt::Display for Pin {
 pub struct Lock {
     /// By name: `static`, or a whole reference `registry/repository:tag`.
     pub entries: BTreeMap<String, Pin>,
+    /// What toolchains are, by version and machine: `go1.26.8 linux/amd64`.
+    pub toolchains: BTreeMap<String, Digest>,
 }
 
 /// The name that `base` has in a lock file. None if it can't stand for something else tomorrow, or isn't a registry's:
@@ -86,6 +88,17 @@ impl Lock {
                         lock.entries.insert(name.get_ref().to_string(), pin);
                     }
                 }
+                ("go", DeValue::Table(toolchains)) => {
+                    for (name, digest) in toolchains {
+                        let at = name.span().start;
+                        let DeValue::String(text) = digest.get_ref() else {
+                            return Err(bad(at, format!("{} isn't a text", name.get_ref())));
+                        };
+                        let digest = toolchain(name.get_ref(), text).map_err(|why| bad(at, why))?;
+                        lock.toolchains.insert(name.get_ref().to_string(), digest);
+                    }
+                }
+                ("go", _) => return Err(bad(value.span().start, "go isn't a table".to_owned())),
                 ("version", _) => return Err(bad(value.span().start, "version isn't a number".to_owned())),
                 ("bases", _) => return Err(bad(value.span().start, "bases isn't a table".to_owned())),
                 (other, _) => return Err(bad(key.span().start, format!("unknown key \"{other}\""))),
@@ -104,6 +117,10 @@ impl Lock {
         let mut text = format!("{HEAD}version = {VERSION}\n\n[bases]\n");
         // Neither a reference nor a pin has a character that TOML would have to escape.
         text.extend(self.entries.iter().map(|(name, pin)| format!("\"{name}\" = \"{pin}\"\n")));
+        if !self.toolchains.is_empty() {
+            text.push_str("\n# What `--hermetic` compiles with.\n[go]\n");
+        }
+        text.extend(self.toolchains.iter().map(|(name, digest)| format!("\"{name}\" = \"{digest}\"\n")));
         text
     }
 
@@ -140,6 +157,15 @@ impl Lock {
             _ => Ok(()),
         }
     }
+}
+
+/// What a toolchain is, or why that can't be said so. The name must be one that stands in quotes as it is.
+fn toolchain(name: &str, value: &str) -> Result<Digest, String> {
+    let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ';
+    if !name.starts_with("go") || !name.contains('/') || !name.chars().all(plain) {
+        return Err(format!("{name:?} isn't a toolchain such as \"go1.26.8 linux/amd64\""));
+    }
+    value.parse().map_err(|e: Error| format!("{name}: {e}"))
 }
 
 /// One entry, or why it is none.
@@ -253,7 +279,7 @@ mod tests {
             ("r.io/b:v1".to_owned(), Pin::Digest(digest(1))),
             ("docker.io/library/a:latest".to_owned(), Pin::Digest(digest(2))),
         ];
-        Lock { entries: entries.into() }
+        Lock { entries: entries.into(), toolchains: [("go1.26.8 linux/amd64".to_owned(), digest(3))].into() }
     }
 
     fn bases(texts: &[&str]) -> Vec<Base> {
@@ -264,13 +290,14 @@ mod tests {
     fn the_file_is_sorted_and_reads_back() {
         let text = lock().text();
         let lines: Vec<&str> = text.lines().filter(|l| l.starts_with('"')).collect();
-        let (one, two) = (digest(1), digest(2));
+        let (one, two, three) = (digest(1), digest(2), digest(3));
         assert_eq!(
             lines,
             [
                 format!("\"docker.io/library/a:latest\" = \"{two}\""),
                 format!("\"r.io/b:v1\" = \"{one}\""),
-                "\"static\" = \"static@1\"".to_owned()
+                "\"static\" = \"static@1\"".to_owned(),
+                format!("\"go1.26.8 linux/amd64\" = \"{three}\""),
             ]
         );
         assert_eq!(Lock::parse(&text).unwrap(), lock());
@@ -298,6 +325,9 @@ mod tests {
             (&long, 3, "docker.io/library/b:latest"),
             (&pinned, 3, "needs no entry"),
             (&twice, 4, ""),
+            ("version = 1\n[go]\n\"go1.26.8\" = \"a\"\n", 3, "isn't a toolchain"),
+            ("version = 1\n[go]\n\"go1.26.8 linux/amd64\" = \"a\"\n", 3, "invalid digest"),
+            ("version = 1\ngo = 1\n", 2, "isn't a table"),
         ] {
             let error = Lock::parse(text).unwrap_err();
             let message = error.to_string();
@@ -349,7 +379,7 @@ mod tests {
 
     #[test]
     fn static_is_kept_only_at_a_version_that_is_there() {
-        let old = Lock { entries: [("static".to_owned(), Pin::Static(999))].into() };
+        let old = Lock { entries: [("static".to_owned(), Pin::Static(999))].into(), ..Lock::default() };
         let named = bases(&["static"]);
         let error = todo(Some(old.clone()), &named, None, false).unwrap_err();
         assert!(error.kind() == Kind::Base && error.to_string().contains("locked to static@999"), "{error}");

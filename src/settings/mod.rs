@@ -13,6 +13,7 @@ pub mod template;
 mod attached;
 mod destination;
 mod remote;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub use base::{Base, BaseChoice, BaseKeys, Stand};
 use destination::Said;
 pub use destination::{Destination, Engine, place, split_layout, tags};
 pub use remote::RemoteCache;
+pub use words::Words;
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
 #[derive(Clone, Debug)]
@@ -109,6 +111,10 @@ pub struct Settings {
     pub shares: bool,
     /// The file of the public key by which that must be signed; without it that of the key that signs, if one does.
     pub cache_key: Option<PathBuf>,
+    /// Whether compiles are hermetic.
+    pub hermetic: bool,
+    /// Whether there is no network for the whole run.
+    pub offline: bool,
     /// Where what Go compiles is fetched from.
     pub remote_cache: Option<RemoteCache>,
     /// Things to warn about before anything is done.
@@ -156,93 +162,6 @@ impl Settings {
         }
         Ok(roots)
     }
-}
-
-/// What the command line said, before the environment and the file are asked.
-#[derive(Clone, Debug, Default)]
-pub struct Words {
-    /// The packages.
-    pub packages: Vec<String>,
-    /// `--platform`.
-    pub platforms: Vec<String>,
-    /// `--base`.
-    pub base: Option<String>,
-    /// `--output`.
-    pub outputs: Vec<String>,
-    /// `--local`.
-    pub local: bool,
-    /// `--push`.
-    pub push: bool,
-    /// `--oci-layout-path`: a layout beside the registry, as in ko.
-    pub oci_layout_path: Option<String>,
-    /// `--tarball`: a docker-archive beside the registry, as in ko.
-    pub tarball: Option<String>,
-    /// `--repo`.
-    pub repo: Vec<String>,
-    /// The naming flags, if one was given.
-    pub naming: Option<Naming>,
-    /// `--tags`.
-    pub tags: Vec<String>,
-    /// `--tag-only`.
-    pub tag_only: bool,
-    /// `--image-refs`.
-    pub image_refs: Option<PathBuf>,
-    /// `--sbom`.
-    pub sbom: Option<String>,
-    /// `--sbom-dir`.
-    pub sbom_dir: Option<PathBuf>,
-    /// `--sbom-tag`.
-    pub sbom_tag: bool,
-    /// `--provenance`.
-    pub provenance: Option<bool>,
-    /// `--attest`.
-    pub attest: Option<String>,
-    /// `--sign-key`.
-    pub sign_key: Option<PathBuf>,
-    /// `--sign-tag`.
-    pub sign_tag: bool,
-    /// `--ldflags`.
-    pub ldflags: Vec<String>,
-    /// `--go-flag`.
-    pub go_flags: Vec<String>,
-    /// `--buildvcs`.
-    pub buildvcs: Option<bool>,
-    /// `--annotate-vcs`.
-    pub annotate_vcs: bool,
-    /// `--all`: the programs of the file's entries.
-    pub all: bool,
-    /// `--jobs`; 0 means as many as there are cores.
-    pub jobs: usize,
-    /// `--compression`.
-    pub compression: Option<String>,
-    /// `--image-label`.
-    pub labels: Vec<String>,
-    /// `--image-annotation`.
-    pub annotations: Vec<String>,
-    /// `--image-user`.
-    pub user: Option<String>,
-    /// `--debug`.
-    pub debug: bool,
-    /// `--disable-optimizations`.
-    pub disable_optimizations: bool,
-    /// `--allow-nondistributable`.
-    pub allow_nondistributable: bool,
-    /// `--binary`.
-    pub binary: Option<String>,
-    /// `--ca-cert`.
-    pub ca_certs: Vec<PathBuf>,
-    /// `--no-cache`.
-    pub no_cache: bool,
-    /// `--verify-cache`.
-    pub verify_cache: bool,
-    /// `--cache-from`.
-    pub cache_from: Option<String>,
-    /// `--cache-key`.
-    pub cache_key: Option<PathBuf>,
-    /// `--remote-cache`.
-    pub remote_cache: Option<String>,
-    /// `--remote-cache-write`.
-    pub remote_cache_write: bool,
 }
 
 /// The only precedence rules in the program: flags over environment over the file over defaults.
@@ -340,6 +259,17 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         (_, true) => Reuse::Audit,
         _ => Reuse::Always,
     };
+    let remote_cache = RemoteCache::resolve(words.remote_cache, words.remote_cache_write, env)?;
+    remote::check(
+        words.offline,
+        words.hermetic,
+        &remote::Reach {
+            shares,
+            debug: words.debug,
+            remote: remote_cache.as_ref(),
+            destinations: &destinations,
+        },
+    )?;
     let cache_key = words.cache_key.map(|path| cwd.join(path));
     let ca_certs = file.ca_certs.iter().map(PathBuf::from).chain(words.ca_certs);
     let ca_certs = ca_certs.map(|path| cwd.join(path)).collect();
@@ -384,7 +314,9 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         reuse,
         shares,
         cache_key,
-        remote_cache: RemoteCache::resolve(words.remote_cache, words.remote_cache_write, env)?,
+        hermetic: words.hermetic,
+        offline: words.offline,
+        remote_cache,
         warnings,
     })
 }

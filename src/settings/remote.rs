@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Kind, Result};
+use crate::settings::destination::Destination;
 use crate::settings::env::{self, Env};
 
 /// A server that keeps what Go compiled.
@@ -68,6 +69,54 @@ impl RemoteCache {
             (env::GIMG_REMOTE_CACHE_WRITE.to_owned(), self.writes.to_string()),
         ]
     }
+}
+
+/// What of a run reaches for a network, or for what others made.
+pub(super) struct Reach<'a> {
+    /// `--cache-from`.
+    pub(super) shares: bool,
+    /// `--debug`.
+    pub(super) debug: bool,
+    /// `--remote-cache`.
+    pub(super) remote: Option<&'a RemoteCache>,
+    /// Where images go.
+    pub(super) destinations: &'a [Destination],
+}
+
+/// Checks what `--offline` and `--hermetic` leave possible.
+///
+/// # Errors
+/// What they don't (kind `Usage`).
+pub(super) fn check(offline: bool, hermetic: bool, reach: &Reach<'_>) -> Result<()> {
+    let wrong = |flag: &str, why: &str| Err(Error::new(Kind::Usage, format!("read {flag}"), why));
+    let Reach { shares, debug, remote, destinations } = reach;
+    if offline {
+        if destinations.contains(&Destination::Registry) {
+            return wrong("--offline", "nothing can be pushed without a network").map_err(|e| {
+                e.hint("write a layout (--output oci:DIR) and push it later: gimg push DIR REPO")
+            });
+        }
+        if *shares {
+            return wrong("--offline", "--cache-from asks a registry");
+        }
+        if remote.is_some() {
+            return wrong("--offline", "there is a remote cache")
+                .map_err(|e| e.hint("--remote-cache off does without"));
+        }
+    }
+    if hermetic {
+        if *shares {
+            return wrong("--hermetic", "--cache-from takes programs that others compiled");
+        }
+        if *debug {
+            return wrong("--hermetic", "--debug compiles a debugger that nobody declared");
+        }
+        if remote.is_some() {
+            return wrong("--hermetic", "a remote cache has what others compiled")
+                .map_err(|e| e.hint("--remote-cache off does without"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

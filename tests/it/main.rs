@@ -33,6 +33,7 @@ mod engines;
 mod errors;
 mod faults;
 mod git;
+mod hermetic;
 mod history;
 mod hostile;
 mod house;

@@ -16,7 +16,7 @@ fn json(bytes: &[u8]) -> Value {
 }
 
 /// The only statement in a repository that is attached to what `tag` names.
-fn statement(registry: &TestRegistry, repo: &str, tag: &str) -> (Value, Vec<u8>) {
+pub(crate) fn statement(registry: &TestRegistry, repo: &str, tag: &str) -> (Value, Vec<u8>) {
     let artifacts = registry.artifacts(repo, STATEMENT);
     let [artifact] = artifacts.as_slice() else { panic!("{artifacts:?}") };
     let artifact = json(&registry.bytes(repo, artifact));
