@@ -5,7 +5,7 @@ CASES ?= 20000
 # How long each fuzz target runs in `make fuzz`, in seconds.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test test-integrations soak live bench bench-list bench-report bench-resolve bench-micro bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
+.PHONY: help demo test test-integrations soak release live bench bench-list bench-report bench-resolve bench-micro bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test-integrations: ## also podman, containerd, a Kubernetes API server, … (ins
 
 soak: tools ## long runs that look for leaks and rare failures
 	cargo test --locked --test it -- --ignored soak
+
+release: ## static programs for Linux, their SBOMs and checksums, in dist/; some 15 minutes
+	release/build
 
 live: ## try gimg with a registry of yours, and your credentials: REPO=registry.example/me/gimg-live
 	@REPO='$(REPO)' tests/live.sh

@@ -15,7 +15,8 @@ pub(super) struct VersionArgs {
 
 pub(super) fn run(voice: Voice) -> Result<()> {
     let built_in = crate::base::VERSION.to_string();
-    let mut data = vec![("static", built_in.as_str())];
+    let level = crate::image::LEVEL.to_string();
+    let mut data = vec![("layout", level.as_str()), ("static", built_in.as_str())];
     data.extend(crate::base::data_versions());
     data.push(("delve", crate::plan::debug::VERSION));
     voice.version(env!("CARGO_PKG_VERSION"), &data)

@@ -22,5 +22,9 @@ pub use filesystem::Filesystem;
 pub use layer::Written;
 pub use tree::{Data, Entry, FileTree, Meta, Node};
 
+/// The layout level: the rules by which every byte of an image follows from its inputs (docs/level.md). Whoever changes one
+/// byte of what is made raises it, and keeps this level buildable; `testdata/golden/level-1.txt` pins it.
+pub const LEVEL: u32 = 1;
+
 /// Opens a file of a tree for reading; the caller decides how (and whether links are followed).
 pub type Opener<'a> = &'a dyn Fn(&Path) -> io::Result<Box<dyn Read>>;

@@ -20,9 +20,6 @@ use crate::plan::recipe::{BaseRecipe, Recipe};
 use crate::plan::secrets::Secrets;
 use crate::settings::{Base, Settings};
 
-/// The layout level: the rules by which every byte of an image follows from its recipe.
-pub(super) const LEVEL: u32 = 0;
-
 /// How the images of a run are made.
 pub(super) struct Recipes<'a> {
     go: &'a Go,
@@ -100,7 +97,7 @@ impl<'a> Recipes<'a> {
         let source = &recipe.source;
         let build = attest::Build {
             recipe: value(&recipe)?,
-            level: LEVEL,
+            level: crate::image::LEVEL,
             encoder: self.settings.compression.encoder_id(),
             version: env!("CARGO_PKG_VERSION"),
             source: source.revision.clone().map(|revision| (revision, source.repository.clone())),

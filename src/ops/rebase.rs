@@ -150,7 +150,7 @@ fn usable(said: &[Statement]) -> Result<(&Statement, Recipe)> {
     let mut first = None;
     for statement in said {
         let level = &statement.predicate["buildDefinition"]["internalParameters"]["layoutLevel"];
-        let recipe = match *level == provenance::LEVEL {
+        let recipe = match *level == crate::image::LEVEL {
             true => verify::recipe(&statement.predicate),
             false => Err(anew(format!("it was made by other rules, those of level {level}"))),
         };

@@ -14,8 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "attest", "base", "content", "event", "oci", "ops", "plan", "process", "registry", "settings",
-            "store", "ui",
+            "attest", "base", "content", "event", "image", "oci", "ops", "plan", "process", "registry",
+            "settings", "store", "ui",
         ],
     ),
     ("content", &["event", "oci"]),

@@ -45,6 +45,7 @@ mod interrupt;
 mod kills;
 mod kodata;
 mod kube;
+mod level;
 mod licences;
 mod lists;
 mod load;
