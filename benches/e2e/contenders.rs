@@ -19,6 +19,8 @@ pub(crate) struct Build<'a> {
     pub(crate) registry: &'a str,
     /// A folder for all caches and outputs, instead of the warm ones.
     pub(crate) fresh: Option<PathBuf>,
+    /// The URL of the remote cache, and whether it gets something.
+    pub(crate) remote: Option<(&'a str, bool)>,
 }
 
 impl Build<'_> {
@@ -53,6 +55,12 @@ impl Build<'_> {
         command.arg(self.naming());
         if let Job::Fresh { .. } = self.job {
             command.args(["--cache-from", "registry"]);
+        }
+        if let Some((url, writes)) = self.remote {
+            command.args(["--remote-cache", url]);
+            if writes {
+                command.args(["--remote-cache-write", "--no-cache"]);
+            }
         }
         command
     }

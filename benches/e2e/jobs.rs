@@ -15,6 +15,11 @@ pub(crate) enum Job {
     DeepChanged,
     /// One line of a data file.
     KodataChanged,
+    /// Nothing is there but the downloaded modules, and on a server what another machine compiled.
+    Remote {
+        /// How far away the server is: how long its answers are held back, in milliseconds.
+        latency: u32,
+    },
     /// A new checkout and empty caches; the image of the commit before is in the registry.
     Fresh {
         /// git's state goes into the program.
@@ -33,6 +38,9 @@ impl Job {
             Job::MainChanged => "main-changed",
             Job::DeepChanged => "deep-changed",
             Job::KodataChanged => "kodata-changed",
+            Job::Remote { latency: 0 } => "remote-cache",
+            Job::Remote { latency: 5 } => "remote-cache+5ms",
+            Job::Remote { .. } => "remote-cache+30ms",
             Job::Fresh { stamped: false, commit: false } => "fresh",
             Job::Fresh { stamped: true, commit: false } => "fresh-stamped",
             Job::Fresh { stamped: false, commit: true } => "fresh-new-commit",
@@ -42,7 +50,7 @@ impl Job {
 
     /// Whether the job begins with caches that know the subject.
     pub(crate) fn is_warm(self) -> bool {
-        !matches!(self, Job::Cold | Job::Fresh { .. })
+        !matches!(self, Job::Cold | Job::Remote { .. } | Job::Fresh { .. })
     }
 
     /// Whether its first round differs from the others, whatever was built before.
@@ -178,6 +186,16 @@ pub(crate) fn rows() -> Vec<Row> {
     {
         add(subject, NoOp, ONE, Registry, rounds, 0.8 + 0.06 * megabytes);
         add(subject, KodataChanged, ONE, Registry, rounds, 0.8 + 0.06 * megabytes);
+    }
+
+    for (subject, guess) in [(&trees::HELLO, 24.0), (&trees::KO, 190.0)] {
+        let mut remote = |latency, contenders, rounds, guess| {
+            let (job, platforms, destination) = (Job::Remote { latency }, ONE, Registry);
+            rows.push(Row { subject, job, platforms, destination, rounds, contenders, guess });
+        };
+        remote(0, COLD, 1, guess);
+        remote(5, GIMG, 3, guess / 20.0);
+        remote(30, GIMG, 3, guess / 20.0);
     }
 
     let mut fresh = |subject, stamped, commit, contenders, guess| {

@@ -70,10 +70,13 @@ fn main() -> ExitCode {
 fn wanted(settings: &Settings) -> Result<Vec<(Row, usize)>> {
     let help = output(command(&settings.gimg).args(["build", "--help"]))?;
     let rows = jobs::rows().into_iter().filter(|row| choose::matches(&settings.only, &row.key()));
-    let (rows, skipped): (Vec<Row>, Vec<Row>) =
-        rows.partition(|row| !matches!(row.job, Job::Fresh { .. }) || help.contains("--cache-from"));
+    let (rows, skipped): (Vec<Row>, Vec<Row>) = rows.partition(|row| match row.job {
+        Job::Fresh { .. } => help.contains("--cache-from"),
+        Job::Remote { .. } => help.contains("--remote-cache"),
+        _ => true,
+    });
     for row in skipped {
-        println!("skipped, this gimg has no --cache-from: {}", row.key());
+        println!("skipped, this gimg can't do it: {}", row.key());
     }
     if rows.is_empty() {
         return Err(format!("no row matches ONLY={}", settings.only));
@@ -141,7 +144,7 @@ fn bench() -> Result<()> {
     drop(rounds);
     println!("{:.0} minutes in all", start.elapsed().as_secs_f64() / 60.0);
     // The logs stay.
-    for dir in ["registry", "trees", "git", "gimg-cache", "kocache", "layouts", "bin", "fresh"] {
+    for dir in ["registry", "trees", "git", "gimg-cache", "kocache", "layouts", "bin", "fresh", "nginx"] {
         remove(&settings.work.join(dir))?;
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Rounds<'a> {
     trees: BTreeMap<&'static str, Tree>,
     /// What was built in a warm row, by whom and to where.
     warm: BTreeSet<String>,
+    /// Of which subjects the remote cache has everything.
+    filled: BTreeSet<&'static str>,
     /// Counts changes: none is made twice, nor in another run.
     changes: u64,
     nonce: u128,
@@ -39,9 +41,9 @@ impl<'a> Rounds<'a> {
     pub(crate) fn new(settings: &'a Settings, servers: Servers, out: std::fs::File) -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let nonce = now.map_or(0, |since| since.as_millis());
-        let (trees, warm, samples) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        let (trees, warm, filled, samples) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new(), Vec::new());
         let changed = Instant::now();
-        Rounds { settings, servers, out, trees, warm, changes: 0, nonce, changed, samples }
+        Rounds { settings, servers, out, trees, warm, filled, changes: 0, nonce, changed, samples }
     }
 
     /// All rounds of one row. A contender that fails is written down as such and takes no further part.
@@ -110,6 +112,15 @@ impl<'a> Rounds<'a> {
             Job::DeepChanged => tree.change_deep(&self.change(row, contender, round))?,
             Job::KodataChanged => tree.change_kodata(&self.change(row, contender, round))?,
             Job::Cold => fresh = Some(self.empty()?),
+            Job::Remote { .. } => {
+                if contender == "gimg" && self.filled.insert(row.subject.name) {
+                    // Another machine, whose compiler's cache is warm or becomes so.
+                    let url = self.servers.build_cache(0)?;
+                    let build = Build { remote: Some((url, true)), ..self.build(row, &tree, None) };
+                    measure::run(build.commands(contender), &self.log(row, contender, "filled"))?;
+                }
+                fresh = Some(self.empty()?);
+            }
             Job::Fresh { commit, .. } => {
                 let checkout = Checkout::of(&self.settings.work, row.job.name(), &tree)?;
                 if contender != "go" {
@@ -137,7 +148,11 @@ impl<'a> Rounds<'a> {
             _ => &self.servers.counter.host,
         };
         let Row { platforms, destination, job, .. } = *row;
-        Build { settings: self.settings, tree, platforms, destination, job, registry, fresh }
+        let remote = match job {
+            Job::Remote { latency } => self.servers.build_cache(latency).ok().map(|url| (url, false)),
+            _ => None,
+        };
+        Build { settings: self.settings, tree, platforms, destination, job, registry, fresh, remote }
     }
 
     /// The row's tree, made when it is first asked for.

@@ -1,5 +1,6 @@
 //! The registry with its base image, the counter before it, and toxiproxy for the slow way there.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -38,6 +39,9 @@ pub(crate) struct Servers {
     pub(crate) counter: Counter,
     /// The same, behind the latency.
     pub(crate) slow: String,
+    /// URLs of the remote cache, by latency in milliseconds.
+    build_cache: BTreeMap<u32, String>,
+    _nginx: Server,
     _registry: Server,
     _toxiproxy: Server,
 }
@@ -65,16 +69,56 @@ impl Servers {
             command.args(["-host", "127.0.0.1", "-port", &port.to_string()]);
             command
         })?;
-        let wish =
-            json!({"name": "slow", "listen": "127.0.0.1:0", "upstream": counter.host, "enabled": true});
-        let made = ask(&toxiproxy.host, "/proxies", &wish)?;
-        let slow = made["listen"].as_str().ok_or("toxiproxy made no proxy")?.to_owned();
-        let latency =
-            json!({"type": "latency", "stream": "downstream", "attributes": {"latency": LATENCY_MS}});
-        ask(&toxiproxy.host, "/proxies/slow/toxics", &latency)?;
+        let slow = far(&toxiproxy.host, "slow", &counter.host, LATENCY_MS)?;
         base(work, &registry.host)?;
-        Ok(Servers { counter, slow, _registry: registry, _toxiproxy: toxiproxy })
+        let nginx = webdav(&work.join("nginx"))?;
+        let mut build_cache = BTreeMap::from([(0, format!("http://{}", nginx.host))]);
+        for latency in [5, 30] {
+            let host = far(&toxiproxy.host, &format!("cache{latency}"), &nginx.host, latency)?;
+            build_cache.insert(latency, format!("http://{host}"));
+        }
+        Ok(Servers { counter, slow, build_cache, _nginx: nginx, _registry: registry, _toxiproxy: toxiproxy })
     }
+
+    /// The URL of the remote cache at this latency.
+    pub(crate) fn build_cache(&self, latency: u32) -> Result<&str> {
+        self.build_cache.get(&latency).map(String::as_str).ok_or_else(|| format!("no cache at {latency} ms"))
+    }
+}
+
+/// A proxy of toxiproxy's before `upstream`, whose answers come later: where it listens.
+fn far(toxiproxy: &str, name: &str, upstream: &str, latency: u32) -> Result<String> {
+    let wish = json!({"name": name, "listen": "127.0.0.1:0", "upstream": upstream, "enabled": true});
+    let made = ask(toxiproxy, "/proxies", &wish)?;
+    let listens = made["listen"].as_str().ok_or("toxiproxy made no proxy")?.to_owned();
+    let toxic = json!({"type": "latency", "stream": "downstream", "attributes": {"latency": latency}});
+    ask(toxiproxy, &format!("/proxies/{name}/toxics"), &toxic)?;
+    Ok(listens)
+}
+
+/// An nginx that keeps what is put to it (WebDAV).
+fn webdav(dir: &Path) -> Result<Server> {
+    let at = dir.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|name| format!("{name}_temp_path {at}/{name};\n"))
+        .collect();
+    // Workers of root would become another user, who can't write here.
+    let root = output(command("id").arg("-u"))?.trim() == "0";
+    let user = if root { "user root;" } else { "" };
+    start(|port| {
+        let text = format!(
+            "daemon off; master_process off; {user} pid {at}/pid;\nevents {{ worker_connections 512; }}\nhttp {{\n\
+             {temporary}access_log off; keepalive_requests 100000; client_max_body_size 0;\nserver {{ listen \
+             127.0.0.1:{port}; location / {{ root {at}/kept; dav_methods PUT; create_full_put_path on; }} }} }}\n"
+        );
+        let config = dir.join("nginx.conf");
+        // What can't be written shows as a server that doesn't start.
+        let _ = write(&config, &text);
+        let mut command = command(tool("nginx"));
+        command.arg("-p").arg(dir).arg("-c").arg(config).arg("-e").arg(dir.join("error.log"));
+        command
+    })
 }
 
 /// Starts what `command` gives for a free port, and waits until it listens.

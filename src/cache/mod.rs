@@ -1,5 +1,5 @@
 //! Edge: Go's build cache, shared over the network. What one machine compiled another takes from a server: the
-//! remote cache protocol of Bazel over HTTP.
+//! remote cache protocol of Bazel over HTTP, or packs in a registry.
 //!
 //! Latency is the enemy: `go build` asks for one thing after the other, and never for more than a few at a time. So
 //! what the last build used is written down as a [`Profile`], and all of it is fetched at once when the next begins;
@@ -12,15 +12,17 @@
 mod http;
 mod local;
 mod object;
+mod packs;
 mod record;
 mod remote;
 mod session;
 
 pub use http::Http;
 pub use local::{Found, Local};
+pub use packs::Packs;
 pub use record::{Entry, Profile};
 pub use remote::Remote;
-pub use session::{Session, Tally};
+pub use session::{Server, Session, Tally};
 
 use std::fmt;
 

@@ -32,6 +32,8 @@ pub struct Item {
     pub unused: u32,
     /// The output itself, if it is small.
     pub contents: Option<Vec<u8>>,
+    /// Where the object is, if objects lie in packs: in which of them, and at which byte it begins.
+    pub place: Option<(Digest, u64)>,
 }
 
 /// What the last builds of something used, in the order of first use.
@@ -47,6 +49,8 @@ pub(super) const SMALL: u64 = 32 << 10;
 const INLINE: usize = 16 << 10;
 /// No profile is larger when it is expanded.
 const MAX_PROFILE: u64 = 256 << 20;
+/// No object is larger.
+pub(super) const MAX_OBJECT: u64 = 1 << 30;
 /// No action has a result that is larger.
 pub(super) const MAX_RESULT: usize = 4 << 20;
 
@@ -83,7 +87,7 @@ impl Profile {
     /// # Errors
     /// Only those of a compressor without memory.
     pub(super) fn encode(&self) -> std::io::Result<Vec<u8>> {
-        let items = self.items.iter().map(|Item { entry, unused, contents }| WireItem {
+        let items = self.items.iter().map(|Item { entry, unused, contents, place }| WireItem {
             action: entry.action.0.to_vec(),
             output: entry.output.bytes().to_vec(),
             size: entry.size,
@@ -91,6 +95,8 @@ impl Profile {
             compressed: entry.compressed,
             unused: *unused,
             contents: contents.clone(),
+            pack: place.map(|(pack, _)| pack.bytes().to_vec()),
+            offset: place.map_or(0, |(_, offset)| offset),
         });
         let bytes = WireProfile { items: items.collect() }.encode_to_vec();
         super::object::compress(&bytes[..], bytes.len() as u64)
@@ -112,7 +118,12 @@ impl Profile {
                 object: Digest::from_bytes(item.object.try_into().ok()?),
                 compressed: item.compressed,
             };
-            Some(Item { entry, unused: item.unused, contents: item.contents })
+            let pack = item.pack.map(|pack| pack.try_into().ok().map(Digest::from_bytes));
+            let place = match pack {
+                Some(pack) => Some((pack?, item.offset)),
+                None => None,
+            };
+            Some(Item { entry, unused: item.unused, contents: item.contents, place })
         });
         Some(Profile { items: items.collect::<Option<_>>()? })
     }
@@ -185,6 +196,10 @@ struct WireItem {
     unused: u32,
     #[prost(bytes = "vec", optional, tag = "7")]
     contents: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "8")]
+    pack: Option<Vec<u8>>,
+    #[prost(uint64, tag = "9")]
+    offset: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -241,9 +256,14 @@ mod tests {
     fn a_profile_comes_back() {
         let profile = Profile {
             items: vec![
-                Item { entry: entry(1, 3), unused: 0, contents: Some(b"small".to_vec()) },
-                Item { entry: entry(2, 100_000), unused: 2, contents: None },
-                Item { entry: entry(3, 0), unused: 0, contents: Some(Vec::new()) },
+                Item { entry: entry(1, 3), unused: 0, contents: Some(b"small".to_vec()), place: None },
+                Item {
+                    entry: entry(2, 100_000),
+                    unused: 2,
+                    contents: None,
+                    place: Some((Digest::of(b"p"), 7)),
+                },
+                Item { entry: entry(3, 0), unused: 0, contents: Some(Vec::new()), place: None },
             ],
         };
         let bytes = profile.encode().unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::cache::http::{Http, Space};
-use crate::cache::record::{self, Entry, MAX_RESULT, Profile};
+use crate::cache::record::{self, Entry, MAX_OBJECT, MAX_RESULT, Profile};
 use crate::cache::{Action, profile_key};
 use crate::event::{Event, Observer};
 use crate::oci::Digest;
@@ -22,8 +22,6 @@ const LATER_FAILURES: u32 = 100;
 const IN_VAIN: u32 = 64;
 /// Before a request is made again.
 const PAUSE: Duration = Duration::from_millis(250);
-/// No object is larger.
-const MAX_OBJECT: u64 = 1 << 30;
 
 /// Why a request failed.
 #[derive(Clone, Debug)]
@@ -113,7 +111,7 @@ impl Remote {
         let result = self.get(Space::Results, &action.key(), MAX_RESULT).await;
         match result.and_then(|bytes| Entry::from_result(action, &bytes)) {
             Some(found) => {
-                self.in_vain.store(0, Ordering::Relaxed);
+                self.was_of_use();
                 Some(found)
             }
             None => {
@@ -121,6 +119,11 @@ impl Remote {
                 None
             }
         }
+    }
+
+    /// It answered a question, though nobody asked it: what its profile said was right.
+    pub(super) fn was_of_use(&self) {
+        self.in_vain.store(0, Ordering::Relaxed);
     }
 
     /// An object; its digest was checked.

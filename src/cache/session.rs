@@ -9,17 +9,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::{OnceCell, Semaphore, SetOnce};
+use tokio::sync::{OnceCell, Semaphore, SetOnce, mpsc};
 use tokio::task::JoinSet;
 
 use crate::cache::local::{Found, Local};
+use crate::cache::packs::Packs;
 use crate::cache::record::{Entry, Item, Profile, SMALL};
 use crate::cache::remote::Remote;
 use crate::cache::{Action, object};
-use crate::oci::Digest;
+use crate::oci::{Descriptor, Digest};
 
 /// How many objects are fetched at a time: what the latency of a server is divided by.
 const FETCHES: usize = 64;
+/// How many packs are read at a time.
+const PACKS: usize = 4;
 /// How many are sent at a time.
 const UPLOADS: usize = 32;
 /// How many bytes of objects are in memory at a time, in KiB.
@@ -28,6 +31,26 @@ const MEMORY: u32 = 128 << 10;
 const GENERATIONS: u32 = 3;
 /// When nothing was sent for so long at the end, the rest isn't.
 const STANDSTILL: Duration = Duration::from_secs(20);
+
+/// Where what others compiled comes from.
+#[derive(Clone)]
+pub enum Server {
+    /// Objects that can be asked for one by one.
+    Objects(Arc<Remote>),
+    /// Packs of objects.
+    Packs(Arc<Packs>),
+}
+
+impl Server {
+    /// Whether there is any use in asking it for more than what was fetched ahead, or in sending it something.
+    #[must_use]
+    pub fn is_of_use(&self, writes: bool) -> bool {
+        match self {
+            Server::Objects(remote) => remote.answers(),
+            Server::Packs(_) => writes,
+        }
+    }
+}
 
 /// What happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,13 +109,17 @@ pub struct Session(Arc<Inner>);
 
 struct Inner {
     local: Local,
-    remote: Option<Arc<Remote>>,
+    server: Option<Server>,
     /// Whether the server gets what it lacks.
     writes: bool,
     /// Of what build, if anybody says.
     name: Option<String>,
     /// What the profile says, once it was read.
     known: SetOnce<Known>,
+    /// The packs that it speaks of.
+    packs: SetOnce<Vec<Descriptor>>,
+    /// Whether an object came out of a pack, by its digest.
+    arrived: Mutex<BTreeMap<Digest, Arc<SetOnce<bool>>>>,
     /// Whether an output could be had, by its digest: whoever wants it first fetches it.
     outputs: Mutex<BTreeMap<Digest, Arc<OnceCell<bool>>>>,
     /// Where outputs are kept on the server, once they were sent.
@@ -133,13 +160,15 @@ impl Session {
     /// A session over Go's directory and perhaps a server, which gets what it lacks if `writes`. `name` says which
     /// profile is fetched ahead and written.
     #[must_use]
-    pub fn new(local: Local, remote: Option<Arc<Remote>>, writes: bool, name: Option<String>) -> Self {
+    pub fn new(local: Local, server: Option<Server>, writes: bool, name: Option<String>) -> Self {
         Session(Arc::new(Inner {
             local,
-            remote,
+            server,
             writes,
             name,
             known: SetOnce::new(),
+            packs: SetOnce::new(),
+            arrived: Mutex::default(),
             outputs: Mutex::default(),
             kept: Mutex::default(),
             used: Mutex::default(),
@@ -154,16 +183,24 @@ impl Session {
     /// the profile was read.
     pub async fn prefetch(&self) {
         let inner = &*self.0;
-        let profile = match (&inner.remote, &inner.name) {
-            (Some(remote), Some(name)) => remote.profile(name).await.unwrap_or_default(),
+        let profile = match (&inner.server, &inner.name) {
+            (Some(Server::Objects(remote)), Some(name)) => remote.profile(name).await.unwrap_or_default(),
+            (Some(Server::Packs(packs)), Some(name)) => {
+                let kept = packs.read(name).await;
+                let _ = inner.packs.set(kept.packs);
+                kept.profile
+            }
             _ => Profile::default(),
         };
         let by_action = profile.items.iter().enumerate().map(|(i, item)| (item.entry.action, i)).collect();
         let _ = inner.known.set(Known { profile, by_action });
+        if let Some(Server::Packs(packs)) = &inner.server {
+            inner.unpack(packs).await;
+        }
         let items = inner.known.wait().await.profile.items.iter();
         stream::iter(items)
             .for_each_concurrent(FETCHES, |item| async move {
-                inner.fetch(&item.entry, item.contents.as_deref()).await;
+                inner.fetch(item).await;
             })
             .await;
     }
@@ -193,7 +230,7 @@ impl Session {
         let path = inner.local.add(&output, write)?;
         inner.local.link(action, &output, size)?;
         inner.use_of(action, &output, size);
-        if inner.writes {
+        if inner.writes && matches!(inner.server, Some(Server::Objects(_))) {
             self.upload(action, output, size);
         }
         Ok(path)
@@ -211,16 +248,29 @@ impl Session {
     /// Sends the rest, and what the build used as the new profile, if the server is to get something.
     pub async fn finish(&self) -> Tally {
         let inner = &*self.0;
-        if inner.writes && inner.remote.as_ref().is_some_and(|remote| remote.takes()) {
-            self.send_what_is_missing();
-            let mut uploads =
-                std::mem::take(&mut *inner.uploads.lock().unwrap_or_else(PoisonError::into_inner));
-            while let Ok(Some(_)) = tokio::time::timeout(STANDSTILL, uploads.join_next()).await {}
-            let complete = uploads.is_empty();
-            uploads.shutdown().await;
-            if complete {
-                inner.write_profile().await;
+        match inner.server.as_ref().filter(|_| inner.writes) {
+            Some(Server::Objects(remote)) if remote.takes() => {
+                self.send_what_is_missing();
+                let mut uploads =
+                    std::mem::take(&mut *inner.uploads.lock().unwrap_or_else(PoisonError::into_inner));
+                while let Ok(Some(_)) = tokio::time::timeout(STANDSTILL, uploads.join_next()).await {}
+                let complete = uploads.is_empty();
+                uploads.shutdown().await;
+                if complete && let Some((name, profile)) = inner.next_profile() {
+                    let encoded = tokio::task::spawn_blocking(move || profile.encode()).await;
+                    if let Ok(Ok(bytes)) = encoded {
+                        remote.set_profile(name, bytes).await;
+                    }
+                }
             }
+            Some(Server::Packs(packs)) => {
+                if let Some((name, profile)) = inner.next_profile() {
+                    let old = inner.packs.get().map_or(&[][..], Vec::as_slice);
+                    let sent = packs.write(name, profile, old, inner.local.clone()).await;
+                    inner.counts.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+                }
+            }
+            _ => {}
         }
         inner.tally()
     }
@@ -253,22 +303,29 @@ impl Inner {
             self.counts.local.fetch_add(1, Ordering::Relaxed);
             return Some(found);
         }
-        let remote = self.remote.as_ref()?;
+        let server = self.server.as_ref()?;
         let known = self.known.wait().await;
         let item = known.by_action.get(&action).and_then(|i| known.profile.items.get(*i));
-        let entry = match item {
-            Some(item) => {
-                let entry = &item.entry;
-                self.fetch(entry, item.contents.as_deref()).await.then(|| entry.clone())?
+        let entry = match (item, server) {
+            (Some(item), server) => {
+                let entry = self.fetch(item).await.then(|| item.entry.clone())?;
+                if let Server::Objects(remote) = server {
+                    remote.was_of_use();
+                }
+                entry
             }
-            None => {
+            (None, Server::Objects(remote)) => {
                 let (entry, object) = remote.find(action).await?;
                 let there = match object {
                     Some(object) => self.expand(&entry, object.into()).await,
-                    None => self.fetch(&entry, None).await,
+                    None => {
+                        let item = Item { entry: entry.clone(), unused: 0, contents: None, place: None };
+                        self.fetch(&item).await
+                    }
                 };
                 there.then_some(entry)?
             }
+            (None, Server::Packs(_)) => return None,
         };
         let path = self.local.output(&entry.output, entry.size)?;
         let time = self.local.link(action, &entry.output, entry.size).ok()?;
@@ -280,7 +337,8 @@ impl Inner {
     }
 
     /// Sees to it that an entry's output is here, whoever asks first. Gives whether it is.
-    async fn fetch(&self, entry: &Entry, contents: Option<&[u8]>) -> bool {
+    async fn fetch(&self, item: &Item) -> bool {
+        let entry = &item.entry;
         let cell = {
             let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(outputs.entry(entry.output).or_default())
@@ -290,25 +348,76 @@ impl Inner {
                 if self.local.output(&entry.output, entry.size).is_some() {
                     return true;
                 }
-                match (contents, &self.remote) {
+                match (&item.contents, &self.server) {
                     (Some(contents), _) => self.write(entry, contents),
-                    (None, Some(remote)) => {
+                    (None, Some(Server::Objects(remote))) => {
                         let Ok(_permit) = self.memory.acquire_many(kib(entry.compressed)).await else {
                             return false;
                         };
                         match remote.object(entry).await {
                             Some(object) => {
-                                self.counts.fetched.fetch_add(1, Ordering::Relaxed);
-                                self.counts.fetched_bytes.fetch_add(entry.compressed, Ordering::Relaxed);
+                                self.fetched(entry.compressed);
                                 self.expand(entry, object).await
                             }
                             None => false,
                         }
                     }
+                    (None, Some(Server::Packs(_))) => *self.arrival(entry.object).wait().await,
                     (None, None) => false,
                 }
             })
             .await
+    }
+
+    fn fetched(&self, bytes: u64) {
+        self.counts.fetched.fetch_add(1, Ordering::Relaxed);
+        self.counts.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn arrival(&self, object: Digest) -> Arc<SetOnce<bool>> {
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(arrived.entry(object).or_default())
+    }
+
+    /// Reads all packs that have something that isn't here, and says of each object whether it came.
+    async fn unpack(&self, packs: &Packs) {
+        let (known, there) = (self.known.wait().await, self.packs.wait().await);
+        let mut wanted: BTreeMap<Digest, BTreeMap<u64, (u64, Digest)>> = BTreeMap::new();
+        let mut entries: BTreeMap<Digest, &Entry> = BTreeMap::new();
+        for Item { entry, place, .. } in &known.profile.items {
+            if let Some((pack, offset)) = place
+                && self.local.output(&entry.output, entry.size).is_none()
+            {
+                wanted.entry(*pack).or_default().insert(*offset, (entry.compressed, entry.object));
+                entries.insert(entry.object, entry);
+            }
+        }
+        let (taker, mut taken) = mpsc::channel(PACKS);
+        let (wanted, entries) = (&wanted, &entries);
+        let reading = async move {
+            let taker = &taker;
+            stream::iter(there)
+                .for_each_concurrent(PACKS, |pack| async move {
+                    if let Some(objects) = wanted.get(&pack.digest) {
+                        packs.unpack(pack, objects, taker).await;
+                    }
+                })
+                .await;
+        };
+        let writing = async {
+            while let Some((object, bytes)) = taken.recv().await {
+                if let Some(entry) = entries.get(&object) {
+                    self.fetched(entry.compressed);
+                    let came = self.expand(entry, bytes).await;
+                    let _ = self.arrival(object).set(came);
+                }
+            }
+        };
+        tokio::join!(reading, writing);
+        // What did not come never will.
+        for item in known.profile.items.iter().filter(|item| item.contents.is_none()) {
+            let _ = self.arrival(item.entry.object).set(false);
+        }
     }
 
     fn write(&self, entry: &Entry, contents: &[u8]) -> bool {
@@ -325,7 +434,7 @@ impl Inner {
 
     /// Sends an output that is here, and its entry.
     async fn send(&self, action: Action, output: Digest, size: u64) {
-        let Some(remote) = &self.remote else { return };
+        let Some(Server::Objects(remote)) = &self.server else { return };
         let Ok(_turn) = self.sending.acquire().await else { return };
         let known = {
             let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -362,18 +471,11 @@ impl Inner {
         Some(Kept { object: digest, compressed, bytes })
     }
 
-    /// Writes what was used now, then what others used lately, if something is new.
-    async fn write_profile(&self) {
-        let (Some(remote), Some(name)) = (&self.remote, &self.name) else { return };
-        let profile = {
-            let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-            self.known.get().and_then(|known| known.after(&used, &self.local))
-        };
-        let Some(profile) = profile else { return };
-        let encoded = tokio::task::spawn_blocking(move || profile.encode()).await;
-        if let Ok(Ok(bytes)) = encoded {
-            remote.set_profile(name, bytes).await;
-        }
+    /// The profile to write, and its name: what was used now, then what others used lately. None if nothing is new.
+    fn next_profile(&self) -> Option<(&str, Profile)> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let packed = matches!(self.server, Some(Server::Packs(_)));
+        Some((self.name.as_deref()?, self.known.get()?.after(&used, &self.local, packed)?))
     }
 
     fn tally(&self) -> Tally {
@@ -387,25 +489,38 @@ impl Inner {
             fetched_bytes: get(&counts.fetched_bytes),
             sent: get(&counts.sent),
             sent_bytes: get(&counts.sent_bytes),
-            requests: self.remote.as_ref().map_or(0, |remote| remote.requests()),
+            requests: match &self.server {
+                Some(Server::Objects(remote)) => remote.requests(),
+                _ => 0,
+            },
         }
     }
 }
 
 impl Known {
-    /// The profile after a build that used this; none if it says nothing new.
-    fn after(&self, used: &Used, local: &Local) -> Option<Profile> {
-        let entry_of = |action: &Action| {
-            let old = self.by_action.get(action).and_then(|i| self.profile.items.get(*i));
-            used.entries.get(action).or(old.map(|item| &item.entry)).cloned()
-        };
+    /// The profile after a build that used this; none if it says nothing new. If objects are `packed`, those that no pack
+    /// has yet have no place in it.
+    fn after(&self, used: &Used, local: &Local, packed: bool) -> Option<Profile> {
         if !used.order.iter().any(|(action, ..)| !self.by_action.contains_key(action)) {
             return None;
         }
-        let fresh = used.order.iter().filter_map(|(action, ..)| {
-            let entry = entry_of(action)?;
+        let fresh = used.order.iter().filter_map(|(action, output, size)| {
+            let old = self.by_action.get(action).and_then(|i| self.profile.items.get(*i));
+            let old = old.filter(|item| item.entry.output == *output);
+            let known = used.entries.get(action).or(old.map(|item| &item.entry)).cloned();
+            let entry = match packed {
+                true => known.unwrap_or(Entry {
+                    action: *action,
+                    output: *output,
+                    size: *size,
+                    object: *output,
+                    compressed: 0,
+                }),
+                false => known?,
+            };
             let contents = (entry.size <= SMALL).then(|| local.bytes(&entry.output, entry.size));
-            Some(Item { contents: contents.flatten(), entry, unused: 0 })
+            let place = old.and_then(|item| item.place);
+            Some(Item { contents: contents.flatten(), entry, unused: 0, place })
         });
         let old = self.profile.items.iter().filter(|item| !used.seen.contains(&item.entry.action));
         let old = old.filter(|item| item.unused < GENERATIONS);

@@ -162,7 +162,7 @@ struct CompileFlags {
     /// Use no network at all
     #[arg(long)]
     offline: bool,
-    /// Fetch what Go compiled from a server: http(s)://… (Bazel's protocol) [env: GIMG_REMOTE_CACHE]
+    /// Fetch what Go compiled from http(s)://… (Bazel's protocol) or oci://REPO [env: GIMG_REMOTE_CACHE]
     #[arg(long, value_name = "URL")]
     remote_cache: Option<String>,
     /// Also send it what it lacks

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ops::{self, Context};
 use crate::registry::{Keychain, Registry};
 use crate::settings::env::Env;
-use crate::settings::{self, Settings};
+use crate::settings::{self, RemoteCache, Settings};
 use crate::ui::Voice;
 
 #[derive(Debug, Args)]
@@ -45,8 +45,10 @@ pub(super) fn prepare(
     settings.warnings.splice(0..0, warnings);
     settings.lock = config::lock(&settings.cwd)?;
     let registry = settings.needs_registry();
-    let keychain = if registry { Keychain::load(env.all())? } else { Keychain::empty() };
-    let connects = registry || settings.remote_cache.is_some();
+    let remote = settings.remote_cache.as_ref();
+    let in_registry = remote.map(RemoteCache::repository).transpose()?.flatten().is_some();
+    let keychain = if registry || in_registry { Keychain::load(env.all())? } else { Keychain::empty() };
+    let connects = registry || remote.is_some();
     let mut cx = context_with(env, voice, insecure, connects, keychain)?;
     if settings.offline {
         cx.env = cx.env.with("GOPROXY", "off");

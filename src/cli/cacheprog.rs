@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::args::Manner;
+use crate::cli::network::InsecureArgs;
 use crate::cli::{context_with, interruptible, working_directory};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::ops::cacheprog::{self, Wish};
-use crate::registry::{Insecure, Keychain};
+use crate::registry::Keychain;
 use crate::settings::RemoteCache;
 use crate::settings::env::Env;
 use crate::ui::Voice;
@@ -21,7 +22,7 @@ use crate::ui::Voice;
     left out: it never fails a build."
 )]
 pub(super) struct CacheprogArgs {
-    /// The server: http(s)://… (Bazel's protocol) [env: GIMG_REMOTE_CACHE]
+    /// The server: http(s)://… (Bazel's protocol) or oci://REPO [env: GIMG_REMOTE_CACHE]
     #[arg(long, value_name = "URL")]
     remote_cache: Option<String>,
     /// Also send it what it lacks [env: GIMG_REMOTE_CACHE_WRITE]
@@ -34,6 +35,8 @@ pub(super) struct CacheprogArgs {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
+    insecure: InsecureArgs,
+    #[command(flatten)]
     pub(super) manner: Manner,
 }
 
@@ -45,7 +48,9 @@ pub(super) fn run(args: CacheprogArgs, env: Env, voice: Voice) -> Result<()> {
         Error::new(Kind::Usage, "keep Go's build cache", "neither --dir nor GOCACHE says where")
             .hint("go starts it: GOCACHEPROG='gimg cacheprog …' go build")
     })?;
-    let cx = context_with(env, voice, Insecure::Loopback, remote.is_some(), Keychain::empty())?;
+    let in_registry = remote.as_ref().map(RemoteCache::repository).transpose()?.flatten().is_some();
+    let keychain = if in_registry { Keychain::load(env.all())? } else { Keychain::empty() };
+    let cx = context_with(env, voice, args.insecure.choice(), remote.is_some(), keychain)?;
     let wish = Wish { remote: remote.as_ref(), dir: &cwd.join(dir), profile: args.profile, cwd: &cwd };
     let tally = interruptible(&cx, cacheprog::serve(&cx, wish, std::io::stdin(), std::io::stdout()))?;
     cx.observer.on(Event::Detail(format!("gimg cacheprog: {tally}")));

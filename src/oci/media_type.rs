@@ -23,6 +23,12 @@ impl MediaType {
     pub const INPUTS: Self = Self::of("application/vnd.gimg.inputs.v1");
     /// Its only layer.
     pub const INPUTS_LAYER: Self = Self::of("application/vnd.gimg.inputs.v1.json+zstd");
+    /// gimg's artifact that holds what Go compiled (docs/remote-cache.md).
+    pub const BUILD_CACHE: Self = Self::of("application/vnd.gimg.build-cache.v1");
+    /// Its first layer: what is in the others.
+    pub const BUILD_CACHE_PROFILE: Self = Self::of("application/vnd.gimg.build-cache.profile.v1+zstd");
+    /// Its other layers: outputs, each compressed with zstd, one after the other.
+    pub const BUILD_CACHE_PACK: Self = Self::of("application/vnd.gimg.build-cache.pack.v1");
     /// An SBOM as SPDX JSON (IANA).
     pub const SPDX: Self = Self::of("application/spdx+json");
     /// The same in cosign's old layout, from before it was registered.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use crate::cache::{Http, Local, Remote, Session};
+use crate::cache::{Http, Local, Packs, Remote, Server, Session};
 use crate::error::Result;
 use crate::event::Event;
 use crate::go::{self, CacheProgram, Go};
@@ -18,10 +18,14 @@ use crate::settings::{RemoteCache, Settings};
 /// The server that `wish` names.
 ///
 /// # Errors
-/// A URL that is none, or certificates or proxies that can't be read.
-pub(super) fn open(cx: &Context, wish: &RemoteCache) -> Result<Arc<Remote>> {
+/// A URL that is none, a name that no repository has, or certificates or proxies that can't be read.
+pub(super) fn open(cx: &Context, wish: &RemoteCache) -> Result<Server> {
+    let observer = Arc::clone(&cx.observer);
+    if let Some(repository) = wish.repository()? {
+        return Ok(Server::Packs(Arc::new(Packs::new(cx.registry.clone(), repository, observer))));
+    }
     let http = Http::new(&wish.url, wish.token.as_deref(), &cx.registry)?;
-    Ok(Arc::new(Remote::new(http, Arc::clone(&cx.observer))))
+    Ok(Server::Objects(Arc::new(Remote::new(http, observer))))
 }
 
 /// What is fetched ahead in a run.
@@ -29,7 +33,7 @@ pub(super) struct Ahead<'a> {
     cx: &'a Context,
     settings: &'a Settings,
     wish: &'a RemoteCache,
-    remote: Arc<Remote>,
+    server: Server,
     /// By platform.
     running: Mutex<BTreeMap<String, JoinHandle<Session>>>,
 }
@@ -41,7 +45,7 @@ impl<'a> Ahead<'a> {
     /// As [`open`].
     pub(super) fn new(cx: &'a Context, settings: &'a Settings) -> Result<Option<Self>> {
         let Some(wish) = &settings.remote_cache else { return Ok(None) };
-        Ok(Some(Ahead { cx, settings, wish, remote: open(cx, wish)?, running: Mutex::default() }))
+        Ok(Some(Ahead { cx, settings, wish, server: open(cx, wish)?, running: Mutex::default() }))
     }
 
     /// Begins to fetch for the platforms that were asked for by name.
@@ -56,8 +60,8 @@ impl<'a> Ahead<'a> {
         let name = self.name(go, platform);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.entry(platform.to_owned()).or_insert_with(|| {
-            let remote = Some(Arc::clone(&self.remote));
-            let session = Session::new(Local::new(Path::new(dir)), remote, false, Some(name));
+            let server = Some(self.server.clone());
+            let session = Session::new(Local::new(Path::new(dir)), server, false, Some(name));
             tokio::spawn(async move {
                 session.prefetch().await;
                 session
@@ -76,7 +80,7 @@ impl<'a> Ahead<'a> {
             tally.fetched, tally.fetched_bytes
         );
         self.cx.observer.on(Event::Detail(text));
-        let program = process::this_program().filter(|_| self.remote.answers())?;
+        let program = process::this_program().filter(|_| self.server.is_of_use(self.wish.writes))?;
         let args = ["cacheprog".to_owned(), format!("--profile={}", self.name(go, platform))];
         Some(CacheProgram { program, args: args.into(), env: self.wish.variables() })
     }

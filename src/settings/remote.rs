@@ -3,8 +3,12 @@
 use std::fmt;
 
 use crate::error::{Error, Kind, Result};
+use crate::oci::Repository;
 use crate::settings::destination::Destination;
 use crate::settings::env::{self, Env};
+
+/// How the URL of a repository begins that keeps packs: `oci://ghcr.io/me/cache`.
+const PACKS: &str = "oci://";
 
 /// A server that keeps what Go compiled.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,8 +45,8 @@ impl RemoteCache {
         if url == "off" {
             return Ok(None);
         }
-        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
-            let why = "its URL begins with neither http:// nor https://";
+        if !["http://", "https://", PACKS].iter().any(|scheme| url.starts_with(scheme)) {
+            let why = "its URL begins with none of http://, https:// and oci://";
             return Err(Error::new(Kind::Usage, "use the remote cache", why));
         }
         let says = env.first(&[env::GIMG_REMOTE_CACHE_WRITE]);
@@ -57,6 +61,15 @@ impl RemoteCache {
             };
         let token = env.first(&[env::GIMG_REMOTE_CACHE_TOKEN]).map(str::to_owned);
         Ok(Some(RemoteCache { url, token, writes }))
+    }
+
+    /// The repository, if it is one.
+    ///
+    /// # Errors
+    /// A name that no repository can have.
+    pub fn repository(&self) -> Result<Option<Repository>> {
+        let wrong = |e: Error| e.within("use the remote cache").as_kind(Kind::Usage);
+        self.url.strip_prefix(PACKS).map(|name| name.parse().map_err(wrong)).transpose()
     }
 
     /// The variables by which a child that is gimg learns the same.

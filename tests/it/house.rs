@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("attest", &["binary", "image", "oci"]),
     ("base", &["image", "oci"]),
     ("binary", &["oci"]),
-    ("cache", &["event", "oci", "registry"]),
+    ("cache", &["content", "event", "oci", "registry"]),
     (
         "cli",
         &[
