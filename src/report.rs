@@ -8,13 +8,14 @@ mod lock;
 mod outdated;
 mod rebase;
 mod rollback;
+mod summary;
 mod verify;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::oci::{Descriptor, Digest, MediaType};
+use crate::oci::{Descriptor, Digest, MediaType, Reference};
 
 pub use cache::{CacheAmount, CacheInfo, CachePruned, CacheVerified, CacheWrong};
 pub use dry_run::{
@@ -30,6 +31,7 @@ pub use lock::{LockChange, Locked};
 pub use outdated::{BaseState, Outdated, OutdatedBase, OutdatedGo, OutdatedImage, Vulnerability};
 pub use rebase::{Rebased, RebasedPlatform};
 pub use rollback::RolledBack;
+pub use summary::{Before, Comparison, Summarized, Summary};
 pub use verify::Verified;
 
 /// What a run made, for people and machines. The JSON form is documented in docs/json.md.
@@ -64,6 +66,12 @@ pub struct Published {
     pub media_type: MediaType,
     /// Its tags.
     pub tags: Vec<String>,
+    /// What they stood for before, if somebody asked.
+    #[serde(skip_serializing_if = "is_no_image")]
+    pub before: Before,
+    /// Its place in the registry, by digest, if it was pushed.
+    #[serde(skip)]
+    pub pushed: Option<Reference>,
     /// What it holds for each platform, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<PublishedPlatform>,
@@ -83,6 +91,10 @@ pub struct PublishedPlatform {
     pub binary_size: u64,
     /// The layers, from the lowest up.
     pub layers: Vec<Descriptor>,
+}
+
+fn is_no_image(before: &Before) -> bool {
+    !before.is_image()
 }
 
 fn seconds<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::cli::network::InsecureArgs;
+use crate::cli::summary::SummaryArgs;
 use crate::ops::resolve::Files;
 use crate::plan::naming::Naming;
 use crate::registry::Insecure;
@@ -124,6 +125,9 @@ pub(super) struct BuildFlags {
     /// `--all`, which `build` alone has.
     #[arg(skip)]
     pub(super) all: bool,
+    /// What `build` alone writes beside standard output.
+    #[arg(skip)]
+    pub(super) summary: SummaryArgs,
     /// The program's name, or with a slash its path in the image
     #[arg(long, alias = "program", value_name = "NAME|PATH")]
     binary: Option<String>,
@@ -302,7 +306,7 @@ impl BuildFlags {
 
     /// What the command line said about building `packages`.
     pub(super) fn words(self, packages: Vec<String>) -> Words {
-        Words {
+        self.summary.words(Words {
             packages,
             platforms: self.platform,
             ldflags: self.compile.ldflags,
@@ -321,7 +325,7 @@ impl BuildFlags {
             remote_cache: self.compile.remote_cache,
             remote_cache_write: self.compile.remote_cache_write,
             ..self.image.words()
-        }
+        })
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::cli::args::{BuildFlags, Common};
+use crate::cli::summary::SummaryArgs;
 use crate::cli::{config, context_with, cores, interruptible, working_directory};
 use crate::error::Result;
 use crate::ops::{self, Context};
 use crate::registry::{Keychain, Registry};
 use crate::settings::env::Env;
 use crate::settings::{self, RemoteCache, Settings};
-use crate::ui::Voice;
+use crate::ui::{self, Voice};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: gimg build ./cmd/app --platform linux/amd64,linux/arm64 --repo ghcr.io/me")]
@@ -24,6 +25,8 @@ pub(super) struct BuildArgs {
     all: bool,
     #[command(flatten)]
     flags: BuildFlags,
+    #[command(flatten)]
+    summary: SummaryArgs,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -59,10 +62,17 @@ pub(super) fn prepare(
 
 pub(super) fn run(mut args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
     args.flags.all = args.all;
+    args.flags.summary = args.summary;
     let (settings, cx) = prepare(args.flags, args.packages, env, voice)?;
     if args.dry_run {
         return voice.dry_run(&interruptible(&cx, ops::dry_run::build(&cx, &settings))?);
     }
-    let report = interruptible(&cx, ops::build::build(&cx, &settings))?;
+    let work = async {
+        let report = ops::build::build(&cx, &settings).await?;
+        let summary = ops::summary::summary(&cx, &settings, &report).await;
+        Ok((report, summary))
+    };
+    let (report, summary) = interruptible(&cx, work)?;
+    ops::summary::write(&settings, &ui::document(&report)?, summary.as_ref().map(ui::summary::markdown))?;
     voice.report(&report)
 }

@@ -25,6 +25,7 @@ mod rollback;
 mod run;
 mod sbom;
 mod signals;
+mod summary;
 mod verify;
 mod version;
 mod why;

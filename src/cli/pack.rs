@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::args::{Common, ImageFlags};
+use crate::cli::summary::SummaryArgs;
 use crate::cli::{config, context, cores, interruptible, working_directory};
 use crate::error::Result;
 use crate::ops;
 use crate::settings::Words;
 use crate::settings::env::Env;
 use crate::settings::pack::{self, PackWords};
-use crate::ui::Voice;
+use crate::ui::{self, Voice};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: gimg pack --binary linux/amd64=dist/app --repo ghcr.io/me")]
@@ -30,6 +31,8 @@ pub(super) struct PackArgs {
     kodata: Option<PathBuf>,
     #[command(flatten)]
     flags: ImageFlags,
+    #[command(flatten)]
+    summary: SummaryArgs,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -41,7 +44,7 @@ pub(super) fn run(args: PackArgs, env: Env, voice: Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let insecure = args.flags.insecure_registry();
     let (file, warnings) = config::read(args.flags.config(), &env, &cwd)?;
-    let words = Words { binary: args.program, ..args.flags.words() };
+    let words = Words { binary: args.program, ..args.summary.words(args.flags.words()) };
     let own = PackWords { binaries: args.binary, import_path: args.import_path, kodata: args.kodata };
     let mut pack = pack::resolve(words, own, &env, file, cwd, cores())?;
     pack.settings.warnings.splice(0..0, warnings);
@@ -50,6 +53,16 @@ pub(super) fn run(args: PackArgs, env: Env, voice: Voice) -> Result<()> {
     if args.dry_run {
         return voice.dry_run(&interruptible(&cx, ops::dry_run::pack(&cx, &pack))?);
     }
-    let report = interruptible(&cx, ops::pack::pack(&cx, &pack))?;
+    let work = async {
+        let report = ops::pack::pack(&cx, &pack).await?;
+        let summary = ops::summary::summary(&cx, &pack.settings, &report).await;
+        Ok((report, summary))
+    };
+    let (report, summary) = interruptible(&cx, work)?;
+    ops::summary::write(
+        &pack.settings,
+        &ui::document(&report)?,
+        summary.as_ref().map(ui::summary::markdown),
+    )?;
     voice.report(&report)
 }

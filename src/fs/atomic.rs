@@ -31,6 +31,19 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)
 }
 
+/// Adds to the end of a file, which is made if it isn't there.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let io = |e: std::io::Error| Error::io("write", path, &e);
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(|e| Error::io("make the directory", dir, &e))?;
+    }
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).map_err(io)?;
+    file.write_all(bytes).map_err(io)
+}
+
 /// Checks, without writing, that a file can get this name. What is there and isn't a file (a directory, a device such
 /// as /dev/null, a pipe) is never replaced.
 ///

@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 
 use crate::oci::Digest;
 
-pub use atomic::{Atomic, TEMPORARY_PREFIX, make_hidden, replaceable, write_atomically, write_private};
+pub use atomic::{
+    Atomic, TEMPORARY_PREFIX, append, make_hidden, replaceable, write_atomically, write_private,
+};
 pub use boundary::{Boundary, files, kodata};
 pub use look::{Ask, Looker, Moment};
 pub use manifests::{list_manifests, read_manifest, unnamed};

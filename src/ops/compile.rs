@@ -212,5 +212,7 @@ fn written_files(settings: &Settings, plan: &Plan) -> Vec<PathBuf> {
         Destination::OciArchive(path) | Destination::DockerArchive(path) => Some(path),
         _ => None,
     });
-    archives.chain(&settings.image_refs).map(|p| settings.cwd.join(p)).chain(sboms).collect()
+    let told = settings.report.iter().chain(settings.summary.iter().map(|wanted| &wanted.file));
+    let files = archives.chain(&settings.image_refs).chain(told);
+    files.map(|path| settings.cwd.join(path)).chain(sboms).collect()
 }

@@ -73,7 +73,7 @@ fn built(subject: &Subject) -> Result<()> {
     }
 }
 
-async fn one(cx: &Context, subject: &Subject, wanted: Wanted<'_>) -> Result<Inspected> {
+pub(super) async fn one(cx: &Context, subject: &Subject, wanted: Wanted<'_>) -> Result<Inspected> {
     if let Subject::File(path) = subject {
         let (program, digest) = contained::program(cx, path).await?;
         let name = program.path.clone();

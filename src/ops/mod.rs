@@ -60,6 +60,7 @@ mod shared;
 pub mod signatures;
 mod signer;
 mod sources;
+pub mod summary;
 mod targets;
 mod trust;
 pub mod verify;

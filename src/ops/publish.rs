@@ -33,9 +33,9 @@ use crate::ops::provenance::{Provenance, Recipes};
 use crate::ops::shared::Shared;
 use crate::ops::signer::Signer;
 use crate::ops::trust::{self, Bundles};
-use crate::ops::{Context, blocking};
+use crate::ops::{Context, blocking, summary};
 use crate::plan::{ImagePlan, debug};
-use crate::report::{Published, PublishedPlatform};
+use crate::report::{Before, Published, PublishedPlatform};
 use crate::settings::{Attest, Destination, Sboms, Settings};
 
 /// How many registries are told of an image at a time.
@@ -328,6 +328,7 @@ impl Publisher<'_> {
             }
         }))
         .await?;
+        let before = summary::before(self).await;
         // Every destination has everything: only now do names move.
         for (copier, graphs) in each() {
             copier.publish(graphs).await?;
@@ -336,7 +337,8 @@ impl Publisher<'_> {
         if let Some(sboms) = sboms {
             blocking(move || sboms.write()).await?;
         }
-        let published: Vec<Published> = assembled.into_iter().map(|i| i.published(self)).collect();
+        let images = assembled.into_iter().zip(before);
+        let published: Vec<Published> = images.map(|(image, before)| image.published(self, before)).collect();
         if let Some(path) = &self.settings.image_refs {
             let path = self.settings.cwd.join(path);
             crate::fs::write_atomically(&path, image_refs(&published).as_bytes())?;
@@ -548,7 +550,7 @@ pub(super) struct Assembled {
 
 impl Assembled {
     /// What to tell about it. The registry's reference comes first if there is one.
-    fn published(self, publisher: &Publisher<'_>) -> Published {
+    fn published(self, publisher: &Publisher<'_>, before: Before) -> Published {
         let root = &self.graph.root.descriptor;
         let mut references: Vec<String> =
             publisher.copiers.iter().map(|c| c.target().reference(&self.graph)).collect();
@@ -568,6 +570,8 @@ impl Assembled {
             digest: root.digest,
             media_type: root.media_type.clone(),
             tags: self.graph.tags.iter().map(ToString::to_string).collect(),
+            before,
+            pushed: summary::pushed(publisher, &self.graph),
             platforms: self.platforms,
         }
     }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::oci::{Repository, Tag};
 use crate::ops::Context;
 use crate::registry::RegistryTarget;
-use crate::report::{Published, Report};
+use crate::report::{Before, Published, Report};
 use crate::target::reader::Reader;
 
 /// Pushes the image called `name` in the layout at `dir`, or the only one there, to `repository`. It gets
@@ -52,6 +52,8 @@ pub async fn push(
         digest: root.digest,
         media_type: root.media_type,
         tags: graph.tags.iter().map(ToString::to_string).collect(),
+        before: Before::NotAsked,
+        pushed: None,
         platforms: Vec::new(),
     };
     Ok(Report { images: vec![published], named: Vec::new(), elapsed: start.elapsed() })

@@ -27,6 +27,9 @@ pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> R
     if let Some(path) = &settings.image_refs {
         crate::fs::replaceable(&settings.cwd.join(path))?;
     }
+    for path in settings.report.iter().chain(settings.summary.iter().map(|wanted| &wanted.file)) {
+        crate::fs::replaceable(path)?;
+    }
     let layout = |place| -> Result<Arc<dyn Target>> {
         let layout = Layout::new(place, cx.origin());
         layout.check()?;

@@ -175,6 +175,10 @@ pub fn plan(settings: &Settings, facts: &Facts) -> Result<Plan> {
         }
     }
     check_collisions(settings, &images)?;
+    if images.len() > 1 && settings.summary.as_ref().is_some_and(|wish| wish.against.is_some()) {
+        let error = Error::new(Kind::Usage, "read --against", "there are several images, and one to compare");
+        return Err(error.hint("without it each is compared with what its tags stood for"));
+    }
     Ok(Plan { groups, images })
 }
 

@@ -8,6 +8,7 @@ pub mod lock;
 pub mod pack;
 pub mod program;
 pub mod subject;
+pub mod summary;
 pub mod template;
 
 mod attached;
@@ -34,6 +35,7 @@ pub use base::{Base, BaseChoice, BaseKeys, Stand};
 use destination::Said;
 pub use destination::{Destination, Engine, place, split_layout, tags};
 pub use remote::RemoteCache;
+use summary::Summary;
 pub use words::Words;
 
 /// Everything the user decided about a build. Nothing here still means "look elsewhere".
@@ -79,6 +81,10 @@ pub struct Settings {
     pub tag_only: bool,
     /// A file that gets the references of everything pushed.
     pub image_refs: Option<PathBuf>,
+    /// A file that gets the report; absolute.
+    pub report: Option<PathBuf>,
+    /// A summary, if one is wanted.
+    pub summary: Option<Summary>,
     /// What becomes of SBOMs.
     pub sboms: Sboms,
     /// Whether provenance is attached to them.
@@ -271,6 +277,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         },
     )?;
     let cache_key = words.cache_key.map(|path| cwd.join(path));
+    let summary = summary::summary(words.summary, words.against.as_deref(), &destinations, &cwd)?;
     let ca_certs = file.ca_certs.iter().map(PathBuf::from).chain(words.ca_certs);
     let ca_certs = ca_certs.map(|path| cwd.join(path)).collect();
     Ok(Settings {
@@ -279,6 +286,8 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         debug: words.debug,
         disable_optimizations: words.disable_optimizations || words.debug,
         allow_nondistributable: words.allow_nondistributable,
+        report: words.report.map(|path| cwd.join(path)),
+        summary,
         kodata_root: env.first(&[env::KO_DATA_PATH_ALLOWED_ROOT]).map(|root| cwd.join(root)),
         cwd,
         packages,

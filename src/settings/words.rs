@@ -33,6 +33,12 @@ pub struct Words {
     pub tag_only: bool,
     /// `--image-refs`.
     pub image_refs: Option<PathBuf>,
+    /// `--report`.
+    pub report: Option<PathBuf>,
+    /// `--summary`.
+    pub summary: Option<PathBuf>,
+    /// `--against`.
+    pub against: Option<String>,
     /// `--sbom`.
     pub sbom: Option<String>,
     /// `--sbom-dir`.

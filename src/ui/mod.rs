@@ -7,6 +7,7 @@ pub mod html;
 mod inspect;
 mod outdated;
 mod progress;
+pub mod summary;
 mod table;
 mod why;
 
@@ -241,6 +242,14 @@ fn say(line: &str) {
 
 fn json(value: &impl serde::Serialize) -> Result<()> {
     print(pretty(value)?)
+}
+
+/// A report as the document of `--format json`.
+///
+/// # Errors
+/// A fault of gimg's.
+pub fn document(report: &Report) -> Result<String> {
+    pretty(report)
 }
 
 fn pretty(value: &impl serde::Serialize) -> Result<String> {

@@ -88,6 +88,7 @@ mod signed;
 mod soak;
 mod store;
 mod store_full;
+mod summary;
 mod sweeps;
 mod template;
 mod tls;
