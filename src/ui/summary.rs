@@ -3,7 +3,7 @@
 use crate::error::printable;
 use crate::explain::Explanation;
 use crate::report::{Comparison, Growth, Inspected, Published, Summarized, Summary};
-use crate::ui::inspect::difference;
+use crate::ui::inspect;
 use crate::ui::table::{shortened, size};
 use crate::ui::why;
 
@@ -11,6 +11,8 @@ use crate::ui::why;
 const MAX_LINES: usize = 60;
 /// How many packages are shown of a program: those that grew or shrank most.
 const MAX_ROWS: usize = 10;
+/// How many programs are shown that grew or shrank.
+const MAX_PROGRAMS: usize = 10;
 
 /// The summary as GitHub's Markdown.
 #[must_use]
@@ -32,7 +34,7 @@ fn of_image(image: &Summarized) -> String {
             text.push_str(&sizes(published, Some(was)));
             text.push_str(&format!("\n**What changed** against {}", named(with, tag.as_deref())));
             text.push_str(&reasons(why));
-            growth.iter().for_each(|growth| text.push_str(&of_growth(growth)));
+            growth.iter().take(MAX_PROGRAMS).for_each(|growth| text.push_str(&of_growth(growth)));
         }
         other => {
             text.push_str(&sizes(published, None));
@@ -118,6 +120,11 @@ fn of_growth(growth: &Growth) -> String {
     }
     text.push_str("\n</details>\n");
     text
+}
+
+/// How much more or less, with a sign only where there is one.
+fn difference(was: u64, now: u64) -> String {
+    if was == now { size(0) } else { inspect::difference(was, now) }
 }
 
 /// Text as code, whatever is in it.

@@ -22,6 +22,7 @@ mod build;
 mod ca;
 mod caps;
 mod carried;
+mod ci;
 mod clock;
 mod config;
 mod conformance;

@@ -22,6 +22,7 @@ pub(crate) mod setups;
 mod stub_go;
 pub(crate) mod toxiproxy;
 pub(crate) mod twins;
+pub(crate) mod yaml;
 
 pub(crate) use image::{Entry, Layout, read_tar, read_tar_bytes, sha256};
 pub(crate) use sandbox::{Ran, Sandbox, copy_tree, root, tool};
