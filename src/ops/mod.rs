@@ -24,6 +24,7 @@ mod hashes;
 mod hermetic;
 pub mod history;
 mod home;
+mod image_refs;
 pub mod init;
 mod inputs;
 pub mod inspect;

@@ -33,7 +33,7 @@ use crate::ops::provenance::{Provenance, Recipes};
 use crate::ops::shared::Shared;
 use crate::ops::signer::Signer;
 use crate::ops::trust::{self, Bundles};
-use crate::ops::{Context, blocking, summary};
+use crate::ops::{Context, blocking, image_refs, summary};
 use crate::plan::{ImagePlan, debug};
 use crate::report::{Before, Published, PublishedPlatform};
 use crate::settings::{Attest, Destination, Sboms, Settings};
@@ -339,10 +339,7 @@ impl Publisher<'_> {
         }
         let images = assembled.into_iter().zip(before);
         let published: Vec<Published> = images.map(|(image, before)| image.published(self, before)).collect();
-        if let Some(path) = &self.settings.image_refs {
-            let path = self.settings.cwd.join(path);
-            crate::fs::write_atomically(&path, image_refs(&published).as_bytes())?;
-        }
+        image_refs::write(self.settings, &published)?;
         Ok(published)
     }
 
@@ -575,21 +572,6 @@ impl Assembled {
             platforms: self.platforms,
         }
     }
-}
-
-/// What `--image-refs` writes, as ko: every image by digest; of an index the index first, then each of its images.
-fn image_refs(published: &[Published]) -> String {
-    let mut lines = String::new();
-    for image in published {
-        let (name, _) = image.reference.rsplit_once('@').unwrap_or((&image.reference, ""));
-        lines.push_str(&format!("{}\n", image.reference));
-        if image.media_type.is_index() {
-            for platform in &image.platforms {
-                lines.push_str(&format!("{name}@{}\n", platform.digest));
-            }
-        }
-    }
-    lines
 }
 
 fn published_platform(image: &Image, platform: String, binary_size: u64) -> PublishedPlatform {

@@ -106,12 +106,14 @@ impl Script<'_> {
     }
 }
 
-/// A program in place of gimg in a sandbox, which writes down the arguments of its builds.
+/// A program in place of gimg in a sandbox, which writes down the arguments of its builds, the token and the password that it has,
+/// and what it must not have.
 fn recorder(sandbox: &Sandbox) -> String {
     let script = "#!/bin/sh\nif [ \"$1\" = login ]; then cat >/dev/null; echo '{}' >\"$DOCKER_CONFIG/config.json\"; exit; fi\n\
-                  printf '%s\\0' \"$@\" >recorded\nfor a; do case $a in --report=* | --summary=*) echo '{}' >\"${a#*=}\" ;; esac; done\n";
+                  printf '%s\\0' \"$@\" \"$GITHUB_TOKEN\" \"$COSIGN_PASSWORD\" \"$GIMG_CI_PASSWORD$GIMG_CI_SIGN_KEY\" >recorded\nfor a; do case $a in --report=* | --summary=*) echo '{}' >\"${a#*=}\" ;; esac; done\n";
     // Another process writes: one that this process has open can't be run while a test forks.
     sandbox.run_with("sh -c", &["printf %s \"$1\" >recorder && chmod +x recorder", "sh", script]).ok();
+    sandbox.may_hold_secrets("src/recorded");
     sandbox.cwd().join("recorder").display().to_string()
 }
 
@@ -122,19 +124,19 @@ fn recorded(sandbox: &Sandbox) -> Vec<String> {
     arguments.filter(|a| !a.starts_with("--report=") && !a.starts_with("--summary=")).collect()
 }
 
-/// The arguments that are to come of this value wherever it is given.
-fn expected(value: &str, sign_key: &str) -> Vec<String> {
+/// What is to come of this value wherever it is given.
+fn expected(value: &str, secrets: [&str; 2]) -> Vec<String> {
     let words = || value.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty());
     let mut arguments = vec!["build".to_owned()];
     for flag in ["platform", "repo", "tags"] {
         arguments.extend(words().map(|word| format!("--{flag}={word}")));
     }
     arguments.extend(["base", "config", "sbom"].map(|flag| format!("--{flag}={value}")));
-    arguments.push(format!("--sign-key={sign_key}"));
+    arguments.push(format!("--sign-key={value}"));
     arguments.push(format!("--against={value}"));
     arguments.extend(value.lines().filter(|line| !line.is_empty()).map(str::to_owned));
     arguments.push("--".to_owned());
-    arguments.extend(words().map(str::to_owned));
+    arguments.extend(words().chain(secrets).chain([""]).map(str::to_owned));
     arguments
 }
 

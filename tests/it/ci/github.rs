@@ -315,7 +315,7 @@ fn no_input_is_read_by_a_shell_and_no_output_by_the_runner() {
     let rest = names.iter().filter(|name| !at.contains(name) && !own.contains(name));
     let given: Vec<_> = rest.map(|name| (*name, HOSTILE)).chain([("path", gimg.as_str())]).collect();
     assert_eq!(run(&sandbox, &given).ok().masks, [HOSTILE; 3]);
-    assert_eq!(recorded(&sandbox), expected(HOSTILE, HOSTILE));
+    assert_eq!(recorded(&sandbox), expected(HOSTILE, [HOSTILE, HOSTILE]));
     for name in ["build", "summary"] {
         run(&sandbox, &[("path", gimg.as_str()), (name, HOSTILE)]).ok();
     }

@@ -198,23 +198,24 @@ fn what_fails_in_the_job_ends_its_section_and_the_job_with_the_exit_code() {
 
 #[test]
 fn no_input_of_the_component_is_read_by_a_shell() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().without("GITHUB_TOKEN");
     let gimg = recorder(&sandbox);
     let [spec, jobs] = documents("templates/build.yml").try_into().unwrap();
     for line in jobs.as_object().unwrap().values().next().unwrap()["script"].as_array().unwrap() {
         assert!(!line.as_str().unwrap().contains("$[["), "{line}");
     }
-    let own = ["path", "version", "from", "directory"];
-    let inputs =
-        spec["spec"]["inputs"].as_object().unwrap().keys().filter(|name| !own.contains(&name.as_str()));
-    let given: Vec<_> =
-        inputs.map(|name| (name.as_str(), HOSTILE)).chain([("path", gimg.as_str())]).collect();
+    let own = ["path", "version", "from"];
+    let inputs = spec["spec"]["inputs"].as_object().unwrap().keys();
+    let inputs = inputs.map(String::as_str).filter(|name| !own.contains(name) && *name != "directory");
+    let given: Vec<_> = inputs.map(|name| (name, HOSTILE)).chain([("path", gimg.as_str())]).collect();
     for by in ["dash -e", "bash -eo pipefail"] {
         run(&sandbox, by, "registry.example", &given).ok();
-        assert_eq!(recorded(&sandbox), expected(HOSTILE, HOSTILE));
+        assert_eq!(recorded(&sandbox), expected(HOSTILE, ["", ""]));
         for name in own {
             assert_ne!(run(&sandbox, by, "registry.example", &[(name, HOSTILE)]).code, 0);
         }
+        let elsewhere = [("path", gimg.as_str()), ("directory", HOSTILE)];
+        assert_ne!(run(&sandbox, by, "registry.example", &elsewhere).code, 0);
     }
     nobody_was_pwned(&sandbox);
 }
