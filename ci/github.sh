@@ -40,7 +40,9 @@ grouped() { # TITLE COMMAND…
 }
 
 install() {
-	gimg_install "$work" && mkdir -p "$bin" && ln -sf "$gimg" "$bin/gimg"
+	gimg_install "$work" || return
+	# It may be the one that an earlier step put there.
+	if [ ! "$gimg" -ef "$bin/gimg" ]; then mkdir -p "$bin" && ln -sf "$gimg" "$bin/gimg"; fi
 }
 
 bin=$RUNNER_TEMP/gimg-bin

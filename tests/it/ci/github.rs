@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::ci::{
     HOSTILE, Script, documents, expected, nobody_was_pwned, recorded, recorder, registry, release, served,
 };
-use crate::support::canary::{self, SECRET};
+use crate::support::canary::{self, PAIR, SECRET};
 use crate::support::registry::{Auth, Config, TestRegistry};
 use crate::support::{Sandbox, root};
 
@@ -103,7 +103,7 @@ fn outputs(text: &str) -> BTreeMap<String, String> {
     outputs
 }
 
-/// Runs the action in the sandbox's `src` with these inputs.
+/// Runs the action in the sandbox's `src` with these inputs, as a further step of one job.
 fn run(sandbox: &Sandbox, with: &[(&str, &str)]) -> Job {
     let action = &documents("action.yml")[0];
     let declared = action["inputs"].as_object().unwrap();
@@ -132,7 +132,9 @@ fn run(sandbox: &Sandbox, with: &[(&str, &str)]) -> Job {
         assert_eq!(step["shell"], "bash");
         let files = ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_PATH", "GITHUB_ENV"]
             .map(|name| (name, file(name)));
-        let path = job.path.iter().rev().cloned().chain(std::env::var("PATH")).collect::<Vec<_>>().join(":");
+        let path = std::fs::read_to_string(temp.join("path")).unwrap_or_default();
+        let path = path.lines().rev().map(str::to_owned).chain(std::env::var("PATH"));
+        let path = path.collect::<Vec<_>>().join(":");
         let mut env = vec![
             ("CI".to_owned(), "true".to_owned()),
             ("GITHUB_ACTIONS".to_owned(), "true".to_owned()),
@@ -155,6 +157,8 @@ fn run(sandbox: &Sandbox, with: &[(&str, &str)]) -> Job {
         job.read(&printed);
         let read = |name: &str| std::fs::read_to_string(temp.join(format!("_{name}"))).unwrap();
         job.path.extend(read("GITHUB_PATH").lines().map(str::to_owned));
+        let all = std::fs::read_to_string(temp.join("path")).unwrap_or_default() + &read("GITHUB_PATH");
+        std::fs::write(temp.join("path"), all).unwrap();
         job.summary.push_str(&read("GITHUB_STEP_SUMMARY"));
         if let Some(id) = step["id"].as_str() {
             steps.insert(id.to_owned(), outputs(&read("GITHUB_OUTPUT")));
@@ -277,6 +281,9 @@ fn gimg_is_taken_only_if_it_is_what_its_digest_says() {
     // A digest that was given needs no list.
     std::fs::remove_file(sandbox.path("release/SHA256SUMS")).unwrap();
     assert_eq!(only(&[("sha256", &digest)]).ok().groups, ["Install gimg"]);
+    // What is on PATH now serves a later step.
+    let again = only(&[("path", "gimg")]).ok();
+    sandbox.run_with(&format!("{}/gimg", again.path[0]), &["version"]).ok();
     let failed = |more: &[(&str, &str)], code: i32, why: &str| {
         let job = only(more);
         assert_eq!((job.code, job.path.len()), (code, 0), "{}", job.log);
@@ -336,12 +343,14 @@ fn no_input_is_read_by_a_shell_and_no_output_by_the_runner() {
 
 #[test]
 fn arguments_are_lines_and_secrets_last_as_long_as_the_build() {
-    let auth = Auth::Basic("user".to_owned(), SECRET.to_owned());
-    let registry = TestRegistry::with(Config { auth, ..Config::default() });
-    let host = registry.host();
-    let other = r#"{"auths": {"other.example": {"auth": "bWU6cHc="}}}"#;
+    // The job has the login of the other one.
+    let [registry, other] = [(); 2].map(|()| {
+        let auth = Auth::Basic("user".to_owned(), SECRET.to_owned());
+        TestRegistry::with(Config { auth, ..Config::default() })
+    });
+    let login = format!(r#"{{"auths": {{"{}": {{"auth": "{PAIR}"}}}}}}"#, other.host());
     let sandbox =
-        Sandbox::go("hello").env("DOCKER_AUTH_CONFIG", other).env("COSIGN_PASSWORD", "of another key");
+        Sandbox::go("hello").env("DOCKER_AUTH_CONFIG", &login).env("COSIGN_PASSWORD", "of another key");
     let made = sandbox
         .command("gimg key generate --output ../sign")
         .env("COSIGN_PASSWORD", SECRET)
@@ -350,7 +359,8 @@ fn arguments_are_lines_and_secrets_last_as_long_as_the_build() {
     assert!(made.status.success());
     let key = std::fs::read_to_string(sandbox.path("sign.key")).unwrap();
     let args = "--bare\n--image-label=a=b c\n--ldflags=-s -w\n--image-annotation\nd=$HOME *";
-    let repo = format!("{host}/app");
+    let repo = format!("{}/app", registry.host());
+    let both = format!("{repo} {}/app", other.host());
     let given = [
         ("packages", "./cmd/hello"),
         ("args", args),
@@ -358,8 +368,9 @@ fn arguments_are_lines_and_secrets_last_as_long_as_the_build() {
         ("sign-password", SECRET),
         ("summary", "false"),
     ];
-    let job = run(&sandbox, &with(&repo, GIMG, &given)).ok();
+    let job = run(&sandbox, &with(&both, GIMG, &given)).ok();
     assert_eq!(job.summary, "");
+    assert_eq!(other.tags("app"), registry.tags("app"));
     let manifest: Value = serde_json::from_slice(&registry.bytes("app", job.digest())).unwrap();
     assert_eq!(manifest["annotations"]["d"], "$HOME *");
     let config = registry.bytes("app", manifest["config"]["digest"].as_str().unwrap());
