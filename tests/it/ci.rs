@@ -4,6 +4,7 @@
 mod examples;
 mod github;
 mod gitlab;
+mod runner;
 mod schemas;
 
 use std::io::{BufRead as _, BufReader, Write as _};
