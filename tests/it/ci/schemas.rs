@@ -92,6 +92,26 @@ fn integration_the_workflow_gives_the_action_what_it_takes() {
     }
 }
 
+#[test]
+#[ignore = "integration: needs a parser of Groovy"]
+fn integration_the_jenkinsfile_is_groovy() {
+    let sandbox = Sandbox::new();
+    let file = text("examples/ci/Jenkinsfile");
+    let parsed = |text: &str| {
+        sandbox.write("Jenkinsfile", text);
+        sandbox.run("parse-groovy Jenkinsfile")
+    };
+    parsed(&file).ok();
+    for (right, wrong) in [
+        ("agent { label 'linux' }", "agent { label 'linux' "),
+        ("defaultValue: 'latest'", "defaultValue: 'latest"),
+        ("steps {", "steps ("),
+    ] {
+        assert!(file.contains(right));
+        assert_eq!(parsed(&file.replacen(right, wrong, 1)).code, 1, "{wrong}");
+    }
+}
+
 /// A module's own files.
 fn module(sandbox: &Sandbox, name: &str) -> PathBuf {
     let ran = sandbox.run(&format!("go mod download -json {name}"));
