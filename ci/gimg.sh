@@ -23,6 +23,7 @@ gimg_wrong() { # CODE MESSAGE
 gimg_fetch() { # NAME DIR
 	gimg_from=${GIMG_CI_FROM:-https://github.com/gimg/gimg/releases/download/v$GIMG_CI_VERSION}
 	case $gimg_from in
+	*://*@*) gimg_wrong 2 "fetch $1: its place has a user or password in it" || return ;;
 	https://* | http://127.0.0.1:*)
 		if command -v curl >/dev/null; then
 			curl -fsSL --proto-redir =https --retry 3 -o "$2/$1" "$gimg_from/$1"

@@ -150,6 +150,25 @@ fn nobody_was_pwned(sandbox: &Sandbox) {
 }
 
 #[test]
+fn gimg_is_fetched_by_wget_where_there_is_no_curl() {
+    let sandbox = Sandbox::new();
+    release(&sandbox);
+    let url = served(&sandbox.path("release"));
+    std::fs::create_dir(sandbox.path("bin")).unwrap();
+    for name in ["awk", "cat", "gzip", "mkdir", "sh", "sha256sum", "tar", "uname", "wget"] {
+        let found = sandbox.run_with("sh -c", &["command -v \"$0\"", name]).ok();
+        std::os::unix::fs::symlink(found.stdout.trim(), sandbox.path("bin").join(name)).unwrap();
+    }
+    let env = [("PATH", sandbox.path("bin").display().to_string()), ("GIMG_CI_FROM", url)];
+    let env = env.into_iter().chain([("GIMG_CI_VERSION", env!("CARGO_PKG_VERSION").to_owned())]);
+    let env: Vec<_> = env.map(|(name, value)| (name.to_owned(), value)).collect();
+    let script = format!("{}\ngimg_install \"$PWD\" && \"$gimg\" version\n", text("ci/gimg.sh"));
+    let script = Script { shell: "sh", text: &script, args: &[], cwd: sandbox.cwd() };
+    let version = format!("gimg {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(script.run(&sandbox, &env), (0, version.repeat(2)));
+}
+
+#[test]
 fn what_is_fetched_is_this_version_of_this_project() {
     let (version, repository) = (env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_REPOSITORY"));
     let action = &documents("action.yml")[0];

@@ -197,7 +197,7 @@ fn the_action_fetches_gimg_builds_and_says_what_changed() {
     let from = served(&sandbox.path("release"));
     let repo = format!("{}/team", registry.host());
     let build = |more: &[(&str, &str)]| {
-        let packages = [("packages", "./cmd/hello\n./cmd/other"), ("platform", "linux/amd64, linux/arm64")];
+        let packages = [("packages", "./cmd/hello\n./cmd/other")];
         let given = [("path", ""), ("from", from.as_str()), ("args", "-B\n--buildvcs=false\n")];
         let more: Vec<_> = packages.iter().chain(&given).chain(more).copied().collect();
         run(&sandbox, &with(&repo, "", &more))
@@ -304,6 +304,7 @@ fn gimg_is_taken_only_if_it_is_what_its_digest_says() {
     failed(&[("version", "9.9.9")], 7, "fetch gimg-9.9.9-linux-");
     failed(&[("version", "../x")], 2, "this is no version");
     failed(&[("from", "http://example.com/")], 2, "its place is neither an https:// URL nor a directory");
+    failed(&[("from", "http://127.0.0.1:80@example.com/")], 2, "its place has a user or password in it");
     failed(&[("from", "ftp://127.0.0.1/")], 2, "its place is neither an https:// URL nor a directory");
     failed(&[("from", &served(&sandbox.path("home")))], 7, "it can't be had");
 }
