@@ -1,8 +1,9 @@
-//! The GitHub Action in a workflow, by act: a runner that others wrote.
+//! The GitHub Action in a workflow, by act, and the GitLab component in a pipeline, by gitlab-ci-local: runners that others
+//! wrote.
 
 use crate::ci::{nobody_was_pwned, registry, text};
-use crate::support::Sandbox;
 use crate::support::canary::SECRET;
+use crate::support::{Sandbox, root};
 
 #[test]
 #[ignore = "integration: needs act"]
@@ -78,4 +79,63 @@ jobs:
         assert!(log.contains(part), "no {part} in\n{log}");
     }
     nobody_was_pwned(&sandbox);
+}
+
+#[test]
+#[ignore = "integration: needs gitlab-ci-local, and rsync"]
+fn integration_gitlab_ci_local_runs_the_component() {
+    let registry = registry();
+    let path = format!("{}:{}", root().join(".tools/bin").display(), std::env::var("PATH").unwrap());
+    let sandbox = Sandbox::go("hello").env("PATH", &path);
+    // Without an image it needs no containers.
+    let component = text("templates/build.yml").replace("  image: $[[ inputs.image ]]\n", "");
+    sandbox.write("templates/build.yml", &component);
+    let pipeline = format!(
+        r#"
+include:
+  - local: templates/build.yml
+    inputs:
+      packages: ./cmd/hello ./cmd/other
+      tags: v1,$CI_COMMIT_REF_SLUG
+      path: {}
+      args: |
+        --base-import-paths
+        --image-label=a=$(touch pwned) "b
+stages: [build, deploy]
+deploy:
+  stage: deploy
+  needs: [gimg]
+  script:
+    - echo "deploying $GIMG_REFERENCE $GIMG_DIGEST"
+    - echo "all of $GIMG_REFERENCES"
+"#,
+        env!("CARGO_BIN_EXE_gimg")
+    );
+    sandbox.write(".gitlab-ci.yml", &pipeline);
+    let host = registry.host();
+    let variables = format!(
+        "CI_REGISTRY: {host}\nCI_REGISTRY_IMAGE: {host}/team\nCI_REGISTRY_USER: user\nCI_REGISTRY_PASSWORD: {SECRET}\n\
+         CI_COMMIT_REF_SLUG: main\n"
+    );
+    sandbox.write(".gitlab-ci-local-variables.yml", &variables);
+    sandbox.write(".gitignore", ".gitlab-ci-local*\n");
+    for line in
+        ["init -q -b main", "add .", "commit -q -m one", "remote add origin git@gitlab.example:team/app.git"]
+    {
+        sandbox.git(line).ok();
+    }
+    let log = sandbox.run("gitlab-ci-local --color=false").ok().stdout;
+    let of = |name: &str| format!("{host}/team/{name}@{}", registry.tags(&format!("team/{name}"))["main"]);
+    let (hello, other) = (of("hello"), of("other"));
+    let digest = hello.split_once('@').unwrap().1;
+    for said in [format!("deploying {hello} {digest}\n"), format!("all of {hello} {other}\n")] {
+        assert!(log.contains(&said), "no {said} in\n{log}");
+    }
+    let artifacts = sandbox.path("src/.gitlab-ci-local/artifacts/gimg/gimg-out/ci");
+    let summary = std::fs::read_to_string(artifacts.join("summary.md")).unwrap();
+    assert_eq!(summary.matches("Nothing was there before").count(), 2);
+    assert!(std::fs::read_to_string(artifacts.join("report.json")).unwrap().contains(digest));
+    nobody_was_pwned(&sandbox);
+    // It keeps the variables of jobs.
+    std::fs::remove_dir_all(sandbox.path("src/.gitlab-ci-local")).unwrap();
 }
