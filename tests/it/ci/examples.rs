@@ -15,7 +15,7 @@ fn project(host: &str) -> (Sandbox, String) {
     let sandbox = Sandbox::go("hello");
     release(&sandbox);
     let url = served(&sandbox.path("release"));
-    for dir in ["docker", "work", "gimg", "results"] {
+    for dir in ["docker", "build", "work", "gimg", "results"] {
         std::fs::create_dir(sandbox.path(dir)).unwrap();
     }
     let login = format!(r#"{{"auths": {{"{host}": {{"auth": "{PAIR}"}}}}}}"#);
@@ -213,18 +213,18 @@ fn argo(sandbox: &Sandbox, given: &[(&str, &str)]) -> (i32, String) {
     let script = &template["script"];
     let source = script["source"].as_str().unwrap();
     assert!(!source.contains("{{"), "{source}");
-    let (work, docker) = (sandbox.path("work"), sandbox.path("docker"));
+    let (work, docker) = (sandbox.path("build"), sandbox.path("docker"));
     let env = pairs(&script["env"]).into_iter().map(|(name, value)| {
         let value = match value.strip_prefix("{{inputs.parameters.").and_then(|rest| rest.strip_suffix("}}"))
         {
             Some(name) => values[name].clone(),
-            None => placed(&placed(&value, "/work", &work), "/docker", &docker),
+            None => placed(&placed(&value, "/build", &work), "/docker", &docker),
         };
         (name, value)
     });
     let env: Vec<_> = env.collect();
     assert_eq!(script["command"], serde_json::json!(["sh", "-eu"]));
-    let source = placed(source, "/work", &work);
+    let source = placed(source, "/build", &work);
     let script = Script { shell: "sh -eu", text: &source, args: &[], cwd: sandbox.cwd() };
     let (code, log) = script.run(sandbox, &env);
     canary::check("the template", &log);
@@ -237,7 +237,7 @@ fn the_template_for_argo_pushes_and_gives_its_outputs() {
     let (sandbox, url) = project(&registry.host());
     let version = format!("v{}", env!("CARGO_PKG_VERSION"));
     std::os::unix::fs::symlink(".", sandbox.path("release").join(version)).unwrap();
-    std::os::unix::fs::symlink(sandbox.cwd(), sandbox.path("work/source")).unwrap();
+    std::os::unix::fs::symlink(sandbox.cwd(), sandbox.path("build/source")).unwrap();
     let repo = format!("{}/team", registry.host());
     let given = [
         ("repo", repo.as_str()),
