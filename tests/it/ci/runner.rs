@@ -88,7 +88,10 @@ fn integration_gitlab_ci_local_runs_the_component() {
     let path = format!("{}:{}", root().join(".tools/bin").display(), std::env::var("PATH").unwrap());
     let sandbox = Sandbox::go("hello").env("PATH", &path);
     // Without an image it needs no containers.
-    let component = text("templates/build.yml").replace("  image: $[[ inputs.image ]]\n", "");
+    let image = "  image:\n    name: $[[ inputs.image ]]\n    entrypoint: [\"\"]\n";
+    let component = text("templates/build.yml");
+    assert!(component.contains(image));
+    let component = component.replace(image, "");
     sandbox.write("templates/build.yml", &component);
     let pipeline = format!(
         r#"
