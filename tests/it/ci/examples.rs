@@ -64,6 +64,9 @@ fn examples_fetch_this_version() {
     ] {
         assert!(text(&format!("examples/ci/{name}")).contains(&words), "{name}: {words}");
     }
+    for page in ["README.md", "docs/ci.md"] {
+        assert!(text(page).contains(&format!("uses: gimg/gimg@v{version}")), "{page}");
+    }
 }
 
 #[test]
