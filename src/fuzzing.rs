@@ -39,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tar", tar),
     ("template", template),
     ("yaml", yaml),
+    ("yaml_edits", yaml_edits),
 ];
 
 /// Calls the target `name`.
@@ -192,11 +193,64 @@ pub fn yaml(data: &[u8]) {
     }
 }
 
+/// YAML whose images are replaced in place: what comes out is YAML, with the images where they were asked for, all bytes
+/// outside of them as they were, and a second run changes nothing.
+pub fn yaml_edits(data: &[u8]) {
+    let place: Option<kube::Place> = "image".parse().ok();
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let image = |program: &str| kube::Image {
+        reference: format!("r.io/x:1.2@{digest}"),
+        registry: "r.io".to_owned(),
+        path: format!("x{}", program.len()),
+        digest: digest.clone(),
+        tag: "1.2".to_owned(),
+    };
+    let wishes = [("app".to_owned(), "app".to_owned())];
+    let draft = |data: &[u8], how: u8| match how {
+        0 => kube::Draft::kustomization("f", data, &wishes).ok(),
+        _ => {
+            let mut draft = kube::Draft::read("f", data, how == 1).ok()?;
+            if how == 2 {
+                draft.want(place.as_ref()?, "app").ok()?;
+            }
+            Some(draft)
+        }
+    };
+    for how in 0..3 {
+        let Some(first) = draft(data, how) else { continue };
+        let images = first.sites.iter().map(|s| (s.program.clone(), image(&s.program))).collect();
+        let Ok(text) = first.with(&images) else { continue };
+        let untouched = first.sites.is_empty();
+        let same = text.as_bytes() == data || std::str::from_utf8(data).is_err();
+        assert!(!untouched || same, "nothing was asked for, and something changed");
+        assert!(text.matches(&digest).count() >= first.sites.len(), "an image is missing: {text:?}");
+        if first.only_references() {
+            // Without what came in, what is left is a part of what was there, in its order.
+            let mut rest = text.replace(&image("").reference, "");
+            for site in &first.sites {
+                rest = rest.replace(&format!(" # ko://{}", site.program), "");
+            }
+            let old = String::from_utf8_lossy(data).into_owned();
+            let mut old = old.chars();
+            let kept = rest.chars().filter(|c| *c != ' ').all(|c| old.any(|o| o == c));
+            assert!(kept, "bytes outside changed: {text:?}");
+        }
+        // Without marks a reference is gone once it is replaced.
+        let again = draft(text.as_bytes(), how);
+        let sites = again.as_ref().map_or(0, |again| again.sites.len());
+        assert!(how == 2 || sites == first.sites.len(), "other images than before: {text:?}");
+        let twice = again.and_then(|again| again.with(&images).ok());
+        assert!(twice.as_ref() == Some(&text), "a second run changes something: {text:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::disallowed_methods)]
 
     use std::path::{Path, PathBuf};
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -273,6 +327,59 @@ mod tests {
                 let held = std::panic::catch_unwind(|| call(name, &input));
                 assert!(held.is_ok(), "{name}: {:?}", String::from_utf8_lossy(&input));
             }
+        }
+    }
+
+    /// A piece of YAML that is edited, most of it well-formed together with others.
+    fn piece() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "image: ",
+            "images:",
+            "\n",
+            "  ",
+            "- ",
+            "name: app",
+            "newTag: v1",
+            "newName: x",
+            "digest: ",
+            "repository: ",
+            "tag: 1",
+            "ko://x/y",
+            "'ko://x/y'",
+            " # ko://z",
+            " # c",
+            "&a ",
+            "*a",
+            "{",
+            "}",
+            "[",
+            "]",
+            ", ",
+            ": ",
+            "|\n",
+            ">-\n",
+            "\r\n",
+            "---\n",
+            "...\n",
+            "? ",
+            "~",
+            "\"",
+            "'",
+            "\t",
+            "\u{feff}",
+            "é",
+            "!!str ",
+            "<<: ",
+            "a@sha256:",
+            "%YAML 1.2\n",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn fuzz_every_edit_is_what_it_is_meant_to_be(pieces in prop::collection::vec(piece(), 0..40)) {
+            let text = pieces.concat();
+            yaml_edits(text.as_bytes());
         }
     }
 }

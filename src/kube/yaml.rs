@@ -1,4 +1,4 @@
-//! Finding `ko://` scalars by byte span, and putting other text in their place.
+//! Finding `ko://` scalars by byte span, and how text is written in their place.
 //!
 //! A reference is what ko takes for one: a string scalar (value, item or key) that begins with `ko://`. How it is
 //! written decides what is replaced: a plain scalar whole, a quoted one whole but with its quotes kept, of a block
@@ -10,6 +10,7 @@ use std::ops::Range;
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, options};
 
 use crate::error::{Error, Kind, Result};
+use crate::kube::edit::splice;
 use crate::kube::{SCHEME, Selector, select};
 
 /// A reference in a file.
@@ -22,8 +23,8 @@ pub struct Found {
     /// The column in characters, from 1.
     pub column: usize,
     /// The bytes to replace.
-    span: Range<usize>,
-    style: ScalarStyle,
+    pub(super) span: Range<usize>,
+    pub(super) style: ScalarStyle,
 }
 
 /// Something in a file that its author should look at.
@@ -58,11 +59,7 @@ pub fn scan(name: &str, bytes: &[u8], selector: Option<&Selector>) -> Result<Sca
     if selector.is_none() && !may_hold_references(bytes) {
         return Ok(Scan::default());
     }
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let before = &bytes[..e.valid_up_to()];
-        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-        Error::new(Kind::Input, "read the YAML", "it isn't UTF-8").at(format!("{name}:{line}"))
-    })?;
+    let text = utf8(name, bytes)?;
     let cuts = match selector {
         Some(selector) => select::cuts(name, text, selector)?,
         None => Vec::new(),
@@ -101,18 +98,17 @@ impl Scan {
     pub fn splice(&self, bytes: &[u8], references: &[&str]) -> Vec<u8> {
         let replaced = self.found.iter().zip(references).map(|(f, r)| (f.span.clone(), written(r, f.style)));
         let cut = self.cuts.iter().map(|c| (c.clone(), Cow::Borrowed("")));
-        let mut edits: Vec<(Range<usize>, Cow<'_, str>)> = replaced.chain(cut).collect();
-        edits.sort_by_key(|(range, _)| range.start);
-        let mut out = Vec::with_capacity(bytes.len() + 64 * edits.len());
-        let mut at = 0;
-        for (range, text) in edits {
-            out.extend_from_slice(bytes.get(at..range.start).unwrap_or_default());
-            out.extend_from_slice(text.as_bytes());
-            at = range.end;
-        }
-        out.extend_from_slice(bytes.get(at..).unwrap_or_default());
-        out
+        splice(bytes, replaced.chain(cut).collect())
     }
+}
+
+/// The text of the file `name`.
+pub(super) fn utf8<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|e| {
+        let before = &bytes[..e.valid_up_to()];
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        Error::new(Kind::Input, "read the YAML", "it isn't UTF-8").at(format!("{name}:{line}"))
+    })
 }
 
 /// A parser whose events carry byte spans.
@@ -200,7 +196,7 @@ fn inside(text: &str, value: &str, range: &Range<usize>, span: Span, string: boo
 }
 
 /// The reference as it is written in a scalar of this style.
-fn written(reference: &str, style: ScalarStyle) -> Cow<'_, str> {
+pub(super) fn written(reference: &str, style: ScalarStyle) -> Cow<'_, str> {
     match style {
         ScalarStyle::Literal | ScalarStyle::Folded => Cow::Borrowed(reference),
         ScalarStyle::Plain if is_plain(reference) => Cow::Borrowed(reference),
@@ -222,10 +218,16 @@ fn written(reference: &str, style: ScalarStyle) -> Cow<'_, str> {
 }
 
 /// Whether text is the same string as a plain scalar, wherever one may stand. Every registry reference is.
-fn is_plain(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+pub(super) fn is_plain(text: &str) -> bool {
+    let first = text.chars().next().unwrap_or(' ');
+    // Without these it might be read as a number, a time or a word such as `true`.
+    let string = text.contains(['/', '@'])
+        || first.is_ascii_alphabetic() && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(text));
+    first.is_ascii_alphanumeric()
+        && string
         && !text.ends_with(':')
-        // Without these it might be read as a number, a time or a word such as `true`.
-        && text.contains(['/', '@'])
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@+~".contains(c))
 }
+
+/// The words that are no strings to YAML 1.1 or 1.2.
+const WORDS: &[&str] = &["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
