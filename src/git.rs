@@ -15,20 +15,32 @@ pub async fn is_shallow(dir: &Path) -> bool {
 
 /// Whether git would show `path`, a file in a repository around `dir`, as untracked.
 pub async fn shows_untracked(dir: &Path, path: &Path) -> bool {
+    is_inside(dir, path).await && !is_tracked(dir, path).await && !is_ignored(dir, path).await
+}
+
+/// Whether a change of the file `path` is one of the repository around `dir`: it isn't ignored.
+pub async fn shows_changes(dir: &Path, path: &Path) -> bool {
+    is_inside(dir, path).await && (is_tracked(dir, path).await || !is_ignored(dir, path).await)
+}
+
+async fn is_inside(dir: &Path, path: &Path) -> bool {
     let top = Child::new(Path::new("git"), dir).args(["rev-parse", "--show-toplevel"]).run().await;
     let Ok(top) = top else { return false };
     let top = PathBuf::from(String::from_utf8_lossy(&top.stdout).trim_end());
-    if top.as_os_str().is_empty() || !path.starts_with(&top) {
-        return false;
-    }
-    // Tracked, or ignored?
-    for question in [&["ls-files", "--error-unmatch", "--"], &["check-ignore", "--quiet", "--"]] {
-        let child = Child::new(Path::new("git"), dir).args(question.iter().copied()).arg(path);
-        if child.run().await.is_ok_and(|out| out.success) {
-            return false;
-        }
-    }
-    true
+    !top.as_os_str().is_empty() && path.starts_with(&top)
+}
+
+async fn is_tracked(dir: &Path, path: &Path) -> bool {
+    says_yes(dir, &["ls-files", "--error-unmatch", "--"], path).await
+}
+
+async fn is_ignored(dir: &Path, path: &Path) -> bool {
+    says_yes(dir, &["check-ignore", "--quiet", "--"], path).await
+}
+
+async fn says_yes(dir: &Path, question: &[&str], path: &Path) -> bool {
+    let child = Child::new(Path::new("git"), dir).args(question.iter().copied()).arg(path);
+    child.run().await.is_ok_and(|out| out.success)
 }
 
 /// All of git's state that Go stamps into programs, around `dir`: the commit, whether there are changes, the tags that

@@ -2,6 +2,7 @@
 
 mod cache;
 mod dry_run;
+mod edited;
 mod history;
 mod inspect;
 mod lock;
@@ -22,6 +23,7 @@ pub use dry_run::{
     DryRun, LayerKind, PlannedBase, PlannedCompile, PlannedConfig, PlannedImage, PlannedLayer,
     PlannedPlatform,
 };
+pub use edited::{Edited, EditedFile, EditedImage};
 pub use history::{History, HistoryImage};
 pub use inspect::{
     Against, Attached, AttachedKind, Growth, GrowthOf, Inspected, InspectedConfig, InspectedImage,

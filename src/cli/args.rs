@@ -142,7 +142,7 @@ struct CompileFlags {
     #[arg(long)]
     debug: bool,
     /// Compile without optimizations and inlining
-    #[arg(long)]
+    #[arg(long, hide = true)]
     disable_optimizations: bool,
     /// Flags of go build's linker; replaces those in GOFLAGS
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
@@ -160,17 +160,17 @@ struct CompileFlags {
     /// registry: take unchanged programs from what tags there hold
     #[arg(long, value_name = "WHERE")]
     cache_from: Option<String>,
-    /// Compile without network, in a cleared environment, by the toolchain in gimg.lock (gimg lock --go)
+    /// Compile apart from network and environment (gimg lock --go)
     #[arg(long)]
     hermetic: bool,
     /// Use no network at all
     #[arg(long)]
     offline: bool,
-    /// Fetch what Go compiled from http(s)://… (Bazel's protocol) or oci://REPO [env: GIMG_REMOTE_CACHE]
+    /// Fetch what Go compiled: http(s)://…, oci://REPO
     #[arg(long, value_name = "URL")]
     remote_cache: Option<String>,
     /// Also send it what it lacks
-    #[arg(long)]
+    #[arg(long, hide = true)]
     remote_cache_write: bool,
     /// Whose word counts there: of --cache-from only what this public key signed [default: that of --sign-key]
     #[arg(long, value_name = "FILE", hide = true, requires = "cache_from")]
@@ -187,7 +187,7 @@ pub(super) struct ImageFlags {
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
     /// Take bases with layers that are kept elsewhere (urls)
-    #[arg(long)]
+    #[arg(long, hide = true)]
     allow_nondistributable: bool,
     /// Add a PEM file of CA certificates to the image's; repeatable
     #[arg(long, value_name = "FILE")]
@@ -202,7 +202,7 @@ pub(super) struct ImageFlags {
     #[arg(long, value_name = "ANNOTATION")]
     image_annotation: Vec<String>,
     /// Annotate with git's revision, origin, tag and commit date
-    #[arg(long)]
+    #[arg(long, hide = true)]
     annotate_vcs: bool,
     /// The user to run as [default: the base's]
     #[arg(long, value_name = "USER")]

@@ -17,6 +17,25 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
+/// Writes a file that is there anew, as a whole; it keeps its mode, and its owner where that may be.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn rewrite(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |e: &std::io::Error| Error::io("write", path, e);
+    let there = std::fs::metadata(path).map_err(|e| failed(&e))?;
+    let mut file = Atomic::create(path)?;
+    file.file().write_all(bytes).map_err(|e| failed(&e))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        // Who isn't root can't give files away, and need not.
+        let _ = std::os::unix::fs::fchown(file.file(), Some(there.uid()), Some(there.gid()));
+    }
+    file.file().set_permissions(there.permissions()).map_err(|e| failed(&e))?;
+    file.commit()
+}
+
 /// Writes a new file that its owner alone may read. One that is there stays as it is.
 ///
 /// # Errors
@@ -172,6 +191,25 @@ mod tests {
         let mut names: Vec<String> = names.collect();
         names.sort();
         names
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_written_anew_keeps_its_mode_and_a_link_stays_one() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        for mode in [0o600, 0o755, 0o444] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            rewrite(&link, format!("{mode:o}").as_bytes()).unwrap();
+            assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, mode);
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{mode:o}"));
+        }
+        assert!(link.is_symlink());
+        assert!(rewrite(&dir.path().join("none"), b"").is_err());
+        assert_eq!(names(dir.path()), ["file", "link"]);
     }
 
     #[test]

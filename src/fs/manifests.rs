@@ -54,6 +54,40 @@ pub fn list_manifests(path: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// What a kustomization may be called.
+const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// Whether a file is called as a kustomization is.
+#[must_use]
+pub fn is_kustomization(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| KUSTOMIZATIONS.iter().any(|k| name == *k))
+}
+
+/// The kustomization in a directory, or the file itself.
+///
+/// # Errors
+/// A directory that isn't there, or has none or several (bad input).
+pub fn kustomization(dir: &Path) -> Result<PathBuf> {
+    let metadata = std::fs::metadata(dir).map_err(|e| unreadable_manifest(dir, &e))?;
+    if !metadata.is_dir() {
+        return Ok(dir.to_owned());
+    }
+    let names = KUSTOMIZATIONS;
+    let mut found: Vec<PathBuf> = names.iter().map(|name| dir.join(name)).filter(|p| p.is_file()).collect();
+    let bad = |why: String| Error::new(Kind::Input, "look for the kustomization", why).at(dir.display());
+    match (found.pop(), found.len()) {
+        (Some(one), 0) => Ok(one),
+        (None, _) => Err(bad(format!("the directory has none of {}", names.join(", ")))),
+        (Some(_), _) => Err(bad("the directory has several".to_owned())),
+    }
+}
+
+/// What tells a file from others, whatever it is called.
+#[must_use]
+pub fn same_file(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 fn unreadable_manifest(path: &Path, error: &std::io::Error) -> Error {
     let found = Error::io("read the YAML", path, error);
     if error.kind() == std::io::ErrorKind::NotFound { found.as_kind(Kind::Input) } else { found }

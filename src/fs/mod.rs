@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use crate::oci::Digest;
 
 pub use atomic::{
-    Atomic, TEMPORARY_PREFIX, append, make_hidden, replaceable, write_atomically, write_private,
+    Atomic, TEMPORARY_PREFIX, append, make_hidden, replaceable, rewrite, write_atomically, write_private,
 };
 pub use boundary::{Boundary, files, kodata};
 pub use look::{Ask, Looker, Moment};
-pub use manifests::{list_manifests, read_manifest, unnamed};
+pub use manifests::{is_kustomization, kustomization, list_manifests, read_manifest, same_file, unnamed};
 pub use snapshot::{Away, Check, Doubt, Paths, Snapshot};
 
 /// Opens a file of the run's private directory for reading.

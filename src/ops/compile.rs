@@ -198,6 +198,16 @@ impl<'a> Compiler<'a> {
                 warn(format!("{path} is not ignored by git: the next build will be stamped as dirty"));
             }
         }
+        for path in &self.publisher.settings.edits {
+            if git::shows_changes(dir, path).await {
+                warn(format!(
+                    "{} is in the repository whose state Go stamps into the program: once it is edited, the next build has \
+                     another digest, and so on (--buildvcs=false, or keep it in a repository of its own)",
+                    path.display()
+                ));
+                break;
+            }
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub async fn feed(
     args: Vec<OsString>,
 ) -> Result<Kubectl> {
     let kubectl = Kubectl::find(&cx.env)?.args([verb, "-f", "-"]).args(args);
-    let mut yaml = resolve(cx, settings, files).await?;
+    let mut yaml = resolve(cx, settings, files, &[]).await?;
     if yaml.trim_ascii_start().starts_with(b"{") {
         yaml.splice(0..0, YAML_FOLLOWS.iter().copied());
     }

@@ -53,7 +53,7 @@ pub(super) fn read(files: &Files) -> Result<Manifests> {
 }
 
 /// The paths that the names mean, all checked before one is read.
-fn paths(files: &Files, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>> {
+pub(super) fn paths(files: &Files, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>> {
     let usage = |why: &str| Error::new(Kind::Usage, "read --filename", why);
     if files.names.is_empty() {
         return Err(

@@ -25,6 +25,7 @@ mod hermetic;
 pub mod history;
 mod home;
 mod image_refs;
+pub mod in_place;
 pub mod init;
 mod inputs;
 pub mod inspect;

@@ -85,6 +85,8 @@ pub struct Settings {
     pub report: Option<PathBuf>,
     /// A summary, if one is wanted.
     pub summary: Option<Summary>,
+    /// Files of the user's that the run will edit once all is published; absolute.
+    pub edits: Vec<PathBuf>,
     /// What becomes of SBOMs.
     pub sboms: Sboms,
     /// Whether provenance is attached to them.
@@ -313,6 +315,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         compression,
         tag_only: words.tag_only,
         image_refs: words.image_refs,
+        edits: Vec::new(),
         sboms,
         provenance: words.provenance.unwrap_or(true),
         attest,

@@ -1,6 +1,7 @@
 //! Words out: the only module that writes to standard output or standard error.
 
 mod cache;
+mod diff;
 mod dry_run;
 mod history;
 pub mod html;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::report::{DryRun, Locked, Rebased, Report, RolledBack, Verified};
+use crate::report::{DryRun, Edited, Locked, Rebased, Report, RolledBack, Verified};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +110,28 @@ impl Voice {
         write(yaml).map_err(|e| {
             let done = format!("{e}, but the images are published");
             Error::new(Kind::LocalIo, "write to standard output", done)
+        })
+    }
+
+    /// Prints the images that files name now, and on standard error what changed in them.
+    ///
+    /// # Errors
+    /// As [`Voice::report`].
+    pub fn edited(&self, edited: &Edited) -> Result<()> {
+        if self.volume > Volume::Quiet {
+            let diffs: String = edited.files.iter().map(diff::unified).collect();
+            let diffs = if std::io::stderr().is_terminal() { diff::for_terminal(&diffs) } else { diffs };
+            let diffs = if self.coloured() { diff::coloured(&diffs) } else { diffs };
+            // As with all words: a reader that went away is no reason to fail.
+            let _ = std::io::stderr().lock().write_all(diffs.as_bytes());
+        }
+        let text = match self.format {
+            Format::Text => edited.images.iter().map(|i| format!("{}\n", i.reference)).collect::<String>(),
+            Format::Json => pretty(edited)?,
+        };
+        write(text).map_err(|e| {
+            let done = if edited.written { "but the files are written" } else { "no file is written" };
+            Error::new(Kind::LocalIo, "write to standard output", format!("{e}, {done}"))
         })
     }
 

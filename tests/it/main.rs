@@ -34,6 +34,7 @@ mod engines;
 mod errors;
 mod faults;
 mod git;
+mod gitops;
 mod hermetic;
 mod history;
 mod hostile;
