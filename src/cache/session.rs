@@ -205,6 +205,18 @@ impl Session {
             .await;
     }
 
+    /// Writes for all that the profile names, and whose output is here, that it is: then Go finds it by itself.
+    pub fn link(&self) {
+        let inner = &*self.0;
+        for Item { entry, .. } in inner.known.get().iter().flat_map(|known| &known.profile.items) {
+            let there = inner.local.output(&entry.output, entry.size).is_some();
+            if there && inner.local.find(entry.action).is_none() {
+                // What isn't written is compiled.
+                let _ = inner.local.link(entry.action, &entry.output, entry.size);
+            }
+        }
+    }
+
     /// What is known for an action: here, on the server, or not at all.
     pub async fn get(&self, action: Action) -> Option<Found> {
         let found = self.0.get(action).await;

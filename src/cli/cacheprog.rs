@@ -28,7 +28,7 @@ pub(super) struct CacheprogArgs {
     /// Also send it what it lacks [env: GIMG_REMOTE_CACHE_WRITE]
     #[arg(long)]
     remote_cache_write: bool,
-    /// What is built, in any words: builds with the same fetch ahead what the last one used
+    /// What is built, in any words: builds with the same fetch ahead what the last one used (-: nothing)
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// Go's build cache [env: GOCACHE, which go sets]

@@ -36,7 +36,8 @@ pub async fn serve(
     // What `go` was called with isn't known here: commands of one module share a profile for a target.
     let target = ["GOOS", "GOARCH", "GOFLAGS", "CGO_ENABLED"].map(|name| cx.env.first(&[name]).unwrap_or(""));
     let name = wish.profile.unwrap_or_else(|| remote::profile(wish.cwd, &[], &target));
+    let name = (name != "-").then_some(name);
     let writes = wish.remote.is_some_and(|remote| remote.writes);
-    let session = Session::new(Local::new(wish.dir), server, writes, Some(name));
+    let session = Session::new(Local::new(wish.dir), server, writes, name);
     go::serve(&session, BufReader::with_capacity(256 << 10, input), output).await
 }

@@ -64,6 +64,8 @@ impl<'a> Ahead<'a> {
             let session = Session::new(Local::new(Path::new(dir)), server, false, Some(name));
             tokio::spawn(async move {
                 session.prefetch().await;
+                let linking = session.clone();
+                let _ = tokio::task::spawn_blocking(move || linking.link()).await;
                 session
             })
         });
@@ -81,8 +83,11 @@ impl<'a> Ahead<'a> {
         );
         self.cx.observer.on(Event::Detail(text));
         let program = process::this_program().filter(|_| self.server.is_of_use(self.wish.writes))?;
-        let args = ["cacheprog".to_owned(), format!("--profile={}", self.name(go, platform))];
-        Some(CacheProgram { program, args: args.into(), env: self.wish.variables() })
+        let mut args = vec!["cacheprog".to_owned()];
+        // What it names is here already; whoever writes a new one must know it.
+        let name = if self.wish.writes { self.name(go, platform) } else { "-".to_owned() };
+        args.push(format!("--profile={name}"));
+        Some(CacheProgram { program, args, env: self.wish.variables() })
     }
 
     /// Whose profile it is. Not the flags: most change a part of what is used only, and a linker flag nothing.

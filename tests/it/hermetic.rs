@@ -1,12 +1,12 @@
 //! Hermetic compiles and runs without a network: the same digests, and an error that names what would be fetched.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::provenance::statement;
+use crate::support::goroot::with_tool;
 use crate::support::registry::TestRegistry;
 use crate::support::{Ran, Sandbox};
 
@@ -16,33 +16,6 @@ const LINE: &str = "gimg build ./cmd/hello --output oci:out --no-cache";
 fn locked(sandbox: Sandbox) -> Sandbox {
     sandbox.run("gimg lock --go").ok();
     sandbox
-}
-
-/// Where Go is.
-fn goroot() -> PathBuf {
-    let output = Command::new("go").args(["env", "GOROOT"]).output().unwrap();
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
-}
-
-/// A toolchain that is a copy by hard links, but for the linker, which is this script.
-fn with_linker(sandbox: &Sandbox, script: &str) -> PathBuf {
-    let (root, copy) = (goroot(), sandbox.path("goroot"));
-    let copied = Command::new("cp").arg("-aL").arg("--reflink=auto").arg("-l").arg(&root).arg(&copy).status();
-    if !copied.unwrap().success() {
-        // Another disk.
-        let _ = std::fs::remove_dir_all(&copy);
-        assert!(Command::new("cp").arg("-a").arg(&root).arg(&copy).status().unwrap().success());
-    }
-    let tools = std::fs::read_dir(copy.join("pkg/tool")).unwrap().next().unwrap().unwrap().path();
-    let link = tools.join("link");
-    let real = tools.join("real/link");
-    std::fs::create_dir(tools.join("real")).unwrap();
-    std::fs::rename(&link, &real).unwrap();
-    let text = format!("#!/bin/bash\n{script}\nexec '{}' \"$@\"\n", real.display());
-    std::fs::write(&link, text).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&link, mode).unwrap();
-    copy.join("bin/go")
 }
 
 /// Whether this system lets users make network namespaces.
@@ -138,7 +111,7 @@ fn a_compile_that_reaches_for_the_network_finds_none_and_says_so() {
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let sandbox = Sandbox::go("hello");
-    let go = with_linker(&sandbox, &format!("exec 3<>/dev/tcp/127.0.0.1/{port} || exit 1"));
+    let go = with_tool(&sandbox, "link", &format!("exec 3<>/dev/tcp/127.0.0.1/{port} || exit 1"));
     let sandbox = locked(sandbox.env("KO_GO_PATH", go.to_str().unwrap()));
     // The linker is as the file says, and does what it does: with a network it gets through.
     sandbox.run(LINE).ok();
@@ -173,7 +146,7 @@ fn the_toolchain_is_what_the_lock_file_says_or_nothing_is_compiled() {
     sandbox.run(&line).ok();
     // Somebody changed the compiler, or a file of the library.
     let other = locked(Sandbox::go("hello"));
-    let go = with_linker(&other, "true");
+    let go = with_tool(&other, "link", "true");
     let other = other.env("KO_GO_PATH", go.to_str().unwrap());
     other.run(&line).fails(8, &["is not what gimg.lock says", "gimg lock --go"]);
     other.run("gimg lock --go --check").fails(3, &["go1.", "gimg lock --go writes it"]);

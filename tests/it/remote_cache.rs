@@ -12,6 +12,7 @@ use sha2::Digest as _;
 
 use crate::support::build_cache::{BuildCache, Instead, Wanted};
 use crate::support::canary::SECRET;
+use crate::support::goroot::with_tool;
 use crate::support::nginx::webdav;
 use crate::support::registry::{Auth, Config, TestRegistry};
 use crate::support::toxiproxy::Toxiproxy;
@@ -24,6 +25,21 @@ fn empty(sandbox: Sandbox) -> Sandbox {
     let dir = sandbox.path("gocache");
     std::fs::create_dir(&dir).unwrap();
     sandbox.env("GOCACHE", dir.to_str().unwrap()).env("GIMG_CACHE", "off")
+}
+
+/// The same, with a compiler that writes down what it compiles.
+fn watched() -> Sandbox {
+    let machine = empty(hello());
+    let log = machine.path("compiled");
+    let script = format!("case \"$*\" in *-V=full*) ;; *) echo \"$@\" >>'{}' ;; esac", log.display());
+    let go = with_tool(&machine, "compile", &script);
+    machine.env("KO_GO_PATH", go.to_str().unwrap())
+}
+
+/// What a watched machine compiled.
+fn compiled(machine: &Sandbox) -> Vec<String> {
+    let log = std::fs::read_to_string(machine.path("compiled")).unwrap_or_default();
+    log.lines().map(str::to_owned).collect()
 }
 
 fn hello() -> Sandbox {
@@ -55,18 +71,19 @@ fn outputs(sandbox: &Sandbox) -> usize {
 #[test]
 fn an_empty_machine_takes_all_from_the_server_and_compiles_nothing() {
     let (server, first) = filled();
-    let machine = empty(hello());
+    let machine = watched();
     let second = machine.run_with(LINE, &["--remote-cache", &server.url(), "-v"]).ok();
     assert_eq!(second.digest(), first.digest());
+    assert_eq!(compiled(&machine), Vec::<String>::new());
     assert!(second.stderr.contains("objects fetched ahead"), "{}", second.stderr);
     let seen = server.seen();
-    // The profile is asked for twice, by gimg and by the program that go starts. All else stands in it, but for the
-    // linked program, which go asks for and never keeps, and indexes of the two packages, if their files are old enough.
-    assert!((3..=5).contains(&count(&seen, "GET", "/ac/")), "{}", seen.len());
+    // The profile is asked for. All else stands in it, but for the linked program, which go asks for and never keeps, and
+    // indexes of the two packages, if their files are old enough.
+    assert!((2..=4).contains(&count(&seen, "GET", "/ac/")), "{}", seen.len());
     assert_eq!(count(&seen, "PUT", ""), 0, "{}", seen.len());
     let blobs: Vec<_> = seen.iter().filter(|w| w.path.starts_with("/cas/")).map(|w| &w.path).collect();
     let once: std::collections::BTreeSet<_> = blobs.iter().collect();
-    assert_eq!(blobs.len(), once.len() + 1, "nothing but the profile is fetched twice: {blobs:?}");
+    assert_eq!(blobs.len(), once.len(), "nothing is fetched twice: {blobs:?}");
     // What was fetched lies where Go finds it without a server.
     let third = machine.run(LINE).ok();
     assert_eq!(third.digest(), first.digest());
@@ -92,7 +109,7 @@ fn what_changed_is_compiled_and_the_rest_is_fetched() {
         machine.write("cmd/hello/main.go", &text);
         let digest = machine.run_with(LINE, &["--remote-cache", &server.url()]).ok().digest();
         assert!([first.digest(), changed.digest()].contains(&digest));
-        assert!((3..=5).contains(&count(&server.seen(), "GET", "/ac/")));
+        assert!((2..=4).contains(&count(&server.seen(), "GET", "/ac/")));
     }
 }
 
@@ -363,19 +380,21 @@ fn a_registry_keeps_it_in_packs() {
     assert_eq!(made["artifactType"], "application/vnd.gimg.build-cache.v1");
     assert_eq!(made["layers"].as_array().unwrap().len(), 2, "a profile and a pack: {made}");
     let before = registry.log().len();
-    let machine = empty(hello());
+    let machine = watched();
     let second = machine.run_with(LINE, &["--remote-cache", &url, "-v"]).ok();
     assert_eq!(second.digest(), first.digest());
     assert!(second.stderr.contains("objects fetched ahead"), "{}", second.stderr);
+    assert_eq!(compiled(&machine), Vec::<String>::new());
     // A greeting, the manifest, the profile, the pack.
     assert!(registry.log().len() - before <= 5, "{:?}", &registry.log()[before..]);
     assert!(outputs(&machine) > 50);
     // What is new goes into a second pack; the first stays.
     let changed = |text: &str| {
-        let machine = empty(hello());
+        let machine = watched();
         machine.write("cmd/hello/more.go", &format!("package main\n\nfunc init() {{ println({text:?}) }}\n"));
         let ran = machine.run_with(LINE, &["--remote-cache", &url, "--remote-cache-write"]).ok();
         assert_ne!(ran.digest(), first.digest());
+        assert_eq!(compiled(&machine).len(), 1, "{:?}", compiled(&machine));
         manifest(&registry)
     };
     let large = format!("{:?}", (0..40_000).collect::<Vec<u32>>());

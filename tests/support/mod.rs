@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod facts;
 pub(crate) mod front;
+pub(crate) mod goroot;
 pub(crate) mod https;
 mod image;
 pub(crate) mod kube;
