@@ -5,6 +5,7 @@ mod dry_run;
 mod edited;
 mod history;
 mod inspect;
+mod layer;
 mod lock;
 mod outdated;
 mod rebase;
@@ -29,6 +30,7 @@ pub use inspect::{
     Against, Attached, AttachedKind, Growth, GrowthOf, Inspected, InspectedConfig, InspectedImage,
     InspectedLayer, InspectedModule, InspectedProgram, PackageSize, SectionKind, SectionSize,
 };
+pub use layer::WrittenLayer;
 pub use lock::{LockChange, Locked};
 pub use outdated::{BaseState, Outdated, OutdatedBase, OutdatedGo, OutdatedImage, Vulnerability};
 pub use rebase::{Rebased, RebasedPlatform};

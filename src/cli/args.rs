@@ -255,6 +255,9 @@ struct PublishArgs {
     /// Write the references of all that is published to a file
     #[arg(long, value_name = "FILE")]
     image_refs: Option<PathBuf>,
+    /// Write the digest of each image to a file, and nothing else
+    #[arg(long, value_name = "FILE", hide = true)]
+    digest_file: Option<PathBuf>,
     /// spdx, cyclonedx or none: what is in images, attached to them in registries [default: spdx]
     #[arg(long, value_name = "KIND", hide = true)]
     sbom: Option<String>,
@@ -362,6 +365,7 @@ impl ImageFlags {
             tags: publish.tags,
             tag_only: publish.tag_only,
             image_refs: publish.image_refs,
+            digest_file: publish.digest_file,
             sbom: publish.sbom,
             sbom_dir: publish.sbom_dir,
             sbom_tag: publish.sbom_tag,

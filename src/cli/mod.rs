@@ -13,11 +13,13 @@ mod history;
 mod init;
 mod inspect;
 mod key;
+mod layer;
 mod lock;
 mod login;
 mod network;
 mod outdated;
 mod pack;
+mod params;
 mod push;
 mod rebase;
 mod resolve;
@@ -66,6 +68,8 @@ enum Command {
     Build(Box<build::BuildArgs>),
     /// Make the same image from programs that something else compiled
     Pack(Box<pack::PackArgs>),
+    /// Write one layer of that image, for other tools that put images together
+    Layer(layer::LayerArgs),
     /// Replace ko:// references in Kubernetes YAML by images that are built and pushed
     Resolve(Box<resolve::ResolveArgs>),
     /// Resolve, then kubectl apply
@@ -150,6 +154,7 @@ impl Command {
             Command::Completion(args) => &args.common,
             Command::Man(args) => &args.common,
             Command::Pack(args) => &args.common,
+            Command::Layer(args) => &args.common,
         };
         common.voice(env)
     }
@@ -163,6 +168,17 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
     if process::serve_if_asked(argv.clone()) {
         return ExitCode::SUCCESS;
     }
+    let variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    let env = Env::new(variables);
+    let argv = match params::expand(argv) {
+        Ok(argv) => argv,
+        Err(error) => {
+            plain_voice(&env).failure(&error);
+            return ExitCode::from(error.kind().exit_code());
+        }
+    };
     let cli = match Cli::command().try_get_matches_from(argv).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -170,10 +186,6 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 });
         }
     };
-    let variables: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        .collect();
-    let env = Env::new(variables);
     let voice = cli.command.voice(&env);
     match command(cli.command, env, voice) {
         Ok(()) => ExitCode::SUCCESS,
@@ -188,6 +200,7 @@ fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
     match command {
         Command::Build(args) => build::run(*args, env, voice),
         Command::Pack(args) => pack::run(*args, env, voice),
+        Command::Layer(args) => layer::run(args, env, voice),
         Command::Resolve(args) => resolve::run(*args, env, voice),
         Command::Apply(args) => apply::run("apply", *args, env, voice),
         Command::Create(args) => apply::run("create", *args, env, voice),

@@ -40,18 +40,18 @@ pub fn kodata(dir: &Path, allowed: Option<&Path>) -> Result<Option<(Listing, Bou
 }
 
 /// What the file or directory `from` holds, which goes into an image by the user's word, and the boundary to read it
-/// through: the repository or module around it.
+/// through: the repository or module around it, or `allowed`, the user's word for it.
 ///
 /// # Errors
 /// As [`Boundary::list`], or nothing called `from`.
-pub fn files(from: &Path) -> Result<(Listing, Boundary)> {
+pub fn files(from: &Path, allowed: Option<&Path>) -> Result<(Listing, Boundary)> {
     let missing =
         || Error::new(Kind::Input, "read files", "there is no such file or directory").at(from.display());
     let around = if from.is_dir() { from } else { from.parent().unwrap_or(from) };
     if !around.is_dir() {
         return Err(missing());
     }
-    let mut boundary = Boundary::around(around, None)?;
+    let mut boundary = Boundary::around(around, allowed)?;
     let listing = boundary.list(from, "files")?.ok_or_else(missing)?;
     Ok((listing, boundary))
 }

@@ -191,6 +191,21 @@ impl FileTree {
         self.add_leaf(name, Node::HardLink(target.to_owned()), meta)
     }
 
+    /// Adds all of another tree. A directory that both have is one, if it is the same in both.
+    ///
+    /// # Errors
+    /// A name that is taken (kind `Input`).
+    pub fn merge(&mut self, other: FileTree) -> Result<()> {
+        for (name, entry) in other.entries {
+            match entry.node {
+                Node::Dir if self.entries.get(&name).is_some_and(|own| *own == entry) => {}
+                Node::Dir => self.add_dir(&name, entry.meta)?,
+                node => self.add_leaf(&name, node, entry.meta)?,
+            }
+        }
+        Ok(())
+    }
+
     /// The entries with their names, in byte order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries.iter().map(|(name, entry)| (name.as_str(), entry))
@@ -331,6 +346,27 @@ mod tests {
         assert!(tree.add_dir("a", Meta::dir()).is_err());
         tree.add_dir("d", Meta::dir()).unwrap();
         assert!(tree.add_dir("d", Meta::dir()).is_err());
+    }
+
+    #[test]
+    fn two_trees_are_one_unless_they_disagree() {
+        let tree = |file: &str, owner| {
+            let mut tree = FileTree::new();
+            tree.add_dir("d", Meta::dir().owned_by(owner, 0)).unwrap();
+            tree.add_file(file, bytes(b"x"), Meta::data(false)).unwrap();
+            tree
+        };
+        let mut both = tree("d/a", 0);
+        both.merge(tree("d/b", 0)).unwrap();
+        assert_eq!(both.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["d/", "d/a", "d/b"]);
+        for (other, why) in [
+            (tree("d/a", 0), "has it already"),
+            (tree("d/c", 1), "has it already"),
+            (tree("d/b/c", 0), "\"d/b\" is not a directory"),
+        ] {
+            let error = both.clone().merge(other).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

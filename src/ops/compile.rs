@@ -223,6 +223,6 @@ fn written_files(settings: &Settings, plan: &Plan) -> Vec<PathBuf> {
         _ => None,
     });
     let told = settings.report.iter().chain(settings.summary.iter().map(|wanted| &wanted.file));
-    let files = archives.chain(&settings.image_refs).chain(told);
+    let files = archives.chain(&settings.image_refs).chain(&settings.digest_file).chain(told);
     files.map(|path| settings.cwd.join(path)).chain(sboms).collect()
 }

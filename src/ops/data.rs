@@ -40,8 +40,8 @@ pub(super) async fn layers(publisher: &Publisher<'_>) -> Result<Vec<DataLayers>>
             add(publisher, &mut layers, image, tree, boundary, comment, epoch).await?;
         }
         for files in &image.files {
-            let from = files.from.clone();
-            let (listing, boundary) = blocking(move || crate::fs::files(&from)).await?;
+            let (from, root) = (files.from.clone(), publisher.settings.kodata_root.clone());
+            let (listing, boundary) = blocking(move || crate::fs::files(&from, root.as_deref())).await?;
             let comment = format!("files, at /{}", files.destination.to);
             let tree = contents::files(&listing, &files.destination)?;
             add(publisher, &mut layers, image, tree, boundary, &comment, None).await?;

@@ -1,6 +1,6 @@
 //! Packages of a module's version, `example.com/app/cmd@v1.2.3`: fetched, and built where nothing else has a say.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::event::Event;
@@ -24,6 +24,11 @@ pub(super) async fn fetch(cx: &Context, settings: &Settings) -> Result<Option<(S
 
 /// The settings of a build in `dir`.
 fn at(settings: &Settings, dir: &Path) -> Settings {
-    let image_refs = settings.image_refs.as_ref().map(|path| settings.cwd.join(path));
-    Settings { cwd: dir.to_owned(), image_refs, ..settings.clone() }
+    let from_here = |path: &Option<PathBuf>| path.as_ref().map(|path| settings.cwd.join(path));
+    Settings {
+        cwd: dir.to_owned(),
+        image_refs: from_here(&settings.image_refs),
+        digest_file: from_here(&settings.digest_file),
+        ..settings.clone()
+    }
 }

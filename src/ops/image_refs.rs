@@ -1,15 +1,19 @@
-//! The file of `--image-refs`.
+//! The files of `--image-refs` and `--digest-file`.
 
 use crate::error::Result;
 use crate::report::Published;
 use crate::settings::Settings;
 
-/// Writes the references of all that was published, where they are wanted.
+/// Writes the references, and the digests, of all that was published, where they are wanted.
 pub(super) fn write(settings: &Settings, published: &[Published]) -> Result<()> {
-    match &settings.image_refs {
-        Some(path) => crate::fs::write_atomically(&settings.cwd.join(path), lines(published).as_bytes()),
-        None => Ok(()),
+    if let Some(path) = &settings.image_refs {
+        crate::fs::write_atomically(&settings.cwd.join(path), lines(published).as_bytes())?;
     }
+    if let Some(path) = &settings.digest_file {
+        let digests: String = published.iter().map(|image| format!("{}\n", image.digest)).collect();
+        crate::fs::write_atomically(&settings.cwd.join(path), digests.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Every image by digest, as ko; of an index the index first, then each of its images.

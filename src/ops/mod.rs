@@ -32,6 +32,7 @@ pub mod inspect;
 mod kept;
 pub mod key;
 pub mod kubectl;
+pub mod layer;
 pub mod lock;
 pub mod login;
 mod lookup;

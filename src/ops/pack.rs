@@ -114,7 +114,7 @@ pub(super) async fn ready(cx: &Context, pack: &Pack) -> Result<Ready> {
 }
 
 /// Takes a private copy of a program and checks that it is one for its platform.
-async fn read(cx: &Context, program: &Prebuilt) -> Result<Binary> {
+pub(super) async fn read(cx: &Context, program: &Prebuilt) -> Result<Binary> {
     let (scratch, path) = (std::sync::Arc::clone(&cx.scratch), program.path.clone());
     let (copy, size) = blocking(move || scratch.copy_of(&path)).await?;
     let opened = crate::fs::open_to_seek(&copy).map_err(|e| Error::io("read the binary", &copy, &e))?;
@@ -125,7 +125,7 @@ async fn read(cx: &Context, program: &Prebuilt) -> Result<Binary> {
 }
 
 /// The import path that all programs say they have.
-fn import_path(programs: &[Prebuilt], binaries: &[Binary]) -> Result<String> {
+pub(super) fn import_path(programs: &[Prebuilt], binaries: &[Binary]) -> Result<String> {
     let mut first: Option<(&str, &Prebuilt)> = None;
     for (program, binary) in programs.iter().zip(binaries) {
         let bad = |why: String| {

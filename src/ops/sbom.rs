@@ -73,7 +73,7 @@ pub async fn of_package(cx: &Context, mut settings: Settings, format: Option<For
     let (layout, documents) = (dir.join("layout"), dir.join("documents"));
     settings.destinations = vec![Destination::Layout(layout.clone())];
     settings.further.clear();
-    settings.image_refs = None;
+    (settings.image_refs, settings.digest_file) = (None, None);
     settings.sboms = Sboms { format, asked: true, dir: format.map(|_| documents.clone()), tag: false };
     build::build(cx, &settings).await?;
     if format.is_none() {

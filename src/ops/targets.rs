@@ -24,7 +24,7 @@ pub(super) fn copiers(cx: &Context, settings: &Settings, engines: &Engines) -> R
         // Whatever their names: this one is nobody's.
         crate::fs::replaceable(&dir.join(crate::fs::TEMPORARY_PREFIX))?;
     }
-    if let Some(path) = &settings.image_refs {
+    for path in settings.image_refs.iter().chain(&settings.digest_file) {
         crate::fs::replaceable(&settings.cwd.join(path))?;
     }
     for path in settings.report.iter().chain(settings.summary.iter().map(|wanted| &wanted.file)) {

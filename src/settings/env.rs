@@ -28,7 +28,7 @@ pub const KO_DEFAULTLDFLAGS: &str = "KO_DEFAULTLDFLAGS";
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Seconds since 1970 for the times of kodata, as in ko.
 pub const KO_DATA_DATE_EPOCH: &str = "KO_DATA_DATE_EPOCH";
-/// The directory that links in kodata must stay below, instead of the repository or module, as in ko.
+/// The directory that links in kodata must stay below, instead of the repository or module, as in ko; also links in files.
 pub const KO_DATA_PATH_ALLOWED_ROOT: &str = "KO_DATA_PATH_ALLOWED_ROOT";
 /// The kind cluster of `kind.local` and `kind:`, as in ko.
 pub const KIND_CLUSTER_NAME: &str = "KIND_CLUSTER_NAME";

@@ -4,6 +4,7 @@ pub mod base;
 pub mod cache;
 pub mod config;
 pub mod env;
+pub mod layer;
 pub mod lock;
 pub mod pack;
 pub mod program;
@@ -87,6 +88,8 @@ pub struct Settings {
     pub summary: Option<Summary>,
     /// Files of the user's that the run will edit once all is published; absolute.
     pub edits: Vec<PathBuf>,
+    /// A file that gets the digest of each image, and nothing else.
+    pub digest_file: Option<PathBuf>,
     /// What becomes of SBOMs.
     pub sboms: Sboms,
     /// Whether provenance is attached to them.
@@ -107,7 +110,7 @@ pub struct Settings {
     pub disable_optimizations: bool,
     /// Whether a base may have layers that are kept elsewhere.
     pub allow_nondistributable: bool,
-    /// KO_DATA_PATH_ALLOWED_ROOT: what links in kodata must stay below.
+    /// KO_DATA_PATH_ALLOWED_ROOT: what links in kodata and files must stay below.
     pub kodata_root: Option<PathBuf>,
     /// Files of certificates to add to the images' CA bundles; absolute.
     pub ca_certs: Vec<PathBuf>,
@@ -316,6 +319,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         tag_only: words.tag_only,
         image_refs: words.image_refs,
         edits: Vec::new(),
+        digest_file: words.digest_file,
         sboms,
         provenance: words.provenance.unwrap_or(true),
         attest,

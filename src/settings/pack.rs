@@ -87,7 +87,7 @@ pub fn resolve(
 }
 
 /// `os/arch[/variant]=FILE`. A file's name may have a `=` in it, a platform can't.
-fn binary(word: &str) -> Result<(Platform, &str)> {
+pub(super) fn binary(word: &str) -> Result<(Platform, &str)> {
     let bad = |why: String| {
         Error::new(Kind::Usage, "read --binary", why)
             .hint("it takes a platform and a file: linux/amd64=dist/app")

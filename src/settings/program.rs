@@ -415,7 +415,7 @@ fn nanoseconds(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(sum)
 }
 
-fn files(entries: &[config::Files], path: &str, cwd: &Path) -> Result<Vec<Files>> {
+pub(super) fn files(entries: &[config::Files], path: &str, cwd: &Path) -> Result<Vec<Files>> {
     let mut list = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         let at = |key: &str| format!("{path}[{index}].{key}");

@@ -39,6 +39,8 @@ pub struct Words {
     pub summary: Option<PathBuf>,
     /// `--against`.
     pub against: Option<String>,
+    /// `--digest-file`.
+    pub digest_file: Option<PathBuf>,
     /// `--sbom`.
     pub sbom: Option<String>,
     /// `--sbom-dir`.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Observer;
-use crate::report::{DryRun, Edited, Locked, Rebased, Report, RolledBack, Verified};
+use crate::report::{DryRun, Edited, Locked, Rebased, Report, RolledBack, Verified, WrittenLayer};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,6 +177,17 @@ impl Voice {
                     .collect::<String>(),
             ),
             Format::Json => json(locked),
+        }
+    }
+
+    /// Prints the digest of a layer that was written, or all about it.
+    ///
+    /// # Errors
+    /// A standard output that can't be written.
+    pub fn layer(&self, layer: &WrittenLayer) -> Result<()> {
+        match self.format {
+            Format::Text => print(format!("{}\n", layer.digest)),
+            Format::Json => json(layer),
         }
     }
 

@@ -185,6 +185,7 @@ fn the_command_line_document_is_fresh() {
         "delete",
         "run",
         "pack",
+        "layer",
         "push",
         "history",
         "inspect",
