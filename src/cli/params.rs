@@ -11,7 +11,11 @@ use crate::error::{Error, Kind, Result};
 /// How large such a file may be, in bytes.
 const MAX: u64 = 16 << 20;
 
-/// Puts the lines of files in place of the arguments that name them; what `@@` begins is an argument with one `@`. The
+/// How an argument goes on after `@` that means an image by its digest.
+const DIGEST: &str = "sha256:";
+
+/// Puts the lines of files in place of the arguments that name them; what `@@` begins is an argument with one `@`, and
+/// `@sha256:…` is one as it is. The
 /// first is the program, and what follows `--` is for somebody else. Lines name no further files.
 ///
 /// # Errors
@@ -25,6 +29,7 @@ pub(super) fn expand(argv: impl Iterator<Item = OsString>) -> Result<Vec<OsStrin
         match named {
             None => found.push(argument),
             Some(literal) if literal.starts_with('@') => found.push(literal.into()),
+            Some(digest) if digest.starts_with(DIGEST) => found.push(argument),
             Some(path) => found.extend(lines(&read(Path::new(path))?).map(OsString::from)),
         }
     }
@@ -67,6 +72,12 @@ mod tests {
     fn expanded(argv: &[&str]) -> Result<Vec<String>> {
         let found = expand(argv.iter().map(OsString::from))?;
         Ok(found.into_iter().map(|a| a.into_string().unwrap()).collect())
+    }
+
+    #[test]
+    fn an_image_by_its_digest_is_no_file() {
+        let argv = ["gimg", "rollback", "a/b", "--to", "@sha256:12"];
+        assert_eq!(expanded(&argv).unwrap(), argv);
     }
 
     #[test]

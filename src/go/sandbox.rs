@@ -107,16 +107,21 @@ pub struct Sandbox {
     pub toolchain: Pinned,
 }
 
-/// What the user's settings may say of a hermetic compile.
-const REFUSED: &[(&str, &str)] =
-    &[("-mod=mod", "it lets go change go.mod"), ("-toolexec", "it runs other programs")];
+/// Why a flag of Go's has no place in a hermetic compile.
+fn refused(flag: &str) -> Option<&'static str> {
+    match flag.trim_matches(['"', '\'']).trim_start_matches('-') {
+        "mod=mod" => Some("-mod=mod lets go change go.mod"),
+        other if other.starts_with("toolexec") => Some("-toolexec runs other programs"),
+        _ => None,
+    }
+}
 
 impl Sandbox {
     /// For a toolchain that is what `pin` says. `home` is a private directory, empty before.
     ///
     /// # Errors
-    /// Another toolchain (kind `Integrity`); a workspace that nobody named, settings that let go reach for more (kind
-    /// `Input`); a directory that can't be written.
+    /// Another toolchain (kind `Integrity`); a workspace that nobody named (kind `Input`); a directory that can't be
+    /// written.
     pub async fn new(go: &Go, pins: &BTreeMap<String, Digest>, home: &Path, path: &str) -> Result<Self> {
         let toolchain = pinned(go).await?;
         let what = "compile hermetically";
@@ -141,15 +146,6 @@ impl Sandbox {
             }
             _ => "off".to_owned(),
         };
-        let goflags = go.toolchain.settings.get("GOFLAGS").map_or("", String::as_str);
-        for (flag, why) in REFUSED {
-            if goflags
-                .split_whitespace()
-                .any(|f| f.trim_start_matches('-').starts_with(flag.trim_start_matches('-')))
-            {
-                return Err(Error::new(Kind::Input, what, format!("GOFLAGS has {flag}: {why}")));
-            }
-        }
         let root = PathBuf::from(known("GOROOT").unwrap_or_default());
         let mut paths = vec![root.join("bin")];
         // Go stamps programs by it; what stands in anybody's configuration has no say.
@@ -194,25 +190,28 @@ impl Sandbox {
     /// The child that compiles `group`, in here.
     ///
     /// # Errors
-    /// A group that needs cgo (kind `Input`).
+    /// A group that needs cgo, or flags that let go reach for more (kind `Input`).
     pub(super) fn confine(&self, group: &CompileGroup, mut child: Child) -> Result<Child> {
-        let cgo = child
-            .set
-            .iter()
-            .rev()
-            .find(|(key, _)| key == "CGO_ENABLED")
-            .is_some_and(|(_, value)| value != "0");
-        if cgo {
-            let why = "it would use cgo: a C compiler and its libraries are no inputs that gimg knows";
-            return Err(Error::new(
-                Kind::Input,
-                format!("compile hermetically for {}", group.target.platform),
-                why,
-            )
-            .hint("set CGO_ENABLED=0"));
+        let refuse = |why: &str| {
+            let what = format!("compile hermetically for {}", group.target.platform);
+            Err(Error::new(Kind::Input, what, why))
+        };
+        let said =
+            |name: &str| child.set.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        if said("CGO_ENABLED").is_some_and(|value| value != "0") {
+            return refuse("it would use cgo: a C compiler and its libraries are no inputs that gimg knows")
+                .map_err(|e| e.hint("set CGO_ENABLED=0"));
         }
+        let goflags = said("GOFLAGS").unwrap_or_default().split_whitespace().map(str::to_owned);
+        // `-mod mod` is two words.
+        let pairs = group.flags.windows(2).map(|pair| pair.join("="));
+        if let Some(why) = goflags.chain(group.flags.iter().cloned()).chain(pairs).find_map(|f| refused(&f)) {
+            return refuse(why);
+        }
+        let named = said("GOWORK").map(|place| ("GOWORK".to_owned(), place.to_owned()));
         child.set.retain(|(key, _)| !FETCHING.contains(&key.as_str()));
         child.set.extend(self.env.iter().cloned());
+        child.set.extend(named);
         child.program.clone_from(&self.program);
         child.cleared = true;
         child.alone.clone_from(&self.alone);

@@ -167,6 +167,13 @@ fn what_would_not_be_hermetic_is_refused() {
     let run = |key: &str, value: &str| -> Ran { locked(Sandbox::go("hello")).env(key, value).run(line) };
     run("CGO_ENABLED", "1").fails(3, &["cgo", "CGO_ENABLED=0"]);
     run("GOFLAGS", "-mod=mod").fails(3, &["-mod=mod"]);
+    for config in
+        ["defaultFlags: [-mod, mod]\n", "defaultFlags: [-mod=mod]\n", "defaultEnv: [GOFLAGS=-mod=mod]\n"]
+    {
+        let sandbox = locked(Sandbox::go("hello"));
+        sandbox.write(".gimg.yaml", config);
+        sandbox.run(line).fails(3, &["-mod=mod"]);
+    }
     // A workspace above counts only if somebody names it.
     let sandbox = locked(Sandbox::go("hello"));
     sandbox.write("../go.work", "go 1.24\n\nuse ./src\n");

@@ -119,12 +119,14 @@ fn go_itself_uses_it() {
     let program = format!("'{}' cacheprog -v --remote-cache {}", env!("CARGO_BIN_EXE_gimg"), server.url());
     let machine = hello().env("GOCACHEPROG", &format!("{program} --remote-cache-write"));
     let first = machine.run("go build -o a -trimpath -buildvcs=false ./cmd/hello").ok();
-    assert!(first.stderr.contains(" 0 on the server, 1 nowhere"), "{}", first.stderr);
+    assert!(first.stderr.contains(" 0 on the server, "), "{}", first.stderr);
     assert!(count(&server.seen(), "PUT", "/ac/") > 100);
     let other = empty(hello()).env("GOCACHEPROG", &program);
     let second = other.run("go build -o a -trimpath -buildvcs=false ./cmd/hello").ok();
     assert!(second.stderr.contains("0 were here"), "{}", second.stderr);
-    assert!(second.stderr.contains(" 1 nowhere"), "{}", second.stderr);
+    // The linked program, and indexes of the two packages if their files are old enough.
+    let nowhere = (1..=3).map(|count| format!(" {count} nowhere"));
+    assert!(nowhere.into_iter().any(|words| second.stderr.contains(&words)), "{}", second.stderr);
     assert!(outputs(&other) > 50);
     let read = |sandbox: &Sandbox| std::fs::read(sandbox.path("src/a")).unwrap();
     assert!(read(&machine) == read(&other));

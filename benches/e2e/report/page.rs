@@ -21,6 +21,8 @@ const METHOD: &str = "\
 - fresh: a new checkout, an empty compiler's cache and no cache of the tool's own; the tool's image of the commit before
   is in the registry, and gimg has `--cache-from registry`. \"stamped\" is with `-buildvcs=true`, else without; a new commit changes
   only a text that is no input.
+- remote-cache: as cold, but an nginx with WebDAV on loopback has what another machine compiled, and gimg has `--remote-cache`;
+  +5ms and +30ms: toxiproxy before it holds every answer back so long. The others compile, as in cold.
 - kodata is of random bytes from a fixed seed, which don't compress; one line in a small file beside them changes.
 - `go build` is `go build -trimpath` with the same flags, one after the other for several platforms, all programs at
   once. It makes no image; its jobs are the same at every destination.
