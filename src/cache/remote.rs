@@ -1,8 +1,8 @@
 //! A server with a cache, and what is thought of it: one that doesn't answer is not asked for long. Nothing here ever
 //! fails a build.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,7 +50,7 @@ pub struct Remote {
     /// Reading goes well, writing is refused.
     read_only: AtomicBool,
     requests: AtomicU64,
-    said: Mutex<bool>,
+    said: AtomicBool,
 }
 
 impl Remote {
@@ -66,7 +66,7 @@ impl Remote {
             dead: AtomicBool::default(),
             read_only: AtomicBool::default(),
             requests: AtomicU64::default(),
-            said: Mutex::default(),
+            said: AtomicBool::default(),
         }
     }
 
@@ -202,8 +202,7 @@ impl Remote {
 
     /// Says once why it isn't used any more.
     fn say(&self, why: &str, what: &AtomicBool) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut *said, true) {
+        if !self.said.swap(true, Ordering::Relaxed) {
             let goes_on = match std::ptr::eq(what, &raw const self.read_only) {
                 true => "nothing more is written there",
                 false => "the build goes on without it",

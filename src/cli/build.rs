@@ -5,14 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::cli::args::{BuildFlags, Common};
-use crate::cli::summary::SummaryArgs;
-use crate::cli::{config, context_with, cores, interruptible, working_directory};
+use crate::cli::summary::{SummaryArgs, tell};
+use crate::cli::{config, context_with, cores, interruptible, keychain, working_directory};
 use crate::error::Result;
 use crate::ops::{self, Context};
-use crate::registry::{Keychain, Registry};
+use crate::registry::Registry;
 use crate::settings::env::Env;
 use crate::settings::{self, RemoteCache, Settings};
-use crate::ui::{self, Voice};
+use crate::ui::Voice;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: gimg build ./cmd/app --platform linux/amd64,linux/arm64 --repo ghcr.io/me")]
@@ -49,8 +49,7 @@ pub(super) fn prepare(
     settings.lock = config::lock(&settings.cwd)?;
     let registry = settings.needs_registry();
     let remote = settings.remote_cache.as_ref();
-    let in_registry = remote.map(RemoteCache::repository).transpose()?.flatten().is_some();
-    let keychain = if registry || in_registry { Keychain::load(env.all())? } else { Keychain::empty() };
+    let keychain = keychain(&env, registry || RemoteCache::is_registry(remote)?)?;
     let connects = registry || remote.is_some();
     let mut cx = context_with(env, voice, insecure, connects, keychain)?;
     if settings.offline {
@@ -67,12 +66,6 @@ pub(super) fn run(mut args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
     if args.dry_run {
         return voice.dry_run(&interruptible(&cx, ops::dry_run::build(&cx, &settings))?);
     }
-    let work = async {
-        let report = ops::build::build(&cx, &settings).await?;
-        let summary = ops::summary::summary(&cx, &settings, &report).await;
-        Ok((report, summary))
-    };
-    let (report, summary) = interruptible(&cx, work)?;
-    ops::summary::write(&settings, &ui::document(&report)?, summary.as_ref().map(ui::summary::markdown))?;
-    voice.report(&report)
+    let work = ops::summary::of(&cx, &settings, ops::build::build(&cx, &settings));
+    tell(&settings, voice, &interruptible(&cx, work)?)
 }

@@ -6,11 +6,10 @@ use clap::Args;
 
 use crate::cli::args::Manner;
 use crate::cli::network::InsecureArgs;
-use crate::cli::{context_with, interruptible, working_directory};
+use crate::cli::{context_with, interruptible, keychain, working_directory};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::ops::cacheprog::{self, Wish};
-use crate::registry::Keychain;
 use crate::settings::RemoteCache;
 use crate::settings::env::Env;
 use crate::ui::Voice;
@@ -48,8 +47,7 @@ pub(super) fn run(args: CacheprogArgs, env: Env, voice: Voice) -> Result<()> {
         Error::new(Kind::Usage, "keep Go's build cache", "neither --dir nor GOCACHE says where")
             .hint("go starts it: GOCACHEPROG='gimg cacheprog …' go build")
     })?;
-    let in_registry = remote.as_ref().map(RemoteCache::repository).transpose()?.flatten().is_some();
-    let keychain = if in_registry { Keychain::load(env.all())? } else { Keychain::empty() };
+    let keychain = keychain(&env, RemoteCache::is_registry(remote.as_ref())?)?;
     let cx = context_with(env, voice, args.insecure.choice(), remote.is_some(), keychain)?;
     let wish = Wish { remote: remote.as_ref(), dir: &cwd.join(dir), profile: args.profile, cwd: &cwd };
     let tally = interruptible(&cx, cacheprog::serve(&cx, wish, std::io::stdin(), std::io::stdout()))?;

@@ -246,8 +246,13 @@ fn working_directory(env: &Env) -> Result<PathBuf> {
 /// What every verb is given. Credentials are read only if a registry will be asked: a broken file elsewhere is no
 /// reason not to write a local layout.
 fn context(env: Env, voice: Voice, insecure: Insecure, registry: bool) -> Result<Context> {
-    let keychain = if registry { Keychain::load(env.all())? } else { Keychain::empty() };
+    let keychain = keychain(&env, registry)?;
     context_with(env, voice, insecure, registry, keychain)
+}
+
+/// The user's credentials, if a registry is asked that may want them.
+fn keychain(env: &Env, asked: bool) -> Result<Keychain> {
+    if asked { Keychain::load(env.all()) } else { Ok(Keychain::empty()) }
 }
 
 fn context_with(

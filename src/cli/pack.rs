@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::args::{Common, ImageFlags};
-use crate::cli::summary::SummaryArgs;
+use crate::cli::summary::{SummaryArgs, tell};
 use crate::cli::{config, context, cores, interruptible, working_directory};
 use crate::error::Result;
 use crate::ops;
 use crate::settings::Words;
 use crate::settings::env::Env;
 use crate::settings::pack::{self, PackWords};
-use crate::ui::{self, Voice};
+use crate::ui::Voice;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: gimg pack --binary linux/amd64=dist/app --repo ghcr.io/me")]
@@ -53,16 +53,6 @@ pub(super) fn run(args: PackArgs, env: Env, voice: Voice) -> Result<()> {
     if args.dry_run {
         return voice.dry_run(&interruptible(&cx, ops::dry_run::pack(&cx, &pack))?);
     }
-    let work = async {
-        let report = ops::pack::pack(&cx, &pack).await?;
-        let summary = ops::summary::summary(&cx, &pack.settings, &report).await;
-        Ok((report, summary))
-    };
-    let (report, summary) = interruptible(&cx, work)?;
-    ops::summary::write(
-        &pack.settings,
-        &ui::document(&report)?,
-        summary.as_ref().map(ui::summary::markdown),
-    )?;
-    voice.report(&report)
+    let work = ops::summary::of(&cx, &pack.settings, ops::pack::pack(&cx, &pack));
+    tell(&pack.settings, voice, &interruptible(&cx, work)?)
 }

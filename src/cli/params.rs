@@ -15,8 +15,8 @@ const MAX: u64 = 16 << 20;
 const DIGEST: &str = "sha256:";
 
 /// Puts the lines of files in place of the arguments that name them; what `@@` begins is an argument with one `@`, and
-/// `@sha256:…` is one as it is. The
-/// first is the program, and what follows `--` is for somebody else. Lines name no further files.
+/// `@sha256:…` is one as it is. The first is the program, and what follows `--` is for somebody else. Lines name no further
+/// files.
 ///
 /// # Errors
 /// A file that can't be read, or isn't text (kind `Usage`).

@@ -16,11 +16,8 @@ use crate::ui::Voice;
     after_help = "Example: gimg resolve -f config/ --repo ghcr.io/me > release.yaml",
     // Its help fits a screen; that of gimg build tells of these.
     mut_arg("debug", |a| a.hide(true)),
-    mut_arg("disable_optimizations", |a| a.hide(true)),
     mut_arg("image_annotation", |a| a.hide(true)),
     mut_arg("lenient", |a| a.hide(true)),
-    mut_arg("allow_nondistributable", |a| a.hide(true)),
-    mut_arg("remote_cache_write", |a| a.hide(true)),
 )]
 pub(super) struct ResolveArgs {
     #[command(flatten)]

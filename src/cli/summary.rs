@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::settings::Words;
+use crate::error::Result;
+use crate::ops;
+use crate::ops::summary::Told;
+use crate::settings::{Settings, Words};
+use crate::ui::{self, Voice};
 
 /// Where it is written. Not in `--help`, which has no room: docs/ci.md.
 #[derive(Debug, Default, Args)]
@@ -18,6 +22,13 @@ pub(super) struct SummaryArgs {
     /// Compare in the summary with this image instead
     #[arg(long, value_name = "IMAGE", hide = true, requires = "summary")]
     against: Option<String>,
+}
+
+/// Tells of a run in all the ways that the user wants: files, and standard output.
+pub(super) fn tell(settings: &Settings, voice: Voice, told: &Told) -> Result<()> {
+    let summary = told.summary.as_ref().map(ui::summary::markdown);
+    ops::summary::write(settings, &ui::document(&told.report)?, summary)?;
+    voice.report(&told.report)
 }
 
 impl SummaryArgs {

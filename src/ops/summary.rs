@@ -55,8 +55,31 @@ pub(super) fn pushed(publisher: &Publisher<'_>, graph: &Graph) -> Option<Referen
     Some(Reference { repository, tag: None, digest: Some(graph.root.descriptor.digest) })
 }
 
+/// What there is to tell of a run that is done.
+#[derive(Debug)]
+pub struct Told {
+    /// What was published.
+    pub report: Report,
+    /// What changed, if that is wanted.
+    pub summary: Option<Summary>,
+}
+
+/// Runs `work`, which publishes, and adds what changed with it.
+///
+/// # Errors
+/// Those of `work`.
+pub async fn of(
+    cx: &Context,
+    settings: &Settings,
+    work: impl Future<Output = Result<Report>>,
+) -> Result<Told> {
+    let report = work.await?;
+    let summary = summary(cx, settings, &report).await;
+    Ok(Told { report, summary })
+}
+
 /// What is to be said of a run, if anything is. What can't be compared is a warning.
-pub async fn summary(cx: &Context, settings: &Settings, report: &Report) -> Option<Summary> {
+async fn summary(cx: &Context, settings: &Settings, report: &Report) -> Option<Summary> {
     let wish = settings.summary.as_ref()?;
     let mut images = Vec::new();
     for published in &report.images {

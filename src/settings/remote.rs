@@ -72,6 +72,14 @@ impl RemoteCache {
         self.url.strip_prefix(PACKS).map(|name| name.parse().map_err(wrong)).transpose()
     }
 
+    /// Whether `remote` is asked as a registry is, with its credentials.
+    ///
+    /// # Errors
+    /// As [`RemoteCache::repository`].
+    pub fn is_registry(remote: Option<&Self>) -> Result<bool> {
+        Ok(remote.map(Self::repository).transpose()?.flatten().is_some())
+    }
+
     /// The variables by which a child that is gimg learns the same.
     #[must_use]
     pub fn variables(&self) -> Vec<(String, String)> {
