@@ -2,6 +2,17 @@
 
 use crate::trees::{self, Subject};
 
+/// Which server is the remote cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Keeper {
+    /// nginx with WebDAV: Bazel's protocol over HTTP.
+    Http,
+    /// BuildGrid: the Remote Execution API over gRPC.
+    Grpc,
+    /// The registry, with packs.
+    Packs,
+}
+
 /// What happens between two builds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Job {
@@ -17,6 +28,8 @@ pub(crate) enum Job {
     KodataChanged,
     /// Nothing is there but the downloaded modules, and on a server what another machine compiled.
     Remote {
+        /// Which server.
+        keeper: Keeper,
         /// How far away the server is: how long its answers are held back, in milliseconds.
         latency: u32,
     },
@@ -38,9 +51,17 @@ impl Job {
             Job::MainChanged => "main-changed",
             Job::DeepChanged => "deep-changed",
             Job::KodataChanged => "kodata-changed",
-            Job::Remote { latency: 0 } => "remote-cache",
-            Job::Remote { latency: 5 } => "remote-cache+5ms",
-            Job::Remote { .. } => "remote-cache+30ms",
+            Job::Remote { keeper, latency } => match (keeper, latency) {
+                (Keeper::Http, 0) => "remote-cache",
+                (Keeper::Http, 5) => "remote-cache+5ms",
+                (Keeper::Http, _) => "remote-cache+30ms",
+                (Keeper::Grpc, 0) => "remote-cache-grpc",
+                (Keeper::Grpc, 5) => "remote-cache-grpc+5ms",
+                (Keeper::Grpc, _) => "remote-cache-grpc+30ms",
+                (Keeper::Packs, 0) => "remote-cache-oci",
+                (Keeper::Packs, 5) => "remote-cache-oci+5ms",
+                (Keeper::Packs, _) => "remote-cache-oci+30ms",
+            },
             Job::Fresh { stamped: false, commit: false } => "fresh",
             Job::Fresh { stamped: true, commit: false } => "fresh-stamped",
             Job::Fresh { stamped: false, commit: true } => "fresh-new-commit",
@@ -189,13 +210,23 @@ pub(crate) fn rows() -> Vec<Row> {
     }
 
     for (subject, guess) in [(&trees::HELLO, 24.0), (&trees::KO, 190.0)] {
-        let mut remote = |latency, contenders, rounds, guess| {
-            let (job, platforms, destination) = (Job::Remote { latency }, ONE, Registry);
+        let mut remote = |keeper, latency, contenders, rounds, guess| {
+            let (job, platforms, destination) = (Job::Remote { keeper, latency }, ONE, Registry);
             rows.push(Row { subject, job, platforms, destination, rounds, contenders, guess });
         };
-        remote(0, COLD, 1, guess);
-        remote(5, GIMG, 3, guess / 20.0);
-        remote(30, GIMG, 3, guess / 20.0);
+        remote(Keeper::Http, 0, COLD, 1, guess);
+        for (keeper, latency) in [
+            (Keeper::Http, 5),
+            (Keeper::Http, 30),
+            (Keeper::Grpc, 0),
+            (Keeper::Grpc, 5),
+            (Keeper::Grpc, 30),
+            (Keeper::Packs, 0),
+            (Keeper::Packs, 5),
+            (Keeper::Packs, 30),
+        ] {
+            remote(keeper, latency, GIMG, 3, guess / 20.0);
+        }
     }
 
     let mut fresh = |subject, stamped, commit, contenders, guess| {

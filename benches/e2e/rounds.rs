@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::checkout::Checkout;
 use crate::contenders::Build;
-use crate::jobs::{Destination, Job, Row};
+use crate::jobs::{Destination, Job, Keeper, Row};
 use crate::measure;
 use crate::report::raw::{self, Numbers, Sample};
 use crate::servers::Servers;
@@ -27,7 +27,7 @@ pub(crate) struct Rounds<'a> {
     /// What was built in a warm row, by whom and to where.
     warm: BTreeSet<String>,
     /// Of which subjects the remote cache has everything.
-    filled: BTreeSet<&'static str>,
+    filled: BTreeSet<(&'static str, Keeper)>,
     /// Counts changes: none is made twice, nor in another run.
     changes: u64,
     nonce: u128,
@@ -112,10 +112,10 @@ impl<'a> Rounds<'a> {
             Job::DeepChanged => tree.change_deep(&self.change(row, contender, round))?,
             Job::KodataChanged => tree.change_kodata(&self.change(row, contender, round))?,
             Job::Cold => fresh = Some(self.empty()?),
-            Job::Remote { .. } => {
-                if contender == "gimg" && self.filled.insert(row.subject.name) {
+            Job::Remote { keeper, .. } => {
+                if contender == "gimg" && self.filled.insert((row.subject.name, keeper)) {
                     // Another machine, whose compiler's cache is warm or becomes so.
-                    let url = self.servers.build_cache(0)?;
+                    let url = self.servers.build_cache(keeper, 0)?;
                     let build = Build { remote: Some((url, true)), ..self.build(row, &tree, None) };
                     measure::run(build.commands(contender), &self.log(row, contender, "filled"))?;
                 }
@@ -149,7 +149,9 @@ impl<'a> Rounds<'a> {
         };
         let Row { platforms, destination, job, .. } = *row;
         let remote = match job {
-            Job::Remote { latency } => self.servers.build_cache(latency).ok().map(|url| (url, false)),
+            Job::Remote { keeper, latency } => {
+                self.servers.build_cache(keeper, latency).ok().map(|url| (url, false))
+            }
             _ => None,
         };
         Build { settings: self.settings, tree, platforms, destination, job, registry, fresh, remote }

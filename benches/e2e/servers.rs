@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::counter::Counter;
-use crate::jobs::FOUR;
+use crate::jobs::{FOUR, Keeper};
 use crate::settings::{command, tool};
 use crate::trees::{output, write};
 
@@ -39,9 +39,10 @@ pub(crate) struct Servers {
     pub(crate) counter: Counter,
     /// The same, behind the latency.
     pub(crate) slow: String,
-    /// URLs of the remote cache, by latency in milliseconds.
-    build_cache: BTreeMap<u32, String>,
+    /// URLs of remote caches, by server and latency in milliseconds.
+    build_cache: BTreeMap<(Keeper, u32), String>,
     _nginx: Server,
+    _buildgrid: Server,
     _registry: Server,
     _toxiproxy: Server,
 }
@@ -72,18 +73,53 @@ impl Servers {
         let slow = far(&toxiproxy.host, "slow", &counter.host, LATENCY_MS)?;
         base(work, &registry.host)?;
         let nginx = webdav(&work.join("nginx"))?;
-        let mut build_cache = BTreeMap::from([(0, format!("http://{}", nginx.host))]);
-        for latency in [5, 30] {
-            let host = far(&toxiproxy.host, &format!("cache{latency}"), &nginx.host, latency)?;
-            build_cache.insert(latency, format!("http://{host}"));
+        let buildgrid = buildgrid(&work.join("buildgrid.yml"))?;
+        let mut build_cache = BTreeMap::new();
+        for (keeper, host, scheme, path) in [
+            (Keeper::Http, &nginx.host, "http", ""),
+            (Keeper::Grpc, &buildgrid.host, "grpc", ""),
+            (Keeper::Packs, &registry.host, "oci", "/build-cache"),
+        ] {
+            build_cache.insert((keeper, 0), format!("{scheme}://{host}{path}"));
+            for latency in [5, 30] {
+                let host = far(&toxiproxy.host, &format!("{scheme}{latency}"), host, latency)?;
+                build_cache.insert((keeper, latency), format!("{scheme}://{host}{path}"));
+            }
         }
-        Ok(Servers { counter, slow, build_cache, _nginx: nginx, _registry: registry, _toxiproxy: toxiproxy })
+        Ok(Servers {
+            counter,
+            slow,
+            build_cache,
+            _nginx: nginx,
+            _buildgrid: buildgrid,
+            _registry: registry,
+            _toxiproxy: toxiproxy,
+        })
     }
 
-    /// The URL of the remote cache at this latency.
-    pub(crate) fn build_cache(&self, latency: u32) -> Result<&str> {
-        self.build_cache.get(&latency).map(String::as_str).ok_or_else(|| format!("no cache at {latency} ms"))
+    /// The URL of a remote cache at this latency.
+    pub(crate) fn build_cache(&self, keeper: Keeper, latency: u32) -> Result<&str> {
+        let url = self.build_cache.get(&(keeper, latency)).map(String::as_str);
+        url.ok_or_else(|| format!("no {keeper:?} at {latency} ms"))
     }
+}
+
+/// BuildGrid, which keeps everything in memory; `config` is written.
+fn buildgrid(config: &Path) -> Result<Server> {
+    start(|port| {
+        let text = format!(
+            "server:\n- !channel {{address: '127.0.0.1:{port}', insecure-mode: true}}\n\
+             instances:\n- name: ''\n  storages: [!lru-storage &cas {{size: 2GB}}]\n  \
+             caches: [!lru-action-cache &ac {{storage: *cas, max-cached-refs: 100000, allow-updates: true}}]\n  \
+             services: [!cas {{storage: *cas}}, !bytestream {{storage: *cas}}, !action-cache {{cache: *ac}}]\n\
+             thread-pool-size: 20\n"
+        );
+        // What can't be written shows as a server that doesn't start.
+        let _ = write(config, &text);
+        let mut command = command(tool("bgd"));
+        command.args(["server", "start"]).arg(config);
+        command
+    })
 }
 
 /// A proxy of toxiproxy's before `upstream`, whose answers come later: where it listens.

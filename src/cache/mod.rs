@@ -1,5 +1,5 @@
 //! Edge: Go's build cache, shared over the network. What one machine compiled another takes from a server: the
-//! remote cache protocol of Bazel over HTTP, or packs in a registry.
+//! remote cache protocol of Bazel over HTTP, the Remote Execution API over gRPC, or packs in a registry.
 //!
 //! Latency is the enemy: `go build` asks for one thing after the other, and never for more than a few at a time. So
 //! what the last build used is written down as a [`Profile`], and all of it is fetched at once when the next begins;
@@ -9,14 +9,19 @@
 //! compressed bytes. An *entry* says which object an action gave. Nothing that comes from a server is used before its
 //! digest is that of Go's output id; which action gave which output is the server's word (see docs/remote-cache.md).
 
+mod backend;
+mod grpc;
 mod http;
 mod local;
 mod object;
 mod packs;
+mod reapi;
 mod record;
 mod remote;
 mod session;
 
+pub use backend::Backend;
+pub use grpc::Grpc;
 pub use http::Http;
 pub use local::{Found, Local};
 pub use packs::Packs;

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use prost::Message;
 
 use crate::cache::Action;
+use crate::cache::reapi::{self, ActionResult, OutputFile};
 use crate::oci::Digest;
 
 /// Which object an action gave.
@@ -59,7 +60,8 @@ impl Entry {
     pub(super) fn to_result(&self, object: &[u8]) -> Vec<u8> {
         let contents = if object.len() <= INLINE { object.to_vec() } else { Vec::new() };
         let path = format!("{}-{}", self.output.hex(), self.size);
-        let file = OutputFile { path, digest: Some(wire(&self.object, self.compressed)), contents };
+        let file =
+            OutputFile { path, digest: Some(reapi::Digest::new(&self.object, self.compressed)), contents };
         ActionResult { output_files: vec![file] }.encode_to_vec()
     }
 
@@ -131,8 +133,11 @@ impl Profile {
 
 /// The result that names a blob that is no object: a profile.
 pub(super) fn name_blob(digest: &Digest, size: u64) -> Vec<u8> {
-    let file =
-        OutputFile { path: "profile".to_owned(), digest: Some(wire(digest, size)), contents: Vec::new() };
+    let file = OutputFile {
+        path: "profile".to_owned(),
+        digest: Some(reapi::Digest::new(digest, size)),
+        contents: Vec::new(),
+    };
     ActionResult { output_files: vec![file] }.encode_to_vec()
 }
 
@@ -146,38 +151,6 @@ pub(super) fn named_blob(bytes: &[u8]) -> Option<(Digest, u64)> {
 
 fn hex(text: &str) -> Option<Digest> {
     format!("sha256:{text}").parse().ok()
-}
-
-fn wire(digest: &Digest, size: u64) -> WireDigest {
-    WireDigest { hash: digest.hex(), size_bytes: i64::try_from(size).unwrap_or(i64::MAX) }
-}
-
-/// `build.bazel.remote.execution.v2.Digest`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct WireDigest {
-    /// Hex digits.
-    #[prost(string, tag = "1")]
-    pub(super) hash: String,
-    #[prost(int64, tag = "2")]
-    pub(super) size_bytes: i64,
-}
-
-/// `build.bazel.remote.execution.v2.OutputFile`, as far as we use it.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct OutputFile {
-    #[prost(string, tag = "1")]
-    pub(super) path: String,
-    #[prost(message, optional, tag = "2")]
-    pub(super) digest: Option<WireDigest>,
-    #[prost(bytes = "vec", tag = "5")]
-    pub(super) contents: Vec<u8>,
-}
-
-/// `build.bazel.remote.execution.v2.ActionResult`, as far as we use it.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct ActionResult {
-    #[prost(message, repeated, tag = "2")]
-    pub(super) output_files: Vec<OutputFile>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -233,7 +206,7 @@ mod tests {
     fn what_is_not_ours_is_no_entry() {
         let action = Action([1; 32]);
         let result = |files: Vec<OutputFile>| ActionResult { output_files: files }.encode_to_vec();
-        let digest = Some(wire(&Digest::of(b""), 0));
+        let digest = Some(reapi::Digest::new(&Digest::of(b""), 0));
         let file =
             |path: &str| OutputFile { path: path.to_owned(), digest: digest.clone(), contents: vec![] };
         let hex = Digest::of(b"").hex();

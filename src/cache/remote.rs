@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::cache::http::{Http, Space};
+use crate::cache::backend::{Backend, Failure, Space};
 use crate::cache::record::{self, Entry, MAX_OBJECT, MAX_RESULT, Profile};
 use crate::cache::{Action, profile_key};
 use crate::event::{Event, Observer};
@@ -23,15 +23,6 @@ const IN_VAIN: u32 = 64;
 /// Before a request is made again.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Why a request failed.
-#[derive(Clone, Debug)]
-pub(super) enum Failure {
-    /// It may be another time.
-    Unreachable(String),
-    /// It will be refused every time.
-    Refused(String),
-}
-
 /// A request that can be made again.
 enum Request<'a> {
     /// For at most so many bytes.
@@ -41,7 +32,7 @@ enum Request<'a> {
 
 /// A server with a cache.
 pub struct Remote {
-    backend: Http,
+    backend: Backend,
     observer: Arc<dyn Observer>,
     failures: AtomicU32,
     in_vain: AtomicU32,
@@ -56,7 +47,7 @@ pub struct Remote {
 impl Remote {
     /// The cache behind `backend`. What is wrong with it goes to `observer`, once.
     #[must_use]
-    pub fn new(backend: Http, observer: Arc<dyn Observer>) -> Self {
+    pub fn new(backend: Backend, observer: Arc<dyn Observer>) -> Self {
         Remote {
             backend,
             observer,

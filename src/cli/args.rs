@@ -166,7 +166,7 @@ struct CompileFlags {
     /// Use no network at all
     #[arg(long)]
     offline: bool,
-    /// Fetch what Go compiled: http(s)://…, oci://REPO
+    /// Fetch what Go compiled: http(s)://…, grpc(s)://…, oci://REPO
     #[arg(long, value_name = "URL")]
     remote_cache: Option<String>,
     /// Also send it what it lacks

@@ -21,7 +21,7 @@ use crate::ui::Voice;
     left out: it never fails a build."
 )]
 pub(super) struct CacheprogArgs {
-    /// The server: http(s)://… (Bazel's protocol) or oci://REPO [env: GIMG_REMOTE_CACHE]
+    /// The server: http(s)://…, grpc(s)://… or oci://REPO [env: GIMG_REMOTE_CACHE]
     #[arg(long, value_name = "URL")]
     remote_cache: Option<String>,
     /// Also send it what it lacks [env: GIMG_REMOTE_CACHE_WRITE]

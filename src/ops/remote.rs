@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use crate::cache::{Http, Local, Packs, Remote, Server, Session};
+use crate::cache::{Backend, Local, Packs, Remote, Server, Session};
 use crate::error::Result;
 use crate::event::Event;
 use crate::go::{self, CacheProgram, Go};
@@ -24,8 +24,8 @@ pub(super) fn open(cx: &Context, wish: &RemoteCache) -> Result<Server> {
     if let Some(repository) = wish.repository()? {
         return Ok(Server::Packs(Arc::new(Packs::new(cx.registry.clone(), repository, observer))));
     }
-    let http = Http::new(&wish.url, wish.token.as_deref(), &cx.registry)?;
-    Ok(Server::Objects(Arc::new(Remote::new(http, observer))))
+    let backend = Backend::new(&wish.url, wish.token.as_deref(), &cx.registry)?;
+    Ok(Server::Objects(Arc::new(Remote::new(backend, observer))))
 }
 
 /// What is fetched ahead in a run.

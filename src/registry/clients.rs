@@ -29,8 +29,7 @@ struct Key {
     plain: bool,
     /// Whether certificates are checked.
     check: bool,
-    /// Only HTTP/1.1.
-    http1: bool,
+    versions: Versions,
     reach: Reach,
     /// The proxy's URL, with its password.
     proxy: Option<String>,
@@ -38,6 +37,28 @@ struct Key {
     certs: Option<PathBuf>,
     /// The only origin that the client is for, if it must be known what that one wants.
     alone: Option<String>,
+}
+
+/// Which HTTP is spoken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Versions {
+    /// Only HTTP/1.1.
+    Http1,
+    /// What both sides want.
+    Agreed,
+    /// Only HTTP/2, without asking.
+    Http2,
+}
+
+impl Versions {
+    /// Their names in a TLS handshake (RFC 7301).
+    fn alpn(self) -> &'static [&'static [u8]] {
+        match self {
+            Versions::Http1 => &[b"http/1.1"],
+            Versions::Agreed => &[b"h2", b"http/1.1"],
+            Versions::Http2 => &[b"h2"],
+        }
+    }
 }
 
 /// A client for one request.
@@ -113,30 +134,47 @@ impl Clients {
             return Err(error.at(shown(url)));
         }
         let proxy = self.proxies.find(url);
+        let http1 = url.scheme() == "http" || self.fails_http2(url);
+        // A proxy looks names up itself; only its own name is looked up here, and the user gave that.
+        let reach = if own || proxy.is_some() { Reach::Own } else { Reach::From(from) };
+        let versions = if http1 { Versions::Http1 } else { Versions::Agreed };
+        let key = self.key(url, versions, reach, check)?;
+        let alone = key.alone.is_some();
+        let (client, wanted) = self.client(key)?;
+        Ok(Chosen { client, proxy, wanted, alone })
+    }
+
+    /// A client for `url`, whose host the user named and which speaks nothing but HTTP/2.
+    ///
+    /// # Errors
+    /// A variable or a file that says how to connect is wrong.
+    pub(super) fn http2(&self, url: &Url) -> Result<Client> {
+        Ok(self.client(self.key(url, Versions::Http2, Reach::Own, true)?)?.0)
+    }
+
+    fn key(&self, url: &Url, versions: Versions, reach: Reach, check: bool) -> Result<Key> {
         let plain = url.scheme() == "http";
-        let key = Key {
+        Ok(Key {
             plain,
             // Whatever may be wrong with a certificate: http has none.
             check: check || plain,
-            http1: plain || self.fails_http2(url),
-            // A proxy looks names up itself; only its own name is looked up here, and the user gave that.
-            reach: if own || proxy.is_some() { Reach::Own } else { Reach::From(from) },
-            proxy: proxy.map(|p| p.url().map(Url::to_string)).transpose()?,
+            versions,
+            reach,
+            proxy: self.proxies.find(url).map(|p| p.url().map(Url::to_string)).transpose()?,
             certs: if plain { None } else { self.dir(url) },
             alone: Some(origin(url))
                 .filter(|origin| self.alone.lock().unwrap_or_else(PoisonError::into_inner).contains(origin)),
-        };
-        let alone = key.alone.is_some();
+        })
+    }
+
+    fn client(&self, key: Key) -> Result<(Client, Arc<Wanted>)> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let (client, wanted) = match clients.get(&key) {
-            Some(built) => built.clone(),
-            None => {
-                let built = self.build(&key)?;
-                clients.insert(key, built.clone());
-                built
-            }
-        };
-        Ok(Chosen { client, proxy, wanted, alone })
+        if let Some(built) = clients.get(&key) {
+            return Ok(built.clone());
+        }
+        let built = self.build(&key)?;
+        clients.insert(key, built.clone());
+        Ok(built)
     }
 
     fn build(&self, key: &Key) -> Result<(Client, Arc<Wanted>)> {
@@ -152,7 +190,11 @@ impl Clients {
                 .referer(false)
                 // Not those of the process: the environment is what gimg was given.
                 .no_proxy();
-            let builder = if key.http1 { builder.http1_only() } else { builder };
+            let builder = match key.versions {
+                Versions::Http1 => builder.http1_only(),
+                Versions::Agreed => builder,
+                Versions::Http2 => builder.http2_prior_knowledge(),
+            };
             Ok(match &key.proxy {
                 Some(url) => builder.proxy(reqwest::Proxy::all(url).map_err(fail)?),
                 None => builder,
@@ -183,7 +225,7 @@ impl Clients {
             }
         };
         let wanted = Arc::default();
-        let config = handshake::config(trust, own.identity, key.http1, &wanted).map_err(|_| {
+        let config = handshake::config(trust, own.identity, key.versions.alpn(), &wanted).map_err(|_| {
             let why = "the client certificate and its key don't belong together";
             let dir = key.certs.as_deref().unwrap_or(Path::new(""));
             Error::new(Kind::Usage, "read certificates", why).at(dir.display())

@@ -85,14 +85,14 @@ pub(super) enum Trust {
     Anyone,
 }
 
-/// The configuration of a client that shows `identity`, by TLS 1.2 or later.
+/// The configuration of a client that shows `identity` and speaks `alpn`, by TLS 1.2 or later.
 ///
 /// # Errors
 /// A certificate and a key that don't belong together.
 pub(super) fn config(
     trust: Trust,
     identity: Option<Identity>,
-    http1: bool,
+    alpn: &[&[u8]],
     wanted: &Arc<Wanted>,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -110,7 +110,6 @@ pub(super) fn config(
         Some(identity) => builder.with_client_auth_cert(identity.chain, identity.key)?,
         None => builder.with_client_cert_resolver(Arc::new(Nothing(Arc::clone(wanted)))),
     };
-    let http2: &[&[u8]] = if http1 { &[] } else { &[b"h2"] };
-    config.alpn_protocols = http2.iter().chain(&[&b"http/1.1"[..]]).map(|name| name.to_vec()).collect();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(config)
 }

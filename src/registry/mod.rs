@@ -270,6 +270,14 @@ impl Registry {
         self.0.transport.client_for(url)
     }
 
+    /// The same for a server that speaks HTTP/2 only, also where nothing is encrypted: one of gRPC.
+    ///
+    /// # Errors
+    /// As [`Registry::client_for`].
+    pub fn http2_client_for(&self, url: &Url) -> Result<reqwest::Client> {
+        self.0.transport.http2_client_for(url)
+    }
+
     /// `work`, whose error leaves this module without the secrets that a server may have written into it.
     fn guarded<'a, T>(
         &'a self,

@@ -312,6 +312,11 @@ impl Transport {
         Ok(self.clients.choose(url, true, Class::Public, true)?.client)
     }
 
+    /// See [`Registry::http2_client_for`](crate::registry::Registry::http2_client_for).
+    pub(super) fn http2_client_for(&self, url: &Url) -> Result<reqwest::Client> {
+        self.clients.http2(url)
+    }
+
     pub(super) fn new(clients: Clients, deadlines: Deadlines, known: Arc<Known>, offline: bool) -> Self {
         Transport { clients: Arc::new(clients), deadlines, known, offline, asked: AtomicU64::new(0) }
     }

@@ -45,8 +45,9 @@ impl RemoteCache {
         if url == "off" {
             return Ok(None);
         }
-        if !["http://", "https://", PACKS].iter().any(|scheme| url.starts_with(scheme)) {
-            let why = "its URL begins with none of http://, https:// and oci://";
+        if !["http://", "https://", "grpc://", "grpcs://", PACKS].iter().any(|scheme| url.starts_with(scheme))
+        {
+            let why = "its URL begins with none of http://, https://, grpc://, grpcs:// and oci://";
             return Err(Error::new(Kind::Usage, "use the remote cache", why));
         }
         let says = env.first(&[env::GIMG_REMOTE_CACHE_WRITE]);

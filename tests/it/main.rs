@@ -76,6 +76,7 @@ mod rebase;
 mod referrers;
 mod registries;
 mod remote_cache;
+mod remote_execution;
 mod reproducible;
 mod resolve;
 mod rollback;

@@ -18,17 +18,17 @@ use crate::support::registry::{Auth, Config, TestRegistry};
 use crate::support::toxiproxy::Toxiproxy;
 use crate::support::{Ran, Sandbox};
 
-const LINE: &str = "gimg build ./cmd/hello --output oci:out";
+pub(crate) const LINE: &str = "gimg build ./cmd/hello --output oci:out";
 
 /// A machine on which Go has compiled nothing yet, and gimg neither.
-fn empty(sandbox: Sandbox) -> Sandbox {
+pub(crate) fn empty(sandbox: Sandbox) -> Sandbox {
     let dir = sandbox.path("gocache");
     std::fs::create_dir(&dir).unwrap();
     sandbox.env("GOCACHE", dir.to_str().unwrap()).env("GIMG_CACHE", "off")
 }
 
 /// The same, with a compiler that writes down what it compiles.
-fn watched() -> Sandbox {
+pub(crate) fn watched() -> Sandbox {
     let machine = empty(hello());
     let log = machine.path("compiled");
     let script = format!("case \"$*\" in *-V=full*) ;; *) echo \"$@\" >>'{}' ;; esac", log.display());
@@ -37,12 +37,12 @@ fn watched() -> Sandbox {
 }
 
 /// What a watched machine compiled.
-fn compiled(machine: &Sandbox) -> Vec<String> {
+pub(crate) fn compiled(machine: &Sandbox) -> Vec<String> {
     let log = std::fs::read_to_string(machine.path("compiled")).unwrap_or_default();
     log.lines().map(str::to_owned).collect()
 }
 
-fn hello() -> Sandbox {
+pub(crate) fn hello() -> Sandbox {
     Sandbox::go("hello").env("GIMG_CACHE", "off")
 }
 

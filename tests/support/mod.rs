@@ -15,6 +15,7 @@ pub(crate) mod kube;
 pub(crate) mod layers;
 pub(crate) mod net;
 pub(crate) mod nginx;
+pub(crate) mod reapi;
 pub(crate) mod registry;
 pub(crate) mod rootfs;
 mod sandbox;

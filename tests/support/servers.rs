@@ -83,6 +83,24 @@ impl Server {
         })
     }
 
+    /// BuildGrid, open to everyone: a server of the Remote Execution API that keeps everything in memory.
+    pub(crate) fn buildgrid() -> Self {
+        Self::start(|dir, port| {
+            let config = dir.join("config.yml");
+            let text = format!(
+                "server:\n- !channel {{address: '127.0.0.1:{port}', insecure-mode: true}}\n\
+                 instances:\n- name: main\n  storages: [!lru-storage &cas {{size: 2GB}}]\n  \
+                 caches: [!lru-action-cache &ac {{storage: *cas, max-cached-refs: 100000, allow-updates: true}}]\n  \
+                 services: [!cas {{storage: *cas}}, !bytestream {{storage: *cas}}, !action-cache {{cache: *ac}}]\n\
+                 thread-pool-size: 20\n"
+            );
+            std::fs::write(&config, text).unwrap();
+            let mut command = Command::new(tool("bgd"));
+            command.args(["server", "start"]).arg(config);
+            command
+        })
+    }
+
     /// `127.0.0.1:port`.
     pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -125,7 +143,8 @@ impl Server {
                 let mut start = [0; 7];
                 if stream.write_all(request.as_bytes()).is_ok()
                     && stream.read_exact(&mut start).is_ok()
-                    && start == *b"HTTP/1."
+                    // A server that speaks HTTP/2 only begins with its settings, whatever it is asked.
+                    && (start == *b"HTTP/1." || start[3] == 4)
                 {
                     return true;
                 }

@@ -22,6 +22,7 @@ const METHOD: &str = "\
   is in the registry, and gimg has `--cache-from registry`. \"stamped\" is with `-buildvcs=true`, else without; a new commit changes
   only a text that is no input.
 - remote-cache: as cold, but an nginx with WebDAV on loopback has what another machine compiled, and gimg has `--remote-cache`;
+  -grpc: BuildGrid has it, a server of the Remote Execution API in Python; -oci: the registry has it, in packs.
   +5ms and +30ms: toxiproxy before it holds every answer back so long. The others compile, as in cold.
 - kodata is of random bytes from a fixed seed, which don't compress; one line in a small file beside them changes.
 - `go build` is `go build -trimpath` with the same flags, one after the other for several platforms, all programs at
