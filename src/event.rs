@@ -1,5 +1,8 @@
 //! What work reports while it runs: one way, to whoever listens. Only `ui` turns events into words.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use crate::oci::{Descriptor, Platform};
 
 /// One step of progress.
@@ -25,7 +28,7 @@ pub enum Event {
         /// The import paths compiled in this run.
         packages: Vec<String>,
         /// Wall time.
-        elapsed: std::time::Duration,
+        elapsed: Duration,
     },
     /// What was made before from the same inputs is used again: nothing is compiled.
     Recalled {
@@ -90,7 +93,16 @@ pub enum Event {
         /// Why.
         why: String,
         /// How long until the next try.
-        delay: std::time::Duration,
+        delay: Duration,
+    },
+    /// A part of the work is over, well or not: see [`Timing`].
+    Took {
+        /// Which.
+        step: Step,
+        /// Wall time; it ends with the event.
+        elapsed: Duration,
+        /// Whether it did what it was to do. Not, if it failed, or nobody wanted it any more.
+        done: bool,
     },
     /// Something the user should know that doesn't stop the build.
     Warning(String),
@@ -98,6 +110,89 @@ pub enum Event {
     Detail(String),
     /// Something everyone wants once, at the end of a run.
     Note(String),
+}
+
+/// A part of the work that takes time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// `go list`.
+    List,
+    /// One `go build`, with the wait for what is fetched ahead.
+    Compile {
+        /// The target.
+        platform: Platform,
+        /// The import paths that it compiles.
+        packages: Vec<String>,
+    },
+    /// What another machine compiled is fetched.
+    Fetch {
+        /// The target.
+        platform: String,
+        /// How many objects came.
+        objects: u64,
+        /// Their size in bytes, compressed.
+        bytes: u64,
+    },
+    /// A layer is made of programs.
+    Pack {
+        /// The program.
+        program: String,
+        /// The target.
+        platform: Platform,
+    },
+    /// Images are put, and named.
+    Publish,
+    /// A request to a server, up to the head of its answer.
+    Request {
+        /// The method of HTTP, or what stands for it.
+        method: String,
+        /// The URL, without user, password and query.
+        url: String,
+        /// The answer, if there was one.
+        status: Option<u16>,
+    },
+}
+
+/// Measures a step, and tells of it when it is dropped.
+pub struct Timing {
+    observer: Arc<dyn Observer>,
+    /// Some until it is told.
+    step: Option<Step>,
+    start: Instant,
+    done: bool,
+}
+
+impl Timing {
+    /// Begins now.
+    #[must_use]
+    pub fn of(observer: &Arc<dyn Observer>, step: Step) -> Self {
+        Timing { observer: Arc::clone(observer), step: Some(step), start: Instant::now(), done: false }
+    }
+
+    /// Ends it, well if `result` is.
+    ///
+    /// # Errors
+    /// That of `result`.
+    pub fn end<T, E>(mut self, result: Result<T, E>) -> Result<T, E> {
+        self.done = result.is_ok();
+        result
+    }
+
+    /// Ends it well, as `step`, which says what is known of it by now.
+    pub fn end_as(mut self, step: Step) {
+        self.step = Some(step);
+        self.done = true;
+    }
+}
+
+impl Drop for Timing {
+    fn drop(&mut self) {
+        if let Some(step) = self.step.take() {
+            let (elapsed, done) = (self.start.elapsed(), self.done);
+            self.observer.on(Event::Took { step, elapsed, done });
+        }
+    }
 }
 
 /// How a blob got to its destination.
@@ -117,6 +212,16 @@ pub enum Put {
 pub trait Observer: Send + Sync {
     /// Takes one event.
     fn on(&self, event: Event);
+}
+
+/// Two that hear the same.
+pub struct Both(pub Arc<dyn Observer>, pub Arc<dyn Observer>);
+
+impl Observer for Both {
+    fn on(&self, event: Event) {
+        self.0.on(event.clone());
+        self.1.on(event);
+    }
 }
 
 /// An observer that hears nothing.

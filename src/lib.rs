@@ -47,4 +47,5 @@ pub mod settings;
 pub mod sign;
 pub mod store;
 pub mod target;
+pub mod telemetry;
 pub mod ui;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::cache::backend::{Backend, Failure, Space};
 use crate::cache::record::{self, Entry, MAX_OBJECT, MAX_RESULT, Profile};
 use crate::cache::{Action, profile_key};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Step, Timing};
 use crate::oci::Digest;
 
 /// After so many failures in a row a server counts as dead that never answered.
@@ -157,13 +157,16 @@ impl Remote {
                 return None;
             }
             self.requests.fetch_add(1, Ordering::Relaxed);
+            let (url, status) = (self.backend.name().to_owned(), None);
+            let method = if matches!(request, Request::Get(..)) { "GET" } else { "PUT" }.to_owned();
+            let timing = Timing::of(&self.observer, Step::Request { method, url, status });
             let answer = match &request {
                 Request::Get(space, key, limit) => self.backend.get(*space, key, *limit).await,
                 Request::Put(space, key, bytes) => {
                     self.backend.put(*space, key, bytes.clone()).await.map(|()| None)
                 }
             };
-            let why = match answer {
+            let why = match timing.end(answer) {
                 Ok(answer) => {
                     self.failures.store(0, Ordering::Relaxed);
                     self.answered.store(true, Ordering::Relaxed);

@@ -27,7 +27,7 @@ pub(super) struct ApplyArgs {
 }
 
 /// Resolves, then feeds `kubectl VERB`.
-pub(super) fn run(verb: &str, args: ApplyArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(verb: &str, args: ApplyArgs, env: Env, voice: &Voice) -> Result<()> {
     let (settings, cx) = prepare(args.flags, Vec::new(), env, voice)?;
     let files = args.files.into();
     let kubectl = interruptible(&cx, ops::kubectl::feed(&cx, &settings, &files, verb, args.kubectl))?;

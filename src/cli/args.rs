@@ -6,6 +6,7 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use crate::cli::network::InsecureArgs;
 use crate::cli::summary::SummaryArgs;
+use crate::cli::telemetry::TelemetryArgs;
 use crate::ops::resolve::Files;
 use crate::plan::naming::Naming;
 use crate::registry::Insecure;
@@ -21,6 +22,8 @@ pub(super) struct Common {
     /// What goes to standard output
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT", hide_possible_values = true)]
     pub(super) format: Format,
+    #[command(flatten)]
+    pub(super) telemetry: TelemetryArgs,
 }
 
 /// How to speak to the user, whatever the form of the results.

@@ -39,7 +39,7 @@ pub(super) fn prepare(
     flags: BuildFlags,
     packages: Vec<String>,
     env: Env,
-    voice: Voice,
+    voice: &Voice,
 ) -> Result<(Settings, Context)> {
     let cwd = working_directory(&env)?;
     let insecure = flags.insecure_registry();
@@ -59,7 +59,7 @@ pub(super) fn prepare(
     Ok((settings, cx))
 }
 
-pub(super) fn run(mut args: BuildArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(mut args: BuildArgs, env: Env, voice: &Voice) -> Result<()> {
     args.flags.all = args.all;
     args.flags.summary = args.summary;
     let (settings, cx) = prepare(args.flags, args.packages, env, voice)?;

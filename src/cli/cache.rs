@@ -62,7 +62,7 @@ impl CacheArgs {
     }
 }
 
-pub(super) fn run(args: CacheArgs, env: &Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: CacheArgs, env: &Env, voice: &Voice) -> Result<()> {
     let store = store(env, &voice.observer())?;
     match args.command {
         CacheCommand::Info(_) => voice.cache(&ops::cache::info(&store)?),

@@ -39,7 +39,7 @@ pub(super) struct CacheprogArgs {
     pub(super) manner: Manner,
 }
 
-pub(super) fn run(args: CacheprogArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: CacheprogArgs, env: Env, voice: &Voice) -> Result<()> {
     let remote = RemoteCache::resolve(args.remote_cache, args.remote_cache_write, &env)?;
     let cwd = working_directory(&env)?;
     let dir = args.dir.or_else(|| env.first(&["GOCACHE"]).map(PathBuf::from));

@@ -30,7 +30,7 @@ pub(super) struct ManArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn completion(args: &CompletionArgs, voice: Voice) -> Result<()> {
+pub(super) fn completion(args: &CompletionArgs, voice: &Voice) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "gimg", &mut script);
     voice.bytes(&script)

@@ -32,7 +32,7 @@ pub(super) struct HistoryArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: &HistoryArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: &HistoryArgs, env: Env, voice: &Voice) -> Result<()> {
     let repository = ops::history::repository(&args.repository)?;
     let cwd = working_directory(&env)?;
     let key = args.key.as_ref().map(|path| cwd.join(path));

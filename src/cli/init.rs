@@ -28,7 +28,7 @@ pub(super) struct SchemaArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn init(args: &InitArgs, env: &Env, voice: Voice) -> Result<()> {
+pub(super) fn init(args: &InitArgs, env: &Env, voice: &Voice) -> Result<()> {
     let written = ops::init::init(&working_directory(env)?, args.force)?;
     let observer = voice.observer();
     for note in written.notes {
@@ -37,6 +37,6 @@ pub(super) fn init(args: &InitArgs, env: &Env, voice: Voice) -> Result<()> {
     voice.line(&written.name)
 }
 
-pub(super) fn schema(voice: Voice) -> Result<()> {
+pub(super) fn schema(voice: &Voice) -> Result<()> {
     voice.document(&config::schema())
 }

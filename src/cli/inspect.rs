@@ -38,7 +38,7 @@ pub(super) struct InspectArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: InspectArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: InspectArgs, env: Env, voice: &Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let subject = ops::sbom::subject(&cwd, &args.subject)?;
     let against = args.against.as_ref().map(|text| ops::sbom::subject(&cwd, text)).transpose()?;

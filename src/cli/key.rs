@@ -46,7 +46,7 @@ impl KeyArgs {
     }
 }
 
-pub(super) fn run(args: KeyArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: KeyArgs, env: Env, voice: &Voice) -> Result<()> {
     let KeyCommand::Generate(args) = args.command;
     let Some(password) = env.all().get(COSIGN_PASSWORD).map(|p| p.clone().into_bytes()) else {
         let why = "the key's password is missing";

@@ -43,7 +43,7 @@ pub(super) struct LayerArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: LayerArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: LayerArgs, env: Env, voice: &Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let words = LayerWords {
         binary: args.binary,

@@ -39,7 +39,7 @@ pub(super) struct LockArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: LockArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: LockArgs, env: Env, voice: &Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let (file, warnings) = config::read(&args.config, &env, &cwd)?;
     let named = named(&args.base, &env, file, &cwd)?;

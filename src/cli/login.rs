@@ -57,7 +57,7 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-pub(super) fn login(args: LoginArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn login(args: LoginArgs, env: Env, voice: &Voice) -> Result<()> {
     let usage = |why: &str| Error::new(Kind::Usage, "log in", why);
     let registry = server(&args.server)?;
     if args.username.is_empty() {
@@ -80,7 +80,7 @@ pub(super) fn login(args: LoginArgs, env: Env, voice: Voice) -> Result<()> {
     interruptible(&cx, ops::login::login(&cx, &login))
 }
 
-pub(super) fn logout(args: LogoutArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn logout(args: LogoutArgs, env: Env, voice: &Voice) -> Result<()> {
     let registry = server(&args.server)?;
     let cx = context(env, voice, Insecure::Loopback, false)?;
     interruptible(&cx, ops::login::logout(&cx, &registry))

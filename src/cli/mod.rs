@@ -28,6 +28,7 @@ mod run;
 mod sbom;
 mod signals;
 mod summary;
+mod telemetry;
 mod verify;
 mod version;
 mod why;
@@ -36,6 +37,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -52,6 +54,7 @@ use crate::ui::{self, Voice};
 
 use args::{Common, plain_voice};
 use signals::interruptible;
+use telemetry::{TelemetryArgs, Watched};
 
 /// Put a Go program into a container image. No daemon, the same digest everywhere.
 #[derive(Debug, Parser)]
@@ -124,16 +127,16 @@ enum Command {
 }
 
 impl Command {
-    /// How to speak to the user.
-    fn voice(&self, env: &Env) -> Voice {
+    /// How to speak to the user, and who else is told.
+    fn voice(&self, env: &Env) -> (Voice, TelemetryArgs) {
         let common: &Common = match self {
             Command::Build(args) => &args.common,
             Command::Resolve(args) => &args.common,
             Command::Apply(args) | Command::Create(args) => &args.common,
             // It passes all its flags on.
-            Command::Delete(_) => return plain_voice(env),
-            Command::Sbom(args) => return args.manner.voice(env),
-            Command::Cacheprog(args) => return args.manner.voice(env),
+            Command::Delete(_) => return (plain_voice(env), TelemetryArgs::default()),
+            Command::Sbom(args) => return (args.manner.voice(env), TelemetryArgs::default()),
+            Command::Cacheprog(args) => return (args.manner.voice(env), TelemetryArgs::default()),
             Command::Verify(args) => &args.common,
             Command::Why(args) => &args.common,
             Command::Run(args) => &args.common,
@@ -156,7 +159,7 @@ impl Command {
             Command::Pack(args) => &args.common,
             Command::Layer(args) => &args.common,
         };
-        common.voice(env)
+        (common.voice(env), common.telemetry.clone())
     }
 }
 
@@ -179,15 +182,24 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
             return ExitCode::from(error.kind().exit_code());
         }
     };
-    let cli = match Cli::command().try_get_matches_from(argv).and_then(|m| Cli::from_arg_matches(&m)) {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches_from(argv).and_then(|m| {
+        let name = m.subcommand_name().unwrap_or_default().to_owned();
+        Ok((Cli::from_arg_matches(&m)?, name))
+    });
+    let (cli, name) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             ui::clap(&error);
             return ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 });
         }
     };
-    let voice = cli.command.voice(&env);
-    match command(cli.command, env, voice) {
+    let (voice, telemetry) = cli.command.voice(&env);
+    let done = Watched::begin(telemetry, &name, &env, since_1970()).and_then(|watched| {
+        let Some(watched) = watched else { return command(cli.command, env, &voice) };
+        let watching = Voice { also: Some(watched.observer()), ..voice.clone() };
+        watched.end(command(cli.command, env, &watching), &voice)
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             voice.failure(&error);
@@ -196,7 +208,7 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
     }
 }
 
-fn command(command: Command, env: Env, voice: Voice) -> Result<()> {
+fn command(command: Command, env: Env, voice: &Voice) -> Result<()> {
     match command {
         Command::Build(args) => build::run(*args, env, voice),
         Command::Pack(args) => pack::run(*args, env, voice),
@@ -245,7 +257,7 @@ fn working_directory(env: &Env) -> Result<PathBuf> {
 
 /// What every verb is given. Credentials are read only if a registry will be asked: a broken file elsewhere is no
 /// reason not to write a local layout.
-fn context(env: Env, voice: Voice, insecure: Insecure, registry: bool) -> Result<Context> {
+fn context(env: Env, voice: &Voice, insecure: Insecure, registry: bool) -> Result<Context> {
     let keychain = keychain(&env, registry)?;
     context_with(env, voice, insecure, registry, keychain)
 }
@@ -257,7 +269,7 @@ fn keychain(env: &Env, asked: bool) -> Result<Keychain> {
 
 fn context_with(
     env: Env,
-    voice: Voice,
+    voice: &Voice,
     insecure: Insecure,
     registry: bool,
     keychain: Keychain,
@@ -275,7 +287,7 @@ fn context_with(
         scratch: Arc::new(Scratch::new()?),
         guardian: Guardian::this_program(),
         store,
-        now: now(),
+        now: since_1970().as_secs(),
         observer,
         names,
         stop: Stop::default(),
@@ -293,8 +305,8 @@ fn store(env: &Env, observer: &Arc<dyn Observer>) -> Result<Store> {
     })
 }
 
-/// Seconds since 1970.
-fn now() -> u64 {
+/// What the clock says.
+fn since_1970() -> Duration {
     let now = std::time::SystemTime::now();
-    now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }

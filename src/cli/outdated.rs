@@ -40,7 +40,7 @@ pub(super) struct OutdatedArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: OutdatedArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: OutdatedArgs, env: Env, voice: &Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let asked = Asked {
         images: args.images,

@@ -40,7 +40,7 @@ pub(super) struct PackArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: PackArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: PackArgs, env: Env, voice: &Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let insecure = args.flags.insecure_registry();
     let (file, warnings) = config::read(args.flags.config(), &env, &cwd)?;

@@ -32,7 +32,7 @@ pub(super) struct PushArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: PushArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: PushArgs, env: Env, voice: &Voice) -> Result<()> {
     let layout = args.layout.strip_prefix("oci:").unwrap_or(&args.layout);
     let (dir, name) = settings::split_layout(layout);
     let (repository, tag) = settings::place(&args.repository)?;

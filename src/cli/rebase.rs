@@ -52,7 +52,7 @@ pub(super) struct RebaseArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: RebaseArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: RebaseArgs, env: Env, voice: &Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let asked = Rebase {
         image: args.image,

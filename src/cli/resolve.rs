@@ -37,7 +37,7 @@ pub(super) struct ResolveArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: ResolveArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: ResolveArgs, env: Env, voice: &Voice) -> Result<()> {
     let in_place = args.in_place || !args.kustomize.is_empty();
     if matches!(args.common.format, Format::Json) && !in_place {
         return Err(Error::new(Kind::Usage, "read --format json", "resolve writes YAML, as it was written"));

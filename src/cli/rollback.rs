@@ -35,7 +35,7 @@ pub(super) struct RollbackArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: &RollbackArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: &RollbackArgs, env: Env, voice: &Voice) -> Result<()> {
     let wish = ops::rollback::Wish::read(&args.image, &args.to)?;
     let cwd = working_directory(&env)?;
     let key = args.key.as_ref().map(|path| cwd.join(path));

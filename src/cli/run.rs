@@ -29,7 +29,7 @@ pub(super) struct RunArgs {
     kubectl: Vec<OsString>,
 }
 
-pub(super) fn run(args: RunArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: RunArgs, env: Env, voice: &Voice) -> Result<()> {
     let (settings, cx) = prepare(args.flags, vec![args.package], env, voice)?;
     let kubectl = interruptible(&cx, ops::kubectl::run(&cx, &settings, args.kubectl))?;
     // Its private directory goes before kubectl takes over.

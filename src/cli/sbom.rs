@@ -51,7 +51,7 @@ impl Written {
     }
 }
 
-pub(super) fn run(args: SbomArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: SbomArgs, env: Env, voice: &Voice) -> Result<()> {
     let format = args.format.format();
     let subject = ops::sbom::subject(&working_directory(&env)?, &args.subject)?;
     let document = if let Subject::Package(package) = subject {

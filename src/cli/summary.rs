@@ -25,7 +25,7 @@ pub(super) struct SummaryArgs {
 }
 
 /// Tells of a run in all the ways that the user wants: files, and standard output.
-pub(super) fn tell(settings: &Settings, voice: Voice, told: &Told) -> Result<()> {
+pub(super) fn tell(settings: &Settings, voice: &Voice, told: &Told) -> Result<()> {
     let summary = told.summary.as_ref().map(ui::summary::markdown);
     ops::summary::write(settings, &ui::document(&told.report)?, summary)?;
     voice.report(&told.report)

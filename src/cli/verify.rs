@@ -37,7 +37,7 @@ pub(super) struct VerifyArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: VerifyArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: VerifyArgs, env: Env, voice: &Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let asked = Verify {
         image: args.image,

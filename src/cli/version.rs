@@ -13,7 +13,7 @@ pub(super) struct VersionArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(voice: Voice) -> Result<()> {
+pub(super) fn run(voice: &Voice) -> Result<()> {
     let built_in = crate::base::VERSION.to_string();
     let level = crate::image::LEVEL.to_string();
     let mut data = vec![("layout", level.as_str()), ("static", built_in.as_str())];

@@ -32,7 +32,7 @@ pub(super) struct WhyArgs {
     pub(super) common: Common,
 }
 
-pub(super) fn run(args: WhyArgs, env: Env, voice: Voice) -> Result<()> {
+pub(super) fn run(args: WhyArgs, env: Env, voice: &Voice) -> Result<()> {
     let cwd = working_directory(&env)?;
     let was = ops::sbom::subject(&cwd, &args.was)?;
     let now = ops::sbom::subject(&cwd, &args.now)?;

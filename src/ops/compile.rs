@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::attest;
 use crate::error::{Error, Kind, Result};
-use crate::event::Event;
+use crate::event::{Event, Step, Timing};
 use crate::git;
 use crate::go::{self, Binary, Go, How, Sandbox};
 use crate::ops::publish::{Packed, PackedLayers, Publisher};
@@ -111,7 +111,9 @@ impl<'a> Compiler<'a> {
             Ok(())
         };
         let work = async {
-            let binaries = self.compile(group, &out).await?;
+            let step = Step::Compile { platform: platform.clone(), packages: packages.clone() };
+            let timing = Timing::of(&cx.observer, step);
+            let binaries = timing.end(self.compile(group, &out).await)?;
             let elapsed = start.elapsed();
             let packages = packages.clone();
             cx.observer.on(Event::Compiled { platform: platform.clone(), packages, elapsed });

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::attest::Modules;
 use crate::error::Result;
-use crate::event::Event;
+use crate::event::{Event, Step, Timing};
 use crate::go::{self, Go, Places};
 use crate::image::Written;
 use crate::image::contents::{self, ProgramFile};
@@ -48,7 +48,9 @@ async fn debugger(go: &Go, publisher: &Publisher<'_>, platform: &Platform) -> Re
     let start = Instant::now();
     let target = command::target(platform, &go.toolchain, &[])?;
     let (module, out, temporary) = (scratch.directory()?, scratch.directory()?, scratch.directory()?);
-    let binary = go::delve(go, &target, &module, &out, &temporary).await?;
+    let step = Step::Compile { platform: platform.clone(), packages: packages.clone() };
+    let timing = Timing::of(observer, step);
+    let binary = timing.end(go::delve(go, &target, &module, &out, &temporary).await)?;
     let elapsed = start.elapsed();
     observer.on(Event::Compiled { platform: platform.clone(), packages, elapsed });
     let name = debug::PROGRAM.to_owned();

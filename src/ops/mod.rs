@@ -65,6 +65,7 @@ mod signer;
 mod sources;
 pub mod summary;
 mod targets;
+pub mod telemetry;
 mod trust;
 pub mod verify;
 pub mod why;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::event::{Step, Timing};
 use crate::fs::{Moment, Paths};
 use crate::go::{self, Go, Told};
 use crate::ops::Context;
@@ -76,6 +77,7 @@ pub(super) async fn list(
         ahead.begin(go);
     }
     let begun = Moment::now();
+    let timing = Timing::of(&cx.observer, Step::List);
     let ask = async |go| {
         let lister = Lister::new(go, settings, rules, target.clone(), flags.clone()).await?;
         let packages = lister.list(&settings.packages, &settings.places).await?;
@@ -90,7 +92,7 @@ pub(super) async fn list(
     };
     let (lister, listed) = match answer {
         Some(answer) => answer,
-        None => ask(go).await?,
+        None => timing.end(ask(go).await)?,
     };
     memo.audit(what, known.as_ref(), &listed)?;
     if let (Some(key), Some(paths)) = (key, lister.paths(&listed, cx.env.all())) {

@@ -14,7 +14,7 @@ use crate::attest::Modules;
 use crate::content::copy::Copier;
 use crate::content::{Beside, Blob, Content, Graph, ImageName, Referrer};
 use crate::error::{Error, Kind, Result};
-use crate::event::Event;
+use crate::event::{Event, Step, Timing};
 use crate::go::{Binary, Places};
 use crate::image::assemble::{self, EPOCH, Image, Layer, Spec};
 use crate::image::certificates::Certificate;
@@ -118,6 +118,8 @@ impl Publisher<'_> {
         let (platform, _) = &self.bases[image.base].list[number];
         let program = image.name.program.clone();
         self.cx.observer.on(Event::Packing { program: program.clone(), platform: platform.clone() });
+        let step = Step::Pack { program: program.clone(), platform: platform.clone() };
+        let timing = Timing::of(&self.cx.observer, step);
         let filesystem = Filesystem::of(platform);
         let capabilities = image.capabilities.filter(|_| platform.os == "linux");
         let files = image.programs.iter().zip(binaries).enumerate().map(|(number, (p, b))| ProgramFile {
@@ -132,7 +134,7 @@ impl Publisher<'_> {
         let hashes = Hashes::default();
         let modules = try_join_all(binaries.iter().map(|binary| self.modules(binary)));
         let written = self.write(tree, hashes.opener(crate::fs::open));
-        let (written, modules) = tokio::try_join!(written, modules)?;
+        let (written, modules) = timing.end(tokio::try_join!(written, modules))?;
         let descriptor = written.0.descriptor();
         self.cx.observer.on(Event::LayerReady { program, platform: platform.clone(), descriptor });
         let contents = files.iter().zip(modules).map(|(file, modules)| {
@@ -290,6 +292,15 @@ impl Publisher<'_> {
 
     /// Copies images everywhere, and moves the names when everything is everywhere.
     pub(super) async fn deliver(
+        &self,
+        assembled: Vec<Assembled>,
+        shared: Option<&Shared<'_>>,
+    ) -> Result<Vec<Published>> {
+        let timing = Timing::of(&self.cx.observer, Step::Publish);
+        timing.end(self.put(assembled, shared).await)
+    }
+
+    async fn put(
         &self,
         mut assembled: Vec<Assembled>,
         shared: Option<&Shared<'_>>,

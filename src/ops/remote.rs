@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::cache::{Backend, Local, Packs, Remote, Server, Session};
 use crate::error::Result;
-use crate::event::Event;
+use crate::event::{Event, Step, Timing};
 use crate::go::{self, CacheProgram, Go};
 use crate::ops::Context;
 use crate::process;
@@ -74,6 +74,8 @@ impl<'a> Ahead<'a> {
     /// Waits until all is here that is fetched ahead for a platform, and gives the program by which `go build` asks for
     /// the rest; none if there is no use in asking.
     pub(super) async fn ready(&self, go: &Go, platform: &str) -> Option<CacheProgram> {
+        let step = |objects, bytes| Step::Fetch { platform: platform.to_owned(), objects, bytes };
+        let timing = Timing::of(&self.cx.observer, step(0, 0));
         self.start(go, platform);
         let session = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(platform)?;
         let tally = session.await.ok()?.finish().await;
@@ -82,6 +84,7 @@ impl<'a> Ahead<'a> {
             tally.fetched, tally.fetched_bytes
         );
         self.cx.observer.on(Event::Detail(text));
+        timing.end_as(step(tally.fetched, tally.fetched_bytes));
         let program = process::this_program().filter(|_| self.server.is_of_use(self.wish.writes))?;
         let mut args = vec!["cacheprog".to_owned()];
         // What it names is here already; whoever writes a new one must know it.

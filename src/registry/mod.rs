@@ -232,16 +232,18 @@ impl Registry {
         let clients =
             Clients::new(options.user_agent, options.deadlines, options.names, options.proxies, certs);
         let known = Arc::<Known>::default();
+        let discreet = Discreet { known: Arc::clone(&known), observer: options.observer };
+        let observer: Arc<dyn Observer> = Arc::new(discreet);
         Registry(Arc::new(Inner {
             transport: Arc::new(Transport::new(
                 clients,
                 options.deadlines,
-                Arc::clone(&known),
+                (Arc::clone(&known), Arc::clone(&observer)),
                 options.offline,
             )),
             keychain: options.keychain,
             token_servers: options.token_servers,
-            observer: Arc::new(Discreet { known: Arc::clone(&known), observer: options.observer }),
+            observer,
             known,
             policy: options.retry,
             chance: Chance::new(options.retry.seed),

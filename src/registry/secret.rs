@@ -9,7 +9,7 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Step};
 
 /// What stands in place of a secret.
 const MASK: &str = "***";
@@ -134,6 +134,9 @@ impl Observer for Discreet {
         let hide = |text: String| self.known.hide(&text).into_owned();
         self.observer.on(match event {
             Event::Retry { what, why, delay } => Event::Retry { what: hide(what), why: hide(why), delay },
+            Event::Took { step: Step::Request { method, url, status }, elapsed, done } => {
+                Event::Took { step: Step::Request { method, url: hide(url), status }, elapsed, done }
+            }
             Event::Warning(text) => Event::Warning(hide(text)),
             Event::Detail(text) => Event::Detail(hide(text)),
             Event::Note(text) => Event::Note(hide(text)),

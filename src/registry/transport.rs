@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::content::{BoxFuture, ByteStream};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Step, Timing};
 use crate::oci::Digest;
 use crate::registry::address::Class;
 use crate::registry::broken::{broken, unauthorized};
@@ -300,6 +300,8 @@ pub(super) struct Transport {
     deadlines: Deadlines,
     /// What answers must not show.
     known: Arc<Known>,
+    /// Hears of requests.
+    observer: Arc<dyn Observer>,
     /// Whether nothing goes out.
     offline: bool,
     /// How many requests went out.
@@ -317,8 +319,14 @@ impl Transport {
         self.clients.http2(url)
     }
 
-    pub(super) fn new(clients: Clients, deadlines: Deadlines, known: Arc<Known>, offline: bool) -> Self {
-        Transport { clients: Arc::new(clients), deadlines, known, offline, asked: AtomicU64::new(0) }
+    pub(super) fn new(
+        clients: Clients,
+        deadlines: Deadlines,
+        (known, observer): (Arc<Known>, Arc<dyn Observer>),
+        offline: bool,
+    ) -> Self {
+        let (clients, asked) = (Arc::new(clients), AtomicU64::new(0));
+        Transport { clients, deadlines, known, observer, offline, asked }
     }
 
     /// How many requests went out so far, redirects and those for tokens among them.
@@ -420,6 +428,20 @@ impl Transport {
         headers: HeaderMap,
     ) -> Result<reqwest::Response, Failure> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        let request = |status| Step::Request { method: out.method.to_string(), url: shown(url), status };
+        let timing = Timing::of(&self.observer, request(None));
+        let response = self.send(chosen, out, url, headers).await?;
+        timing.end_as(request(Some(response.status().as_u16())));
+        Ok(response)
+    }
+
+    async fn send(
+        &self,
+        chosen: &Chosen<'_>,
+        out: &Outgoing<'_>,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<reqwest::Response, Failure> {
         let request = chosen.client.request(out.method.clone(), url.clone()).headers(headers);
         let moved = Arc::new(AtomicU64::new(0));
         let failed: Arc<Mutex<Option<Error>>> = Arc::default();

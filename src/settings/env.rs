@@ -52,6 +52,32 @@ pub const GIMG_REMOTE_CACHE_TOKEN: &str = "GIMG_REMOTE_CACHE_TOKEN";
 pub const GIMG_REMOTE_CACHE_WRITE: &str = "GIMG_REMOTE_CACHE_WRITE";
 /// The password of the key that signs, as for cosign.
 pub const COSIGN_PASSWORD: &str = "COSIGN_PASSWORD";
+/// A collector of OpenTelemetry, to which the trace of a run is sent: `/v1/traces` below this URL.
+pub const OTEL_EXPORTER_OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// The whole URL instead.
+pub const OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+/// Headers for the collector: `NAME=VALUE,…`.
+pub const OTEL_EXPORTER_OTLP_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+/// More of them.
+pub const OTEL_EXPORTER_OTLP_TRACES_HEADERS: &str = "OTEL_EXPORTER_OTLP_TRACES_HEADERS";
+/// `http/protobuf`: no other is spoken.
+pub const OTEL_EXPORTER_OTLP_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+/// The same, and over it.
+pub const OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
+/// How many milliseconds the collector may take. The default is 3000.
+pub const OTEL_EXPORTER_OTLP_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
+/// The same, and over it.
+pub const OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
+/// `none`: no trace is sent.
+pub const OTEL_TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+/// `true`: nothing is sent.
+pub const OTEL_SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
+/// The service that spans are of. The default is gimg.
+pub const OTEL_SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
+/// What else is said of it: `NAME=VALUE,…`.
+pub const OTEL_RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+/// The trace that a run is part of (W3C Trace Context).
+pub const TRACEPARENT: &str = "TRACEPARENT";
 /// Set by CI systems: no live progress.
 pub const CI: &str = "CI";
 /// Set by people who want no colour (no-color.org).

@@ -10,6 +10,7 @@ pub mod pack;
 pub mod program;
 pub mod subject;
 pub mod summary;
+pub mod telemetry;
 pub mod template;
 
 mod attached;

@@ -17,7 +17,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
-use crate::event::Observer;
+use crate::event::{Both, Observer};
 use crate::report::{DryRun, Edited, Locked, Rebased, Report, RolledBack, Verified, WrittenLayer};
 
 /// How much is said.
@@ -55,7 +55,7 @@ pub enum Color {
 }
 
 /// How to speak to the user.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Voice {
     /// How much.
     pub volume: Volume,
@@ -65,6 +65,8 @@ pub struct Voice {
     pub color: Color,
     /// Whether a CI system or NO_COLOR is around: (CI, NO_COLOR).
     pub surroundings: (bool, bool),
+    /// Who else hears of progress.
+    pub also: Option<Arc<dyn Observer>>,
 }
 
 impl Voice {
@@ -82,7 +84,11 @@ impl Voice {
     #[must_use]
     pub fn observer(&self) -> Arc<dyn Observer> {
         let live = std::io::stderr().is_terminal() && !self.surroundings.0 && self.volume == Volume::Normal;
-        Arc::new(progress::Progress::new(self.volume, live, self.coloured()))
+        let shown: Arc<dyn Observer> = Arc::new(progress::Progress::new(self.volume, live, self.coloured()));
+        match &self.also {
+            Some(also) => Arc::new(Both(Arc::clone(also), shown)),
+            None => shown,
+        }
     }
 
     /// Prints the results of a run.

@@ -141,8 +141,8 @@ impl Observer for Progress {
                 let bytes = size(descriptor.size);
                 self.line(least, &format!("{destination}: {verb} {} ({bytes})", descriptor.digest));
             }
-            // Only what stops a run wants to know.
-            Event::Publishing { .. } | Event::Published { .. } => {}
+            // Only what stops a run wants to know, and only who looks at it later.
+            Event::Publishing { .. } | Event::Published { .. } | Event::Took { .. } => {}
             Event::Tagged { name } => self.line(Volume::Normal, &format!("tagged {name}")),
             Event::Retry { what, why, delay } => {
                 // Most errors begin with what was tried.

@@ -95,6 +95,7 @@ mod store;
 mod store_full;
 mod summary;
 mod sweeps;
+mod telemetry;
 mod template;
 mod tls;
 mod upload;
