@@ -31,6 +31,7 @@ mod credentials;
 mod daemon;
 mod debug;
 mod dry_run;
+mod emulated;
 mod engines;
 mod errors;
 mod faults;

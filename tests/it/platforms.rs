@@ -1,14 +1,15 @@
-//! Platforms: what `all` means, and that the CPU's variant reaches Go.
+//! Platforms: what `all` means, that the CPU's variant reaches Go, and that a program of each runs.
 
 use std::io::Read as _;
 
-use crate::support::{Layout, Sandbox};
+use crate::support::{Layout, Sandbox, emulator};
 
 /// A program that needs nothing but the runtime: quick to compile for any platform.
 fn tiny() -> Sandbox {
-    Sandbox::new()
-        .file("go.mod", "module example.com/tiny\n\ngo 1.21\n")
-        .file("main.go", "package main\n\nfunc main() { println(\"tiny\") }\n")
+    Sandbox::new().file("go.mod", "module example.com/tiny\n\ngo 1.21\n").file(
+        "main.go",
+        "package main\n\nimport \"runtime\"\n\nfunc main() { println(\"tiny\", runtime.GOARCH) }\n",
+    )
 }
 
 #[test]
@@ -30,12 +31,18 @@ fn all_means_every_platform_of_the_built_in_base() {
     let base = |m: &serde_json::Value| m["layers"][0]["digest"].clone();
     let layers: Vec<_> = layout.images().values().map(base).collect();
     assert!(layers.iter().all(|l| *l == layers[0]), "one base layer for all");
+    for (platform, manifest) in layout.images() {
+        let said = emulator::run(&sandbox, "gimg-out/tiny", &manifest, &[]);
+        assert_eq!(said, format!("tiny {}\n", platform.split('/').nth(1).unwrap()));
+    }
 }
 
 #[test]
 fn variants_reach_the_program() {
     let sandbox = tiny().env("GOAMD64", "v1").env("GOARM", "5");
-    for (platform, setting) in [("linux/amd64/v3", "GOAMD64=v3"), ("linux/arm/v6", "GOARM=6")] {
+    for (platform, setting) in
+        [("linux/amd64/v3", "GOAMD64=v3"), ("linux/arm/v6", "GOARM=6"), ("linux/386", "GO386=sse2")]
+    {
         sandbox.run(&format!("gimg build --platform {platform} --compression none")).ok();
         let layout = Layout::at(sandbox.path("src/gimg-out/tiny"));
         let manifest = layout.root();
@@ -56,6 +63,8 @@ fn variants_reach_the_program() {
         let info = sandbox.run("go version -m program").ok().stdout;
         assert!(info.contains(setting), "{platform}: {info}");
         assert!(info.contains("CGO_ENABLED=0") && info.contains("-trimpath=true"), "{info}");
+        let said = emulator::run(&sandbox, "gimg-out/tiny", &manifest, &[]);
+        assert_eq!(said, format!("tiny {}\n", platform.split('/').nth(1).unwrap()));
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::https::{Https, authority};
-use crate::support::rootfs::{self, Files, chroot, is_root, on_disk, unpack};
+use crate::support::rootfs::{self, Files, chroot, extract, is_root, on_disk, unpack};
 use crate::support::{Layout, Sandbox, root, tool};
 
 /// An unpacked image of hello and its config.
@@ -111,14 +111,6 @@ fn openssl_takes_every_certificate_of_the_bundle() {
     }
     let verify = format!("openssl verify -no_check_time -CAfile {} {}", bundle.display(), files.join(" "));
     assert_eq!(run(&verify).matches(": OK\n").count(), count);
-}
-
-/// Extracts a layer with GNU tar, which follows links to directories as container runtimes do.
-fn extract(sandbox: &Sandbox, layout: &str, layer: &Value, root: &str) {
-    let digest = layer["digest"].as_str().unwrap().replace(':', "/");
-    let owner = if is_root() { "--same-owner" } else { "--no-same-owner" };
-    let tar = "tar -x -p --numeric-owner --keep-directory-symlink";
-    sandbox.run(&format!("{tar} {owner} -f {layout}/blobs/{digest} -C {root}")).ok();
 }
 
 /// What was there before is as it was; gives the names of what is new. Times of directories move with their content.

@@ -5,6 +5,7 @@ pub(crate) mod build_cache;
 pub(crate) mod cached;
 pub(crate) mod canary;
 pub(crate) mod client;
+pub(crate) mod emulator;
 pub(crate) mod engine;
 pub(crate) mod facts;
 pub(crate) mod front;

@@ -112,6 +112,14 @@ pub(crate) fn unpack(sandbox: &Sandbox, layout: &str) -> PathBuf {
     sandbox.cwd().join(format!("{layout}-bundle/rootfs"))
 }
 
+/// Extracts a layer with GNU tar, which follows links to directories as container runtimes do.
+pub(crate) fn extract(sandbox: &Sandbox, layout: &str, layer: &Value, root: &str) {
+    let digest = layer["digest"].as_str().unwrap().replace(':', "/");
+    let owner = if is_root() { "--same-owner" } else { "--no-same-owner" };
+    let tar = "tar -x -p --numeric-owner --keep-directory-symlink";
+    sandbox.run(&format!("{tar} {owner} -f {layout}/blobs/{digest} -C {root}")).ok();
+}
+
 /// A command in `root` with the variables and the user of the image's config.
 pub(crate) fn chroot(root: &Path, config: &Value, program: &str) -> Command {
     let mut command = if is_root() {
