@@ -5,7 +5,7 @@ CASES ?= 20000
 # How long each fuzz target runs in `make fuzz`, in seconds.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test test-integrations soak release live bench bench-list bench-report bench-resolve bench-micro bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
+.PHONY: help demo test test-integrations soak release live bench bench-list bench-report bench-resolve bench-decode bench-micro bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ bench-resolve: ## Knative Serving's configuration resolved by gimg and by ko
 	tests/tools/install bench
 	cargo build --locked --release
 	benches/resolve/run.sh
+
+bench-decode: ## a program's layers decompressed as containerd does it, gzip beside zstd
+	tests/tools/install bench
+	cargo build --locked --release
+	benches/decode/run.sh
 
 bench-micro: ## the parts alone: tar, compression, SHA-256, the look at whether anything changed, YAML
 	cargo bench --locked --bench micro

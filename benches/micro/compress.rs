@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use gimg::image::compress::Encoder;
-use gimg::image::{Compression, Data, FileTree, Meta, layer};
+use gimg::image::{Compression, Data, FileTree, Meta, decompress, layer};
 
 use crate::data;
 
@@ -42,6 +42,19 @@ fn encode(bencher: divan::Bencher<'_, '_>, (method, input, threads): (&str, Inpu
         let mut encoder = Encoder::new(io::sink(), compression, threads).unwrap();
         encoder.write_all(divan::black_box(&bytes)).unwrap();
         encoder.finish().unwrap();
+    });
+}
+
+/// Reading a layer again, as gimg does with bases; what containerd needs for it is in `benches/decode`.
+#[divan::bench(args = ["gzip", "zstd"], sample_count = 10, sample_size = 1)]
+fn decode(bencher: divan::Bencher<'_, '_>, method: &str) {
+    let compression: Compression = method.parse().unwrap();
+    let mut encoder = Encoder::new(Vec::new(), compression, 1).unwrap();
+    encoder.write_all(&data::program(SIZE)).unwrap();
+    let layer = encoder.finish().unwrap();
+    bencher.counter(BytesCount::new(SIZE)).bench_local(|| {
+        let mut plain = decompress::plain(divan::black_box(&layer[..]), layer.len() as u64).unwrap();
+        assert_eq!(io::copy(&mut plain, &mut io::sink()).unwrap(), SIZE as u64);
     });
 }
 
