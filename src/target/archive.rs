@@ -57,24 +57,22 @@ impl Archive {
         match self.format {
             Format::Oci => {
                 let named: Vec<&Graph> = graphs.iter().collect();
-                pack::oci(graphs, layout::index_json(&named)?, &self.kept)
+                let index = layout::index_json(&named, |graph, tag| Some(imported_name(graph, tag)))?;
+                pack::oci(graphs, index, &self.kept)
             }
             Format::Docker => {
-                let names = |graph: &Graph| {
-                    let name = docker_name(&graph.name);
-                    graph.tags.iter().map(|t| format!("{name}:{t}")).collect()
-                };
+                let names = |graph: &Graph| graph.tags.iter().map(|t| imported_name(graph, t)).collect();
                 pack::docker(graphs, names, &self.kept)
             }
         }
     }
 }
 
-/// What a daemon will call the image.
-fn docker_name(name: &ImageName) -> String {
-    match &name.repository {
-        Some(repository) => repository.to_string(),
-        None => format!("gimg.local/{}", name.program.to_lowercase()),
+/// What an engine will call the image of a tag: containerd (`ctr images import`, K3s' folder of images), podman, Docker.
+fn imported_name(graph: &Graph, tag: &Tag) -> String {
+    match &graph.name.repository {
+        Some(repository) => format!("{repository}:{tag}"),
+        None => format!("gimg.local/{}:{tag}", graph.name.program.to_lowercase()),
     }
 }
 

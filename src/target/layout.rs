@@ -142,7 +142,7 @@ impl Target for Layout {
             }
             for (dir, graphs) in &places {
                 self.ready(dir).await?;
-                write_atomically(&dir.join("index.json"), &index_json(graphs)?)?;
+                write_atomically(&dir.join("index.json"), &index_json(graphs, |_, _| None)?)?;
                 let keep: BTreeSet<String> =
                     graphs.iter().flat_map(|g| g.everything()).map(|b| b.descriptor.digest.hex()).collect();
                 sweep(dir, &keep);
@@ -159,7 +159,11 @@ impl Target for Layout {
 
 /// The `index.json` of a layout of `graphs`: an entry for each tag. Of one image the entry's name is the tag;
 /// of several it is `program:tag`. What refers to them has entries without a name, which is where others look for it.
-pub(super) fn index_json(graphs: &[&Graph]) -> Result<Bytes> {
+/// `imported` is what containerd is to call the image of a tag, if anything: by the short name it would be just `latest`.
+pub(super) fn index_json(
+    graphs: &[&Graph],
+    imported: impl Fn(&Graph, &Tag) -> Option<String>,
+) -> Result<Bytes> {
     let mut entries = Vec::new();
     for graph in graphs {
         for tag in &graph.tags {
@@ -167,6 +171,9 @@ pub(super) fn index_json(graphs: &[&Graph]) -> Result<Bytes> {
                 if graphs.len() == 1 { tag.to_string() } else { format!("{}:{tag}", graph.name.program) };
             let mut entry = graph.root.descriptor.clone();
             entry.annotations.insert(annotation::REF_NAME.to_owned(), name);
+            if let Some(full) = imported(graph, tag) {
+                entry.annotations.insert(annotation::CONTAINERD_NAME.to_owned(), full);
+            }
             entries.push(entry);
         }
     }

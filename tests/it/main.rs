@@ -12,6 +12,7 @@
 mod support;
 
 mod accepted;
+mod airgap;
 mod archives;
 mod attached;
 mod auth;
