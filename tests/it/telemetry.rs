@@ -2,8 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use crate::support::Sandbox;
 use crate::support::canary::{PAIR, SECRET};
 use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
+use crate::support::servers::{Server, tool};
 
 const LINE: &str = "gimg build ./cmd/hello --platform linux/amd64,linux/arm64";
 
@@ -250,4 +252,56 @@ fn no_collector_fails_or_holds_up_a_build() {
         assert_eq!(ran.stderr.matches("warning").count(), 1, "{}", ran.stderr);
         assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
     }
+}
+
+#[test]
+#[ignore = "integration: OpenTelemetry's collector, Prometheus' node exporter"]
+fn integration_the_real_ones_understand_it() {
+    let collector = Server::start(|dir, port| {
+        let config = format!(
+            "yaml:receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{port}'}}}}}}}}\n\
+             exporters: {{debug: {{verbosity: detailed}}}}\n\
+             service: {{pipelines: {{traces: {{receivers: [otlp], exporters: [debug]}}}}, telemetry: {{metrics: \
+             {{level: none}}, logs: {{output_paths: [{0}/log], error_output_paths: [{0}/log]}}}}}}\n",
+            dir.display()
+        );
+        let mut command = Command::new(tool("otelcol"));
+        command.args(["--config", &config]);
+        command
+    });
+    let sandbox = hello().env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.host()));
+    let ran = sandbox.run_with(LINE, &["-o", "oci:out", "--metrics-file", "textfile/gimg.prom"]).ok();
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    let end = Instant::now() + Duration::from_secs(10);
+    let log = loop {
+        let log = std::fs::read_to_string(collector.file("log")).unwrap_or_default();
+        if log.contains("gimg build") || Instant::now() > end {
+            break log;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    for name in ["gimg build", "go list", "compile", "pack", "publish"] {
+        assert!(log.contains(&format!("Name           : {name}\n")), "{name}:\n{log}");
+    }
+    assert!(log.contains("service.name: Str(gimg)"), "{log}");
+
+    let directory = sandbox.path("src/textfile");
+    let exporter = Server::start(|_, port| {
+        let mut command = Command::new(tool("node_exporter"));
+        command.args(["--collector.disable-defaults", "--collector.textfile"]);
+        command.arg(format!("--collector.textfile.directory={}", directory.display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        command
+    });
+    let mut stream = TcpStream::connect(exporter.host()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.contains("\nnode_textfile_scrape_error 0\n"), "{page}");
+    for line in
+        read(&sandbox, "textfile/gimg.prom").lines().filter(|line| line.starts_with("gimg_run_success"))
+    {
+        assert!(page.lines().any(|found| found == line), "{line}:\n{page}");
+    }
+    assert!(page.contains("gimg_run_success{command=\"build\"} 1"), "{page}");
 }
