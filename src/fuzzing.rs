@@ -3,6 +3,7 @@
 //!
 //! A function returns if the input was read or refused; it panics if something that must always hold doesn't.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -78,7 +79,7 @@ pub fn binary(data: &[u8]) {
     }
 }
 
-/// `.ko.yaml` and `.gimg.toml`. With `lenient` no less is understood than without.
+/// `.ko.yaml`, `.gimg.toml` and GoReleaser's file. With `lenient` no less is understood than without.
 pub fn config_file(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for name in [".ko.yaml", ".gimg.toml"] {
@@ -86,6 +87,11 @@ pub fn config_file(data: &[u8]) {
         if config::read(&source, false).is_ok() {
             assert!(config::read(&source, true).is_ok(), "lenient refuses what is right");
         }
+    }
+    let source = config::Source { name: ".goreleaser.yaml".to_owned(), text: text.into_owned() };
+    let around = config::Around { env: &BTreeMap::new(), go_mod: None, ids: &[] };
+    if config::read_goreleasers(&source, false, &around).is_ok() {
+        assert!(config::read_goreleasers(&source, true, &around).is_ok(), "lenient refuses what is right");
     }
 }
 
@@ -170,8 +176,10 @@ pub fn tar(data: &[u8]) {
 /// A template of the configuration file.
 pub fn template(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let _ = template::roots(&text);
-    let _ = template::render(&text, &template::Value::Nil);
+    for functions in [template::Functions::Gos, template::Functions::GoReleasers] {
+        let _ = template::roots(&text, functions);
+        let _ = template::render(&text, &template::Value::Nil, functions);
+    }
 }
 
 /// Kubernetes YAML: nothing outside of the references changes.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::facts::GitState;
+use crate::plan::facts::{GitState, ReleaseGit};
 use crate::process::{Child, Output, StartError};
 
 /// Whether the repository around `dir` is a shallow clone: it may lack the tags that Go makes versions from.
@@ -94,7 +94,7 @@ async fn state_by(git: &Path, dir: &Path) -> Result<Option<GitState>> {
     if inside != "true" {
         return Ok(None);
     }
-    let tag = if tag.starts_with("%(") { describe(git, dir).await? } else { Some(tag.clone()) };
+    let tag = if tag.starts_with("%(") { describe(git, dir, "HEAD").await? } else { Some(tag.clone()) };
     Ok(Some(GitState {
         branch: branch.clone(),
         tag: tag.filter(|t| !t.is_empty()).unwrap_or_else(|| "v0.0.0".to_owned()),
@@ -104,6 +104,72 @@ async fn state_by(git: &Path, dir: &Path) -> Result<Option<GitState>> {
         commit_time: time.parse().unwrap_or(0).min(253_402_300_799),
         dirty: !status.success || !status.stdout.trim_ascii().is_empty(),
     }))
+}
+
+/// What git says about the release that is checked out in `dir`, as GoReleaser asks it: `current` and `previous` are
+/// the tags that its variables name. `None` without git, outside a work tree, and before the first commit.
+///
+/// # Errors
+/// As [`state`].
+pub async fn release(
+    dir: &Path,
+    current: Option<&str>,
+    previous: Option<&str>,
+) -> Result<Option<ReleaseGit>> {
+    let git = Path::new("git");
+    let (here, last, summary, url) = tokio::join!(
+        run(git, dir, &["tag", "--points-at", "HEAD", "--sort", TAG_ORDER]),
+        describe(git, dir, "HEAD"),
+        run(git, dir, &["describe", "--always", "--dirty", "--tags"]),
+        run(git, dir, &["ls-remote", "--get-url"]),
+    );
+    let Some(here) = here?.filter(|output| output.success) else { return Ok(None) };
+    let tags = lines(&here);
+    let tag = current.map(str::to_owned).or_else(|| tags.first().cloned()).or(last?);
+    let text = |output: Option<Output>| output.map_or_else(String::new, |o| first_line(&o));
+    let mut found = ReleaseGit {
+        exact: tag.as_ref().is_some_and(|tag| tags.contains(tag)),
+        previous: previous.unwrap_or_default().to_owned(),
+        summary: text(summary?),
+        url: without_credentials(&text(url?)),
+        ..ReleaseGit::default()
+    };
+    if let Some(tag) = &tag {
+        let part = async |format: &str| -> Result<String> {
+            let format = format!("--format=%({format})");
+            let output = run(git, dir, &["tag", "-l", &format, "--", tag]).await?;
+            Ok(output.map_or_else(String::new, |o| String::from_utf8_lossy(&o.stdout).trim().to_owned()))
+        };
+        found.subject = part("contents:subject").await?;
+        found.contents = part("contents").await?;
+        found.body = part("contents:body").await?;
+        if previous.is_none()
+            && let Some(before) = describe(git, dir, &format!("tags/{tag}^")).await?
+        {
+            let same = run(git, dir, &["tag", "--points-at", &before, "--sort", TAG_ORDER]).await?;
+            found.previous = same.and_then(|o| lines(&o).into_iter().next()).unwrap_or(before);
+        }
+    }
+    found.tag = tag;
+    Ok(Some(found))
+}
+
+/// GoReleaser's order of tags, unless its file says another.
+const TAG_ORDER: &str = "-version:refname";
+
+fn first_line(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// A URL without user and password.
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme @ ("https" | "http"), rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            format!("{scheme}://{}{path}", host.rsplit('@').next().unwrap_or(host))
+        }
+        _ => url.to_owned(),
+    }
 }
 
 /// A repository's work tree.
@@ -212,9 +278,9 @@ fn web_address(remote: &str) -> Option<String> {
 /// Hash, short hash, time and nearest tag, a line each.
 const COMMIT_FORMAT: &str = "--format=%H%n%h%n%ct%n%(describe:tags,abbrev=0)";
 
-/// The nearest tag, for a git before 2.35, which doesn't know it as a format.
-async fn describe(git: &Path, dir: &Path) -> Result<Option<String>> {
-    let output = run(git, dir, &["describe", "--tags", "--abbrev=0", "HEAD"]).await?;
+/// The last tag that a commit descends from. For `HEAD` it is also a format of `git log`, since git 2.35.
+async fn describe(git: &Path, dir: &Path, of: &str) -> Result<Option<String>> {
+    let output = run(git, dir, &["describe", "--tags", "--abbrev=0", of]).await?;
     Ok(output.filter(|o| o.success).and_then(|o| lines(&o).into_iter().next()))
 }
 

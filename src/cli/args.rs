@@ -222,6 +222,9 @@ pub(super) struct ConfigArgs {
     /// The configuration file [default: .gimg.yaml, else .ko.yaml]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Of GoReleaser's file only the images with this id; repeatable
+    #[arg(long, value_name = "ID", hide = true)]
+    pub(super) id: Vec<String>,
     /// Unknown keys of the configuration file are warnings
     #[arg(long)]
     pub(super) lenient: bool,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::args::ConfigArgs;
 use crate::error::{Error, Kind, Result};
-use crate::settings::config::{self, Config, Source};
+use crate::settings::config::{self, Around, Config, Source};
 use crate::settings::env::{self, Env};
 use crate::settings::lock::{self, Lock};
 
@@ -30,6 +30,10 @@ pub(super) fn read(args: &ConfigArgs, env: &Env, cwd: &Path) -> Result<(Config, 
         None => {
             let there: Vec<&str> = OWN.iter().chain(KOS).copied().filter(|n| cwd.join(n).is_file()).collect();
             let Some((first, others)) = there.split_first() else {
+                if !args.id.is_empty() {
+                    let error = Error::new(Kind::Usage, "read --id", "there is no file of GoReleaser's");
+                    return Err(error.hint("name it with --config .goreleaser.yaml"));
+                }
                 return Ok((Config::default(), warnings));
             };
             if !others.is_empty() {
@@ -47,7 +51,16 @@ pub(super) fn read(args: &ConfigArgs, env: &Env, cwd: &Path) -> Result<(Config, 
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::new(Kind::Input, what, "it isn't UTF-8 text").at(name.display()))?;
     let source = Source { name: name.display().to_string(), text };
-    let (config, more) = config::read(&source, args.lenient)?;
+    let (config, more) = if source.is_goreleasers() {
+        let go_mod = cwd.ancestors().find_map(|dir| std::fs::read_to_string(dir.join("go.mod")).ok());
+        let around = Around { env: env.all(), go_mod: go_mod.as_deref(), ids: &args.id };
+        config::read_goreleasers(&source, args.lenient, &around)?
+    } else if args.id.is_empty() {
+        config::read(&source, args.lenient)?
+    } else {
+        let why = format!("{} isn't GoReleaser's file", source.name);
+        return Err(Error::new(Kind::Usage, "read --id", why));
+    };
     warnings.extend(more);
     Ok((config, warnings))
 }

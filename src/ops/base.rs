@@ -69,7 +69,8 @@ pub(super) async fn lookup(
     memo: Option<&Memo>,
     stand: &Stand,
 ) -> Result<Bases> {
-    let (rest, own) = platforms::apart(&settings.platforms, &stand.platforms);
+    let wanted = stand.asked.as_ref().unwrap_or(&settings.platforms);
+    let (rest, own) = platforms::apart(wanted, &stand.platforms);
     let mut asked: Vec<(&Base, Requested)> = rest.into_iter().map(|rest| (&stand.base, rest)).collect();
     let shared = asked.len();
     for (platform, base) in &own {
@@ -96,7 +97,7 @@ pub(super) async fn lookup(
         found.extend(list.into_iter().filter(|(p, _)| !is_taken(p)).map(|item| (item, root.clone())));
     }
     // Stable: the order that a base gives its platforms of one kind stays.
-    found.sort_by_key(|((platform, _), _)| platforms::position(&settings.platforms, &of_all, platform));
+    found.sort_by_key(|((platform, _), _)| platforms::position(wanted, &of_all, platform));
     let (list, of) = found.into_iter().unzip();
     Ok(Bases { list, of })
 }

@@ -31,8 +31,8 @@ pub(super) type DataLayers = BTreeMap<Filesystem, Vec<Layer>>;
 /// # Errors
 /// Files that can't be read, or be in an image.
 pub(super) async fn layers(publisher: &Publisher<'_>) -> Result<Vec<DataLayers>> {
-    let epoch = publisher.settings.kodata_epoch;
     try_join_all(publisher.images.iter().map(|image| async move {
+        let epoch = image.kodata_epoch;
         let mut layers = DataLayers::new();
         if let Some((listing, boundary)) = kodata(publisher.settings, image).await? {
             let tree = contents::kodata(&listing, epoch.unwrap_or(0))?;

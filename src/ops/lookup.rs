@@ -16,10 +16,11 @@ use crate::ops::engines::Engines;
 use crate::ops::fetched;
 use crate::ops::memo::Memo;
 use crate::ops::programs;
+use crate::ops::releases;
 use crate::ops::remote::Ahead;
 use crate::ops::trust;
 use crate::plan::facts::{Facts, GitState, Package, TemplateFacts, Toolchain};
-use crate::plan::program_of;
+use crate::plan::{program_of, release};
 use crate::settings::program::Rule;
 use crate::settings::{Settings, Stand, lock};
 
@@ -61,7 +62,9 @@ pub(super) async fn lookup(
             time: settings.epoch.unwrap_or(cx.now),
             git,
             source,
+            release: None,
         };
+        let templates = releases::with(cx, settings, templates).await?;
         let (found, with) = programs::list(cx, settings, (memo, ahead), &go, &rules, &templates).await?;
         Ok((go, templates, found, with))
     };
@@ -135,6 +138,7 @@ pub(super) async fn lookup_prebuilt(
         source,
         ..TemplateFacts::default()
     };
+    let templates = releases::with(cx, settings, templates).await?;
     let facts = Facts {
         toolchain: Toolchain::default(),
         packages,
@@ -163,7 +167,10 @@ fn with_platforms(chosen: Vec<Stand>, bases: &[Bases]) -> Vec<(Stand, Vec<Platfo
 
 /// Git's state, if a template asks for it.
 async fn git_state(settings: &Settings) -> Result<Option<GitState>> {
-    let asked = settings.annotate_vcs || settings.template_roots()?.uses("Git");
+    let roots = settings.template_roots()?;
+    let asked = settings.annotate_vcs
+        || roots.uses("Git")
+        || (settings.release.is_some() && release::asks_git(&roots));
     if asked { git::state(&settings.cwd).await } else { Ok(None) }
 }
 
@@ -201,6 +208,10 @@ fn warn_about_unmatched(
     rules: &[Option<String>],
     packages: &[Vec<Package>],
 ) {
+    // All of GoReleaser's are built unless packages are named: then the others are left out on purpose.
+    if settings.release.is_some() {
+        return;
+    }
     let unmatched = settings.rules.iter().zip(rules).filter(|(_, path)| {
         !packages.iter().flatten().any(|p| path.as_deref() == Some(p.import_path.as_str()))
     });

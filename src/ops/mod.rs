@@ -54,6 +54,7 @@ pub mod push;
 pub mod rebase;
 mod rebuild;
 mod recorded;
+mod releases;
 mod remember;
 mod remote;
 pub mod resolve;

@@ -104,9 +104,10 @@ pub(super) async fn list(
 
 /// What packages are listed for: the first platform, with the flags that choose packages.
 fn asked(go: &Go, settings: &Settings, templates: &TemplateFacts) -> Result<(command::Target, Vec<String>)> {
-    let target = command::target(&settings.platforms.first(), &go.toolchain, &settings.program.env)?;
-    let templates = Templates::new(templates);
-    let flags = settings.program.flags.iter().map(|f| templates.render_for("flags", f, &target));
+    let (templates, first) = (Templates::new(templates), settings.platforms.first());
+    let program = templates.program(&settings.program, &first)?;
+    let target = command::target(&first, &go.toolchain, &program.env)?;
+    let flags = program.flags.iter().map(|f| templates.render_for("flags", f, &target));
     Ok((target.clone(), flags.collect::<Result<Vec<String>>>()?))
 }
 

@@ -265,7 +265,7 @@ impl Publisher<'_> {
         epoch: Option<u64>,
     ) -> Layer {
         let (written, content) = written;
-        let created = epoch.or(self.settings.epoch).map_or_else(|| EPOCH.to_owned(), rfc3339);
+        let created = epoch.or(image.epoch).map_or_else(|| EPOCH.to_owned(), rfc3339);
         Layer {
             blob: Blob { descriptor: written.descriptor(), content: content.into() },
             diff_id: written.diff_id,
@@ -500,7 +500,7 @@ impl Publisher<'_> {
             platform,
             dir: &plan.programs_dir,
             program: &file,
-            created: self.settings.epoch.map(rfc3339),
+            created: plan.epoch.map(rfc3339),
             wrapper: &wrapper,
             cmd: config.cmd.as_deref(),
             env: &config.env,

@@ -178,7 +178,7 @@ async fn images(root: &opened::Root, recipe: &Recipe) -> Result<Vec<Opened>> {
 /// What the image is to stand on: another `base`, or what the recipe's stand for now.
 fn stand(recipe: &Recipe, base: Option<&Base>) -> Result<Stand> {
     if let Some(base) = base {
-        return Ok(Stand { base: base.clone(), platforms: Vec::new() });
+        return Ok(Stand { base: base.clone(), platforms: Vec::new(), asked: None });
     }
     let now = |base: Base| match base {
         Base::Static(_) => Ok(Base::Static(None)),
@@ -192,9 +192,9 @@ fn stand(recipe: &Recipe, base: Option<&Base>) -> Result<Stand> {
     let mut recipe = recipe.clone();
     let names = recipe.platforms.iter_mut().filter_map(|p| p.base.name.as_mut());
     names.filter(|name| name.starts_with("static@")).for_each(|name| "static".clone_into(name));
-    let Stand { base, platforms } = rebuild::stand(&recipe)?;
+    let Stand { base, platforms, .. } = rebuild::stand(&recipe)?;
     let platforms = platforms.into_iter().map(|(platform, base)| Ok((platform, now(base)?)));
-    Ok(Stand { base: now(base)?, platforms: platforms.collect::<Result<_>>()? })
+    Ok(Stand { base: now(base)?, platforms: platforms.collect::<Result<_>>()?, asked: None })
 }
 
 /// The recipe on other bases.

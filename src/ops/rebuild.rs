@@ -154,7 +154,7 @@ pub(super) fn stand(recipe: &Recipe) -> Result<Stand> {
         return Err(wrong("it has no platform".to_owned()));
     };
     let platforms = bases.into_iter().filter(|(_, other)| *other != base).collect();
-    Ok(Stand { base, platforms })
+    Ok(Stand { base, platforms, asked: None })
 }
 
 /// What the bases stood for.

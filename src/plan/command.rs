@@ -124,9 +124,12 @@ pub fn build_flags(
     render: &dyn Fn(&str, &str) -> Result<String>,
 ) -> Result<Vec<String>> {
     let mut flags = Vec::new();
+    // GoReleaser leaves out what becomes empty.
+    let drops = |flag: &str| settings.release.is_some() && ["", "-asmflags=", "-gcflags="].contains(&flag);
     for text in &program.flags {
         flags.push(render("flags", text)?);
     }
+    flags.retain(|flag| !drops(flag));
     let own = program.env.iter().rev().find(|(k, _)| k == "GOFLAGS").map(|(_, v)| v.as_str());
     let goflags = own.or_else(|| toolchain.settings.get("GOFLAGS").map(String::as_str)).unwrap_or_default();
     for (number, flag) in flags.iter().enumerate() {
@@ -155,7 +158,9 @@ pub fn build_flags(
     }
     if let Some(texts) = &program.ldflags {
         let texts: Result<Vec<String>> = texts.iter().map(|t| render("ldflags", t)).collect();
-        let ldflags = texts?.join(" ");
+        let mut texts = texts?;
+        texts.retain(|text| !drops(text));
+        let ldflags = texts.join(" ");
         flags.push(format!("-ldflags={ldflags}"));
     }
     Ok(flags)

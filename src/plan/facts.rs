@@ -39,6 +39,44 @@ pub struct TemplateFacts {
     pub git: Option<GitState>,
     /// The URL of the repository's origin, if annotations ask for it.
     pub source: Option<String>,
+    /// What templates of GoReleaser's file ask for besides, if the file is one.
+    pub release: Option<ReleaseFacts>,
+}
+
+/// What templates of GoReleaser's file are evaluated with besides.
+#[derive(Clone, Debug, Default)]
+pub struct ReleaseFacts {
+    /// The project's name.
+    pub project: Option<String>,
+    /// The module's path.
+    pub module: Option<String>,
+    /// Where each template stands, by its text.
+    pub places: BTreeMap<String, String>,
+    /// The variables of the file, evaluated.
+    pub variables: Vec<(String, String)>,
+    /// What git says of the release, if a template asks for it.
+    pub git: Option<ReleaseGit>,
+}
+
+/// What git says of a release, besides [`GitState`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReleaseGit {
+    /// The highest tag of the commit, else the last that it descends from.
+    pub tag: Option<String>,
+    /// Whether the tag is of this commit.
+    pub exact: bool,
+    /// The tag before.
+    pub previous: String,
+    /// What `git describe` says.
+    pub summary: String,
+    /// Where the repository comes from, without credentials.
+    pub url: String,
+    /// The first paragraph of the tag's message, or of the commit's.
+    pub subject: String,
+    /// The message.
+    pub contents: String,
+    /// The message without its first paragraph.
+    pub body: String,
 }
 
 /// The Go toolchain.

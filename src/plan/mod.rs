@@ -8,6 +8,7 @@ pub mod naming;
 pub mod packages;
 pub mod platforms;
 pub mod recipe;
+pub mod release;
 pub mod script;
 pub mod secrets;
 pub mod templates;
@@ -95,6 +96,10 @@ pub struct ImagePlan {
     pub annotations: BTreeMap<String, String>,
     /// Files to add, each entry a layer.
     pub files: Vec<Files>,
+    /// When it was made, in seconds since 1970.
+    pub epoch: Option<u64>,
+    /// The time of its data, in seconds since 1970.
+    pub kodata_epoch: Option<u64>,
 }
 
 /// One program of an image.
@@ -218,22 +223,45 @@ fn image(
         };
         map.iter().map(|(k, v)| Ok((k.clone(), value(v)?))).collect()
     };
-    let mut repositories = repositories(settings, program, &package.import_path, &text)?.into_iter();
+    let repositories = repositories(settings, program, &package.import_path, templates)?;
+    let mut repositories = repositories.into_iter();
     let repository = repositories.next();
     let mut tags: Vec<Tag> = Vec::new();
     for template in &program.tags {
-        let tag = text("tags", template)?.parse().map_err(|e: Error| e.as_kind(Kind::Usage))?;
+        let tag = text("tags", template)?;
+        if templates.drop_empty() && tag.trim().is_empty() {
+            continue;
+        }
+        let wrong = |e: Error| templates.placed(e.as_kind(Kind::Usage), template);
+        let tag = tag.parse().map_err(wrong)?;
         if !tags.contains(&tag) {
             tags.push(tag);
         }
     }
-    if tags.is_empty() {
-        tags.push(Tag::latest());
+    match program.tags.first() {
+        // No tag moves that the file doesn't name.
+        Some(first) if tags.is_empty() => {
+            let what = format!("plan the image of {}", package.import_path);
+            let error = Error::new(Kind::Input, what, "its tags are all empty").hint("name one with --tags");
+            return Err(templates.placed(error, first));
+        }
+        None => tags.push(Tag::latest()),
+        Some(_) => {}
     }
     let stand = settings.base.of(&package.import_path, program);
     let base = facts.bases.iter().position(|(s, _)| *s == stand);
     let base = base.ok_or_else(|| Error::new(Kind::Internal, "plan", "a base was not looked up"))?;
-    let own = package_name(&package.import_path, program.place.name.as_deref());
+    let named = match (&program.place.name, &program.own.binary) {
+        (None, Some(template)) => {
+            let binary = text("binary", template)?;
+            // GoReleaser takes a path below its directory.
+            let name = binary.rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."));
+            let bad = || Error::new(Kind::Input, "read binary", format!("\"{binary}\" names no file"));
+            Some(name.ok_or_else(|| templates.placed(bad(), template))?.to_owned())
+        }
+        (name, _) => name.clone(),
+    };
+    let own = package_name(&package.import_path, named.as_deref());
     let with = rule.and_then(|r| facts.with.get(&r)).into_iter().flatten();
     let programs: Vec<ImageProgram> = std::iter::once((package, own))
         .chain(with.map(|p| (p, package_name(&p.import_path, None))))
@@ -273,7 +301,28 @@ fn image(
         },
         annotations: annotations(settings, facts, texts("image.annotations", &config.annotations)?)?,
         files: program.files.clone(),
+        epoch: time(templates, "creation_time", settings.epoch, program.own.created.as_deref())?,
+        kodata_epoch: time(
+            templates,
+            "ko_data_creation_time",
+            settings.kodata_epoch,
+            program.own.kodata_created.as_deref(),
+        )?,
     })
+}
+
+/// The environment's time, else the file's: seconds since 1970, a template.
+fn time(templates: &Templates<'_>, what: &str, over: Option<u64>, own: Option<&str>) -> Result<Option<u64>> {
+    let (None, Some(template)) = (over, own) else { return Ok(over) };
+    let text = templates.render(what, template, &[])?;
+    match text.parse() {
+        // RFC 3339 ends with the year 9999.
+        Ok(seconds @ 0..=253_402_300_799) => Ok(Some(seconds)),
+        _ => {
+            let why = format!("\"{text}\" isn't a time in seconds since 1970");
+            Err(templates.placed(Error::new(Kind::Input, format!("read {what}"), why), template))
+        }
+    }
 }
 
 /// Where an image is pushed to: its own repositories, else a name below each of the user's.
@@ -281,21 +330,34 @@ fn repositories(
     settings: &Settings,
     program: &Program,
     import_path: &str,
-    text: &dyn Fn(&str, &str) -> Result<String>,
+    templates: &Templates<'_>,
 ) -> Result<Vec<Repository>> {
     let mut list: Vec<Repository> = Vec::new();
-    let mut add = |repository: Repository| {
+    let mut add = |text: &str, repository: Result<Repository>| -> Result<()> {
+        let repository = repository.map_err(|e| templates.placed(e, text))?;
         if !list.contains(&repository) {
             list.push(repository);
         }
+        Ok(())
     };
-    for whole in &program.repositories {
-        add(text("repo", whole)?.parse()?);
+    let named = |repository: &str, naming| naming::repository(&repository.parse()?, naming, import_path);
+    for own in &program.repositories {
+        let text = templates.render("repo", own, &program.env)?;
+        match program.own.naming {
+            _ if templates.drop_empty() && text.trim().is_empty() => {}
+            Some(naming) => add(own, named(&text, naming))?,
+            None => add(own, text.parse())?,
+        }
     }
     if program.repositories.is_empty() {
+        let naming = program.own.naming.unwrap_or(settings.naming);
         for prefix in settings.repository.iter().chain(&settings.further) {
-            add(naming::repository(&text("the repository", prefix)?.parse()?, settings.naming, import_path)?);
+            let text = templates.render("the repository", prefix, &program.env)?;
+            add(prefix, named(&text, naming))?;
         }
+    }
+    if list.is_empty() && !program.repositories.is_empty() {
+        return Err(Error::new(Kind::Input, "read repo", "the repositories are all empty"));
     }
     Ok(list)
 }
@@ -348,8 +410,9 @@ fn compile(
     groups: &mut Vec<CompileGroup>,
 ) -> Result<()> {
     for (platform, spec) in image.platforms.iter().enumerate() {
+        let program = templates.program(program, spec)?;
         let target = command::target(spec, &facts.toolchain, &program.env)?;
-        let flags = command::build_flags(program, settings, &facts.toolchain, &|what, text| {
+        let flags = command::build_flags(&program, settings, &facts.toolchain, &|what, text| {
             templates.render_for(what, text, &target)
         })?;
         add_compile(groups, (index, platform), &image.programs, &target, &flags);

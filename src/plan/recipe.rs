@@ -301,8 +301,8 @@ impl Recipe {
                 .collect(),
             certificates: settings.ca_certs.iter().map(|path| below(root, path)).collect(),
             compression: settings.compression.to_string(),
-            epoch: settings.epoch,
-            kodata_epoch: settings.kodata_epoch,
+            epoch: image.epoch,
+            kodata_epoch: image.kodata_epoch,
             debug: settings.debug,
         }
     }
@@ -373,6 +373,8 @@ impl Recipe {
             },
             annotations: self.annotations.clone(),
             files: files.collect::<Result<_>>()?,
+            epoch: self.epoch,
+            kodata_epoch: self.kodata_epoch,
         };
         let mut groups = Vec::new();
         for (number, (recipe, platform)) in self.platforms.iter().zip(platforms).enumerate() {

@@ -108,6 +108,8 @@ pub struct Stand {
     pub base: Base,
     /// Other bases for single platforms, each platform once.
     pub platforms: Vec<(Platform, Base)>,
+    /// The platforms to build for, if not those of the run.
+    pub asked: Option<Requested>,
 }
 
 /// Which bases of registries must be signed.
@@ -175,7 +177,7 @@ impl BaseChoice {
     #[must_use]
     pub fn of(&self, import_path: &str, own: &Program) -> Stand {
         if let Some(base) = &self.fixed {
-            return Stand { base: base.clone(), platforms: Vec::new() };
+            return Stand { base: base.clone(), platforms: Vec::new(), asked: own.platforms.clone() };
         }
         let mut platforms = own.platform_bases.clone();
         // The entry's base is of that program alone: it beats what is said about all programs.
@@ -186,7 +188,7 @@ impl BaseChoice {
         }
         let by_path = || self.overrides.get(&import_path.to_lowercase());
         let base = own.base.as_ref().or_else(by_path).unwrap_or(&self.default);
-        Stand { base: base.clone(), platforms }
+        Stand { base: base.clone(), platforms, asked: own.platforms.clone() }
     }
 
     /// Every base that may be used, with the programs' own of `rules`; perhaps some more than once.
@@ -208,8 +210,9 @@ impl BaseChoice {
     #[must_use]
     pub fn of_all(&self, rules: &[Rule]) -> Option<Stand> {
         let has_its_own = |r: &Rule| r.program.base.is_some() || !r.program.platform_bases.is_empty();
+        let has_platforms = rules.iter().any(|r| r.program.platforms.is_some());
         let one = self.overrides.is_empty() && !rules.iter().any(has_its_own);
-        (self.fixed.is_some() || one).then(|| self.of("", &Program::default()))
+        (!has_platforms && (self.fixed.is_some() || one)).then(|| self.of("", &Program::default()))
     }
 }
 

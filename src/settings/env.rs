@@ -24,6 +24,10 @@ pub const KO_DEFAULTENV: &str = "KO_DEFAULTENV";
 pub const KO_DEFAULTFLAGS: &str = "KO_DEFAULTFLAGS";
 /// As `defaultLdflags`; separated by blanks.
 pub const KO_DEFAULTLDFLAGS: &str = "KO_DEFAULTLDFLAGS";
+/// The tag that templates of GoReleaser's file see instead of git's, as there.
+pub const GORELEASER_CURRENT_TAG: &str = "GORELEASER_CURRENT_TAG";
+/// The tag before it, as there.
+pub const GORELEASER_PREVIOUS_TAG: &str = "GORELEASER_PREVIOUS_TAG";
 /// Seconds since 1970 for an image's `created` (reproducible-builds.org).
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Seconds since 1970 for the times of kodata, as in ko.

@@ -8,6 +8,7 @@ pub mod layer;
 pub mod lock;
 pub mod pack;
 pub mod program;
+pub mod release;
 pub mod subject;
 pub mod summary;
 pub mod telemetry;
@@ -29,7 +30,8 @@ use crate::plan::platforms::Requested;
 use crate::settings::config::Config;
 use crate::settings::lock::Lock;
 use crate::settings::program::{Flags, Program, Rule};
-use crate::settings::template::Roots;
+use crate::settings::release::Release;
+use crate::settings::template::{Functions, Roots};
 
 pub use attached::{Attest, Sboms};
 use attached::{attest, check_attaching, sboms};
@@ -69,6 +71,8 @@ pub struct Settings {
     pub program: Program,
     /// The file's entries for single programs.
     pub rules: Vec<Rule>,
+    /// What the file says of the project, if it is GoReleaser's.
+    pub release: Option<Release>,
     /// The go command.
     pub go: PathBuf,
     /// `-buildvcs`, if not as Go has it.
@@ -162,17 +166,30 @@ impl Settings {
     /// A template that can't be read.
     pub fn template_roots(&self) -> Result<Roots> {
         let mut roots = Roots::default();
+        let places = self.release.as_ref().map(|r| &r.places);
         let programs = self.rules.iter().map(|r| &r.program).chain([&self.program]);
         for text in programs
             .flat_map(Program::templates)
             .chain(self.repository.as_deref())
             .chain(self.further.iter().map(String::as_str))
+            .chain(self.release.iter().flat_map(|r| &r.env).map(String::as_str))
         {
             if template::has_template(text) {
-                roots.extend(template::roots(text)?);
+                let place = places.and_then(|p| p.get(text));
+                let found = template::roots(text, self.functions());
+                roots.extend(found.map_err(|e| match place {
+                    Some(place) => e.at(place),
+                    None => e,
+                })?);
             }
         }
         Ok(roots)
+    }
+
+    /// Which functions templates may call.
+    #[must_use]
+    pub fn functions(&self) -> Functions {
+        if self.release.is_some() { Functions::GoReleasers } else { Functions::Gos }
     }
 }
 
@@ -181,7 +198,7 @@ impl Settings {
 /// # Errors
 /// A value that can't be read, or values that contradict each other.
 pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: usize) -> Result<Settings> {
-    let file = under_environment(file, env)?;
+    let file = release::overruled(under_environment(file, env)?, &words, env);
     let (platforms, twice) = platforms(&words.platforms, &file)?;
     let mut warnings: Vec<String> =
         twice.iter().map(|p| format!("platform {p} is named twice, it is built once")).collect();
@@ -220,6 +237,8 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
     }
     let packages = match (words.packages.is_empty(), words.all) {
         (_, true) => every_entry(&file, &cwd)?,
+        // GoReleaser makes them all.
+        (true, false) if file.release.is_some() && !file.builds.is_empty() => every_entry(&file, &cwd)?,
         (true, false) => vec![".".to_owned()],
         (false, false) => words.packages,
     };
@@ -233,7 +252,10 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         program::check_user(user, "--image-user").map_err(|e| e.as_kind(Kind::Usage))?;
     }
     let attest = attest(words.attest.as_deref())?;
-    let sboms = sboms(words.sbom.as_deref(), words.sbom_dir, words.sbom_tag, &cwd)?;
+    let release = file.release.clone();
+    let (sbom, sbom_dir) = release.as_ref().map_or((None, None), |r| (r.sbom.clone(), r.sbom_dir.clone()));
+    let sbom = words.sbom.or(sbom);
+    let sboms = sboms(sbom.as_deref(), words.sbom_dir.or(sbom_dir.map(PathBuf::from)), words.sbom_tag, &cwd)?;
     for (flag, given) in [("--sign-key", words.sign_key.is_some()), ("--sbom-tag", sboms.tag)] {
         if given {
             check_attaching(flag, attest, &destinations)?;
@@ -312,6 +334,7 @@ pub fn resolve(words: Words, env: &env::Env, file: Config, cwd: PathBuf, cores: 
         },
         program,
         rules,
+        release,
         go: PathBuf::from(env.first(&[env::KO_GO_PATH]).unwrap_or("go")),
         buildvcs: words.buildvcs.or(file.buildvcs),
         annotate_vcs: words.annotate_vcs || file.annotate_vcs,

@@ -80,6 +80,7 @@ pub fn resolve(
     let without_compile = |program: &mut Program| {
         program.flags.clear();
         program.ldflags = None;
+        program.own.env.clear();
     };
     without_compile(&mut settings.program);
     settings.rules.iter_mut().for_each(|rule| without_compile(&mut rule.program));

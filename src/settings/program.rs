@@ -9,8 +9,10 @@ use crate::error::{Error, Kind, Result};
 use crate::image::contents::Destination;
 use crate::oci::Platform;
 use crate::plan::packages::normalise;
+use crate::plan::platforms::Requested;
 use crate::settings::base::{Base, platform_bases};
 use crate::settings::config;
+use crate::settings::release::Own;
 
 /// How one program is built and what its image says. Texts may be templates until the plan has evaluated them.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,8 @@ pub struct Program {
     pub base: Option<Base>,
     /// Its own bases for single platforms.
     pub platform_bases: Vec<(Platform, Base)>,
+    /// Its own platforms, if not those of the run.
+    pub platforms: Option<Requested>,
     /// Its whole repository, and further ones; templates.
     pub repositories: Vec<String>,
     /// Its tags; templates.
@@ -39,6 +43,8 @@ pub struct Program {
     pub image: Image,
     /// Files added to it, each entry a layer.
     pub files: Vec<Files>,
+    /// What GoReleaser's file says besides.
+    pub own: Own,
 }
 
 impl Program {
@@ -50,6 +56,7 @@ impl Program {
             Text::Literal(_) => None,
         });
         let lists = self.flags.iter().chain(self.ldflags.iter().flatten()).chain(&self.tags);
+        let lists = lists.chain(self.own.templates());
         lists.chain(&self.repositories).chain(texts).map(String::as_str)
     }
 }
@@ -155,16 +162,22 @@ pub fn programs(file: &config::Config, flags: &Flags, cwd: &Path) -> Result<(Pro
     Ok((finish(base, flags)?, rules))
 }
 
-fn rule(build: &config::Build, index: usize, base: &Program, flags: &Flags, cwd: &Path) -> Result<Rule> {
-    let path = format!("builds[{index}]");
-    let at = |key: &str| format!("{path}.{key}");
-    let dir = normalise(&cwd.join(build.dir.as_deref().unwrap_or(".")));
-    let main = normalise(&dir.join(build.main.as_deref().unwrap_or(".")));
+/// Where go runs for an entry, and its package's directory, for a user in `cwd`.
+pub(super) fn package(cwd: &Path, dir: Option<&str>, main: Option<&str>) -> (PathBuf, PathBuf) {
+    let dir = normalise(&cwd.join(dir.unwrap_or(".")));
+    let main = normalise(&dir.join(main.unwrap_or(".")));
     // A file stands for its directory, as in ko.
     let package = match main.extension() {
         Some(extension) if extension == "go" => main.parent().unwrap_or(&main).to_owned(),
         _ => main,
     };
+    (dir, package)
+}
+
+fn rule(build: &config::Build, index: usize, base: &Program, flags: &Flags, cwd: &Path) -> Result<Rule> {
+    let path = format!("builds[{index}]");
+    let at = |key: &str| format!("{path}.{key}");
+    let (dir, package) = package(cwd, build.dir.as_deref(), build.main.as_deref());
     let mut program = base.clone();
     if let Some(env) = &build.env {
         program.env = variables(&env.0, &at("env"))?;
@@ -193,9 +206,16 @@ fn rule(build: &config::Build, index: usize, base: &Program, flags: &Flags, cwd:
     }
     program.image = image(&build.image, &at("image"))?.over(program.image);
     program.files.extend(files(&build.files, &at("files"), cwd)?);
-    let name = match &build.id {
-        Some(id) => format!("{path} ({id})"),
-        None => path,
+    if !build.own.platforms.is_empty() {
+        let (platforms, _) = Requested::parse(&build.own.platforms)
+            .map_err(|e| e.within("read platforms").as_kind(Kind::Input))?;
+        program.platforms = Some(platforms);
+    }
+    program.own.clone_from(&build.own);
+    let name = match (&build.own.name, &build.id) {
+        (Some(name), _) => name.clone(),
+        (None, Some(id)) => format!("{path} ({id})"),
+        (None, None) => path,
     };
     Ok(Rule { name, dir, package, program: finish(program, flags)? })
 }

@@ -38,6 +38,7 @@ mod errors;
 mod faults;
 mod git;
 mod gitops;
+mod goreleaser;
 mod hermetic;
 mod history;
 mod hostile;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gimg::settings::template::{Value, render};
+use gimg::settings::template::{Functions, Value, render};
 
 use crate::support::{Sandbox, copy_tree, root};
 
@@ -86,7 +86,7 @@ fn compare(templates: &[String]) -> (usize, usize) {
     let mut wrong = Vec::new();
     let (mut good, mut bad) = (0, 0);
     for (text, theirs) in templates.iter().zip(go(templates)) {
-        match (render(text, &data), theirs) {
+        match (render(text, &data, Functions::Gos), theirs) {
             (Ok(ours), Ok(theirs)) if ours == theirs => good += 1,
             (Err(_), Err(_)) => bad += 1,
             (Err(ours), _) if ON_PURPOSE.iter().any(|why| ours.to_string().contains(why)) => {}

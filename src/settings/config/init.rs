@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::goreleaser::{self, Goreleaser};
+use super::goreleaser::propose::{self as goreleaser, Goreleaser};
 use super::{Source, read};
 use crate::error::{Error, Kind, Result};
 

@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use crate::error::{Error, Kind, Result};
 
+pub use goreleaser::run::{Around, read as read_goreleasers};
 pub use types::{BaseVerification, Build, Config, Files, Healthcheck, Image, Line, Words};
 
 use check::{Finding, What};
@@ -37,6 +38,14 @@ enum Syntax {
 impl Source {
     fn syntax(&self) -> Syntax {
         if self.name.to_ascii_lowercase().ends_with(".toml") { Syntax::Toml } else { Syntax::Yaml }
+    }
+
+    /// Whether it is GoReleaser's, by its name: `.goreleaser.yaml`, `goreleaser.yml`, `.goreleaser-nightly.yml`.
+    #[must_use]
+    pub fn is_goreleasers(&self) -> bool {
+        let name = self.name.rsplit(['/', '\\']).next().unwrap_or(&self.name);
+        let name = name.strip_prefix('.').unwrap_or(name);
+        name.starts_with("goreleaser") && (name.ends_with(".yaml") || name.ends_with(".yml"))
     }
 
     /// Whether it is one of ko's files, which have ko's keys only.

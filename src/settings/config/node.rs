@@ -56,7 +56,17 @@ const MOST_NODES: usize = 100_000;
 
 /// Reads YAML 1.2, of which JSON is a part. An empty file is an empty map.
 pub(super) fn yaml(text: &str) -> Result<Node, Wrong> {
-    let mut reader = Yaml { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0 };
+    read_yaml(text, false)
+}
+
+/// As [`yaml`], with YAML 1.1's merge keys: what stands beside `<<` wins over what it names.
+pub(super) fn yaml_with_merges(text: &str) -> Result<Node, Wrong> {
+    read_yaml(text, true)
+}
+
+fn read_yaml(text: &str, merges: bool) -> Result<Node, Wrong> {
+    let parser = Parser::new_from_str(text);
+    let mut reader = Yaml { parser, anchors: BTreeMap::new(), nodes: 0, merges };
     reader.document()
 }
 
@@ -64,6 +74,8 @@ struct Yaml<'t> {
     parser: Parser<'t, granit_parser::StrInput<'t>>,
     anchors: BTreeMap<usize, (Node, usize)>,
     nodes: usize,
+    /// Whether merge keys are allowed.
+    merges: bool,
 }
 
 impl<'t> Yaml<'t> {
@@ -137,9 +149,15 @@ impl<'t> Yaml<'t> {
 
     fn map(&mut self) -> Result<Vec<(Key, Node)>, Wrong> {
         let mut map: Vec<(Key, Node)> = Vec::new();
+        let mut merged: Vec<(Key, Node)> = Vec::new();
         loop {
             let (event, at) = self.next()?;
             if event == Event::MappingEnd {
+                for (key, value) in merged {
+                    if !map.iter().any(|(own, _)| own.text == key.text) {
+                        map.push((key, value));
+                    }
+                }
                 return Ok(map);
             }
             let Value::Scalar { text, .. } = self.node(event, at)?.value else {
@@ -148,7 +166,18 @@ impl<'t> Yaml<'t> {
             let (event, value_at) = self.next()?;
             let value = self.node(event, value_at)?;
             if text == "<<" {
-                return wrong(at, "merge keys (<<) are not supported");
+                if !self.merges {
+                    return wrong(at, "merge keys (<<) are not supported");
+                }
+                let sources = match value.value {
+                    Value::List(list) => list,
+                    _ => vec![value],
+                };
+                for source in sources {
+                    let Value::Map(more) = source.value else { return wrong(at, "<< takes maps") };
+                    merged.extend(more);
+                }
+                continue;
             }
             map.push((Key { at, text }, value));
         }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::settings::release::{Own, Release};
+
 /// The configuration file: `.ko.yaml` as ko reads it, or `.gimg.yaml`, which takes more keys. `.json`, `.toml` and
 /// `.yml` do as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -63,6 +65,9 @@ pub struct Config {
     /// `--ca-cert` adds more.
     #[schemars(extend("x-gimg" = true))]
     pub ca_certs: Vec<String>,
+    /// What only GoReleaser's file says.
+    #[serde(skip)]
+    pub release: Option<Release>,
 }
 
 /// Settings of one program.
@@ -108,6 +113,9 @@ pub struct Build {
     /// Files to add to this image, after those above. Each entry is a layer of its own.
     #[schemars(extend("x-gimg" = true))]
     pub files: Vec<Files>,
+    /// What only GoReleaser's file says.
+    #[serde(skip)]
+    pub own: Own,
 }
 
 /// What an image says besides its layers. Keys that are absent are the base's.

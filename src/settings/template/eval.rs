@@ -4,7 +4,7 @@ use super::funcs;
 use super::literal::Number;
 use super::parse::{Arg, Branch, Node, Operand, Pipe, Trees};
 use super::value::Value;
-use super::{Fault, MAX_TEXT};
+use super::{Fault, Functions, MAX_TEXT, goreleaser};
 
 /// How many nodes, calls and rounds of loops one evaluation may take.
 const MAX_STEPS: usize = 10_000;
@@ -352,6 +352,7 @@ impl<'t> Run<'t> {
     ) -> Result<Value, Fault> {
         self.step(at)?;
         let fault = |why: String| Fault::new(at, format!("{name}: {why}"));
+        let is_gos = self.trees.functions == Functions::Gos || !goreleaser::is_own(name);
         funcs::check_count(name, args.len() + usize::from(last.is_some())).map_err(fault)?;
         // These two don't look at what comes after the one that decides.
         if name == "and" || name == "or" {
@@ -369,7 +370,11 @@ impl<'t> Run<'t> {
             values.push(self.arg(arg, dot, vars)?);
         }
         values.extend(last);
-        let value = funcs::call(name, &values, MAX_TEXT).map_err(fault)?;
+        let value = match is_gos {
+            true => funcs::call(name, &values, MAX_TEXT),
+            false => goreleaser::call(name, &values, self.root, MAX_TEXT),
+        };
+        let value = value.map_err(fault)?;
         if let Value::Text(text) = &value {
             self.make(text.len(), at)?;
         }

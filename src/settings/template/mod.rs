@@ -6,6 +6,7 @@
 //! | `lex`, `literal` | text to tokens; what strings and numbers mean |
 //! | `parse` | tokens to trees |
 //! | `eval`, `funcs` | trees over data to text |
+//! | `goreleaser` | the functions that GoReleaser adds to Go's, for its files only |
 //! | `format`, `float` | Go's `print` and `printf` |
 //! | `value`, `roots` | the values; which of them a template asks for |
 //!
@@ -17,6 +18,7 @@ mod eval;
 mod float;
 mod format;
 mod funcs;
+mod goreleaser;
 mod lex;
 mod literal;
 mod parse;
@@ -31,11 +33,22 @@ use crate::error::{Error, Kind, Result};
 use crate::oci::rfc3339;
 use crate::plan::facts::GitState;
 
+pub use goreleaser::version;
 pub use roots::Roots;
 pub use value::{List, Map, Value};
 
 /// How long a template, its output, and each string made on the way may be.
 const MAX_TEXT: usize = 1 << 20;
+
+/// Which functions a template may call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Functions {
+    /// Go's own, as in ko.
+    #[default]
+    Gos,
+    /// GoReleaser's too.
+    GoReleasers,
+}
 
 /// Whether there is anything to evaluate in `text`.
 #[must_use]
@@ -48,9 +61,9 @@ pub fn has_template(text: &str) -> bool {
 /// # Errors
 /// Kind `Input`: a template that can't be read, that asks for what isn't there, or that does too much. It names
 /// the template, line and column.
-pub fn render(text: &str, data: &Value) -> Result<String> {
+pub fn render(text: &str, data: &Value, functions: Functions) -> Result<String> {
     let inner = || {
-        let trees = parse::parse(text)?;
+        let trees = parse::parse(text, functions)?;
         let bytes = eval::eval(&trees, data)?;
         String::from_utf8(bytes).map_err(|_| Fault::new(0, "its output isn't UTF-8"))
     };
@@ -61,8 +74,8 @@ pub fn render(text: &str, data: &Value) -> Result<String> {
 ///
 /// # Errors
 /// Kind `Input`: a template that can't be read.
-pub fn roots(text: &str) -> Result<Roots> {
-    let trees = parse::parse(text).map_err(|fault| fault.in_template(text))?;
+pub fn roots(text: &str, functions: Functions) -> Result<Roots> {
+    let trees = parse::parse(text, functions).map_err(|fault| fault.in_template(text))?;
     Ok(roots::of(&trees))
 }
 
@@ -77,25 +90,31 @@ pub struct Data<'a> {
     pub epoch: u64,
     /// `.Git`; without a repository its fields are there, but empty.
     pub git: Option<&'a GitState>,
+    /// What GoReleaser gives besides, for its files.
+    pub more: Option<BTreeMap<String, Value>>,
 }
 
 impl From<Data<'_>> for Value {
     fn from(data: Data<'_>) -> Self {
         let mut env = data.env;
-        env.entry("LDFLAGS".to_owned()).or_default();
+        if data.more.is_none() {
+            env.entry("LDFLAGS".to_owned()).or_default();
+        }
         let mut go_env = data.go_env;
         for (key, value) in &mut go_env {
             if let Some(over) = env.get(key) {
                 value.clone_from(over);
             }
         }
-        Value::from(BTreeMap::from([
+        let mut all = BTreeMap::from([
             ("Env".to_owned(), Value::from(env)),
             ("GoEnv".to_owned(), Value::from(go_env)),
             ("Git".to_owned(), git(data.git)),
             ("Date".to_owned(), Value::from(rfc3339(data.epoch))),
             ("Timestamp".to_owned(), Value::from(seconds(data.epoch))),
-        ]))
+        ]);
+        all.extend(data.more.unwrap_or_default());
+        Value::from(all)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::lex::{Kind, Token, tokens};
 use super::literal::{self, Number};
-use super::{Fault, MAX_TEXT, funcs};
+use super::{Fault, Functions, MAX_TEXT, funcs, goreleaser};
 
 /// How deep actions and parentheses may nest.
 const MAX_NESTING: usize = 100;
@@ -17,6 +17,8 @@ const MAIN: &[u8] = b"argsTmpl";
 #[derive(Debug)]
 pub(super) struct Trees {
     trees: BTreeMap<Vec<u8>, Vec<Node>>,
+    /// Which functions they may call.
+    pub(super) functions: Functions,
 }
 
 impl Trees {
@@ -88,7 +90,7 @@ pub(super) enum Operand {
 }
 
 /// The trees of `text`.
-pub(super) fn parse(text: &str) -> Result<Trees, Fault> {
+pub(super) fn parse(text: &str, functions: Functions) -> Result<Trees, Fault> {
     if text.len() > MAX_TEXT {
         return Err(Fault::new(0, "it is too long"));
     }
@@ -102,9 +104,10 @@ pub(super) fn parse(text: &str) -> Result<Trees, Fault> {
         ranges: 0,
         nesting: 0,
         trees: BTreeMap::new(),
+        functions,
     };
     parser.text()?;
-    Ok(Trees { trees: parser.trees })
+    Ok(Trees { trees: parser.trees, functions })
 }
 
 /// How a list of nodes ended.
@@ -129,6 +132,7 @@ struct Parser<'t> {
     ranges: usize,
     nesting: usize,
     trees: BTreeMap<Vec<u8>, Vec<Node>>,
+    functions: Functions,
 }
 
 impl<'t> Parser<'t> {
@@ -479,8 +483,18 @@ impl<'t> Parser<'t> {
         self.next += 1;
         let operand = match token.kind {
             Kind::Name => {
-                if !funcs::exists(token.text) {
-                    return Err(Fault::new(at, format!("there is no function {}", token.text)));
+                let is_known = match self.functions {
+                    Functions::Gos => funcs::exists(token.text),
+                    Functions::GoReleasers => goreleaser::exists(token.text),
+                };
+                if !is_known {
+                    let which = match self.functions == Functions::GoReleasers
+                        && goreleaser::is_left_out(token.text)
+                    {
+                        true => "gimg has no function",
+                        false => "there is no function",
+                    };
+                    return Err(Fault::new(at, format!("{which} {}", token.text)));
                 }
                 Operand::Function(token.text.to_owned())
             }

@@ -17,15 +17,15 @@ fn data() -> Value {
     let env = [("GOOS", "linux"), ("GOARCH", "arm64"), ("VERSION", "1.0")];
     let go_env = [("GOOS", "darwin"), ("GOROOT", "/usr/local/go")];
     let map = |of: &[(&str, &str)]| of.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Data { env: map(&env), go_env: map(&go_env), epoch: 1_600_000_000, git: Some(&git) }.into()
+    Data { env: map(&env), go_env: map(&go_env), epoch: 1_600_000_000, git: Some(&git), more: None }.into()
 }
 
 fn ok(text: &str) -> String {
-    render(text, &data()).unwrap_or_else(|e| panic!("{text}: {e}"))
+    render(text, &data(), Functions::Gos).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
 fn fails(text: &str) -> String {
-    match render(text, &data()) {
+    match render(text, &data(), Functions::Gos) {
         Ok(out) => panic!("{text}: {out}"),
         Err(error) => {
             assert_eq!(error.kind(), Kind::Input);
@@ -49,7 +49,7 @@ fn what_ko_gives_to_templates() {
     let none = Value::from(Data::default());
     let text =
         "{{.Git.Tag}}|{{.Git.CommitDate}}|{{.Git.CommitTimestamp}}|{{.Git.IsClean}}|{{.Git.TreeState}}";
-    assert_eq!(render(text, &none).unwrap(), "|0001-01-01T00:00:00Z|-62135596800|true|clean");
+    assert_eq!(render(text, &none, Functions::Gos).unwrap(), "|0001-01-01T00:00:00Z|-62135596800|true|clean");
 }
 
 #[test]
@@ -128,13 +128,13 @@ fn roots_are_what_can_be_asked_for() {
         ("{{define `a`}}{{.Git}}{{end}}{{template `a` .}}", "Date Env Git GoEnv Timestamp"),
         ("{{block `a` .GoEnv}}{{.Git}}{{end}}", "GoEnv"),
     ] {
-        let roots = roots(text).unwrap();
+        let roots = roots(text, Functions::Gos).unwrap();
         let used: Vec<&str> = names.into_iter().filter(|n| roots.uses(n)).collect();
         assert_eq!(used.join(" "), want, "{text}");
     }
-    assert!(roots("{{").is_err());
-    let mut roots = self::roots("{{.Env.X}}").unwrap();
-    roots.extend(self::roots("{{.Git.Tag}}").unwrap());
+    assert!(roots("{{", Functions::Gos).is_err());
+    let mut roots = self::roots("{{.Env.X}}", Functions::Gos).unwrap();
+    roots.extend(self::roots("{{.Git.Tag}}", Functions::Gos).unwrap());
     assert!(roots.uses("Env") && roots.uses("Git") && !roots.uses("Date"));
 }
 
@@ -208,16 +208,16 @@ const PIECES: &[&str] = &[
 proptest! {
     #[test]
     fn fuzz_templates_never_panic(text in "\\PC*") {
-        let _ = render(&text, &data());
-        let _ = render(&format!("{{{{{text}}}}}"), &data());
-        let _ = roots(&text);
+        let _ = render(&text, &data(), Functions::GoReleasers);
+        let _ = render(&format!("{{{{{text}}}}}"), &data(), Functions::GoReleasers);
+        let _ = roots(&text, Functions::GoReleasers);
     }
 
     #[test]
     fn fuzz_pieces_of_templates_never_panic(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..40)) {
         let text = pieces.concat();
-        let _ = render(&text, &data());
-        let _ = roots(&text);
+        let _ = render(&text, &data(), Functions::GoReleasers);
+        let _ = roots(&text, Functions::GoReleasers);
     }
 
     #[test]
@@ -227,4 +227,58 @@ proptest! {
             prop_assert!(text.len() <= MAX_TEXT);
         }
     }
+}
+
+#[test]
+fn goreleasers_functions_give_what_they_give_there() {
+    let data = Value::from(Data {
+        env: BTreeMap::from([("SET".to_owned(), "x".to_owned()), ("EMPTY".to_owned(), String::new())]),
+        epoch: 1_600_000_000,
+        more: Some(BTreeMap::new()),
+        ..Data::default()
+    });
+    for (text, want) in [
+        (r#"{{ "a-b" | replace "a-b" "-" "+" }}"#, Err("takes 4")),
+        (r#"{{ replace "a-b-c" "-" "+" }}"#, Ok("a+b+c")),
+        (r#"{{ replace "ab" "" "." }}"#, Ok(".a.b.")),
+        (r#"{{ range split "a,b" "," }}<{{ . }}>{{ end }}"#, Ok("<a><b>")),
+        (r#"{{ dir "/a" }} {{ dir "a" }} {{ dir "a//b/../c" }}"#, Ok("/ . a")),
+        (r#"{{ base "" }} {{ base "//" }} {{ base "a/b" }}"#, Ok(". / b")),
+        (r#"{{ join "/a" "" "../../b" }}|{{ join }}"#, Ok("/b|")),
+        (r#"{{ title "heLLo big-world it's" }}"#, Ok("Hello Big-World It's")),
+        (
+            r#"{{ incmajor "v1.2.3-rc1" }} {{ incminor "1.2" }} {{ incpatch "1.2.3" }}"#,
+            Ok("v2.0.0 1.3.0 1.2.4"),
+        ),
+        (r#"{{ incpatch "1.2.3-rc1+x" }}"#, Ok("1.2.3")),
+        (r#"{{ incpatch "x" }}"#, Err("is no semantic version")),
+        (r#"{{ isEnvSet "SET" }}{{ isEnvSet "EMPTY" }}{{ isEnvSet "NO" }}"#, Ok("truefalsefalse")),
+        (
+            r#"{{ envOrDefault "EMPTY" "d" }}|{{ envOrDefault "NO" "d" }}|{{ envOrDefault "LDFLAGS" "d" }}"#,
+            Ok("|d|d"),
+        ),
+        (
+            r#"{{ englishJoin (list "a" " " "b") }}, {{ englishJoin (list) }}{{ englishJoin (list "a") }}"#,
+            Ok("a and b, a"),
+        ),
+        (r#"{{ with map "k" "v" }}{{ .k }}{{ indexOrDefault . "x" "-" }}{{ end }}"#, Ok("v-")),
+        (r#"{{ map "k" }}"#, Err("keys and values in turn")),
+        (r#"{{ urlPathEscape "a b/ü" }}"#, Ok("a%20b%2F%C3%BC")),
+        (r#"{{ time "Mon, 02 Jan 2006 15:04:05 MST" }}"#, Ok("Sun, 13 Sep 2020 12:26:40 UTC")),
+        (r#"{{ time "20060102-3:4:5PM Z07:00" }}"#, Ok("20200913-12:26:40PM Z")),
+        (r#"{{ time "2006.000" }}"#, Err("doesn't know the layout")),
+        (r#"{{ tolower 1 }}"#, Err("takes strings, not an integer")),
+        (r#"{{ sha256 "x" }}"#, Err("gimg has no function sha256")),
+        (r#"{{ nobody }}"#, Err("there is no function nobody")),
+    ] {
+        match (render(text, &data, Functions::GoReleasers), want) {
+            (Ok(found), Ok(want)) => assert_eq!(found, want, "{text}"),
+            (Err(error), Err(words)) => {
+                let words = words.replace("takes 4", "doesn't take 4 arguments");
+                assert!(error.to_string().contains(&words), "{text}: {error}");
+            }
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+    }
+    assert!(render("{{ tolower \"A\" }}", &data, Functions::Gos).is_err(), "ko has none of them");
 }
