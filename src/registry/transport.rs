@@ -397,7 +397,7 @@ impl Transport {
             let class = self.clients.class(&base.url);
             let chosen = self.clients.choose(url, own, class, base.checks(url));
             let chosen = chosen.map_err(|e| e.within(out.what))?;
-            let response = self.hop(&chosen, out, url, headers.clone()).await?;
+            let response = self.hop(&chosen, out, (url, own), headers.clone()).await?;
             match (response.status().as_u16(), chosen.proxy) {
                 // A connection that was made for another host of the same server (RFC 9110, 15.5.20).
                 (421, _) if !misdirected => {
@@ -419,16 +419,21 @@ impl Transport {
         }
     }
 
-    /// One request and the head of its answer.
+    /// One request and the head of its answer; `own` if it goes to the registry's host.
     async fn hop(
         &self,
         chosen: &Chosen<'_>,
         out: &Outgoing<'_>,
-        url: &Url,
+        (url, own): (&Url, bool),
         headers: HeaderMap,
     ) -> Result<reqwest::Response, Failure> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let request = |status| Step::Request { method: out.method.to_string(), url: shown(url), status };
+        // Where a registry sends us, the path itself may be what lets one in.
+        let told = if own { shown(url) } else { format!("{}/…", url.origin().ascii_serialization()) };
+        let request = |status| {
+            let (method, url) = (out.method.to_string(), told.clone());
+            Step::Request { method, url, status }
+        };
         let timing = Timing::of(&self.observer, request(None));
         let response = self.send(chosen, out, url, headers).await?;
         timing.end_as(request(Some(response.status().as_u16())));

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use gimg::event::{Event, Step};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::Sandbox;
 use crate::support::canary::{PAIR, SECRET};
+use crate::support::client::{Client, layer, own, single};
 use crate::support::registry::{Auth, Config, Fault, TestRegistry, When};
 use crate::support::servers::{Server, tool};
 
@@ -105,6 +107,31 @@ fn a_trace_has_every_step_and_no_secret() {
     let took =
         value("gimg_step_duration_seconds{command=\"build\",platform=\"linux/arm64\",step=\"compile\"}");
     assert!(took > 0.0 && took <= value("gimg_run_duration_seconds{command=\"build\"}"));
+}
+
+#[tokio::test]
+async fn where_a_registry_leads_elsewhere_no_path_is_told() {
+    let (registry, store) = (TestRegistry::start(), TestRegistry::start());
+    let graph = single(&own(&store), &["v1"], &[layer(1, 1000)]);
+    Client::new().push(&graph).await.unwrap();
+    let descriptor = &graph.blobs[0].descriptor;
+    // Another host, as far as names go.
+    let elsewhere = store.host().replace("127.0.0.1", "localhost");
+    let location = format!("http://{elsewhere}/v2/team/app/blobs/{}", descriptor.digest);
+    registry
+        .fail(When::once("GET", "/blobs/"), Fault::Status(307, vec![("location", location)], String::new()));
+    let client = Client::new();
+    client.read(&own(&registry).parse().unwrap(), descriptor).await.unwrap();
+    let events = client.heard.events();
+    let urls = events.iter().filter_map(|event| match event {
+        Event::Took { step: Step::Request { url, status, .. }, .. } => Some((url.as_str(), status.unwrap())),
+        _ => None,
+    });
+    let asked = format!("http://{}/v2/team/app/blobs/{}", registry.host(), descriptor.digest);
+    let led = format!("http://{elsewhere}/…");
+    let urls: Vec<_> = urls.collect();
+    // The first question is whether anybody is there.
+    assert_eq!(urls[1..], [(asked.as_str(), 307), (led.as_str(), 200)]);
 }
 
 #[test]

@@ -52,6 +52,11 @@ impl Heard {
         self.0.lock().unwrap().iter().map(|event| format!("{event:?}\n")).collect()
     }
 
+    /// Everything, in order.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
     pub(crate) fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
         self.0.lock().unwrap().iter().filter(|e| is(e)).count()
     }
