@@ -163,10 +163,12 @@ impl Grpc {
                 turn = self.reads.acquire() => turn,
             };
             let blobs = take(&mut self.wanted(), batch);
-            if !blobs.is_empty() {
-                self.read_together(blobs).await;
+            if blobs.is_empty() {
+                // Somebody else is asking for it.
+                drop(turn);
+                return answer.await.unwrap_or_else(|_| Err(Failure::given_up()));
             }
-            drop(turn);
+            self.read_together(blobs).await;
         }
     }
 
