@@ -11,8 +11,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::interrupt::{endless, pids, send, start, until, wait};
 use crate::support::Sandbox;
 use crate::support::canary::{PAIR, SECRET};
 use crate::support::client::{Client, layer, own, single};
@@ -151,6 +153,19 @@ fn a_run_that_fails_is_told_of_too() {
         assert!(metrics.lines().any(|l| l == line), "{line}:\n{metrics}");
     }
     assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_run_that_is_stopped_is_told_of_too() {
+    let sandbox = endless();
+    let child = start(&sandbox, "gimg build ./cmd/hello --platform linux/arm64 --trace trace.json");
+    until("the compiler", || pids(&sandbox).len() == 2);
+    send(&child, Signal::INT);
+    let code = wait(child).code;
+    let spans = spans(&sandbox);
+    assert_eq!((code, &spans[0].1["args"]["exitCode"]), (130, &json!(130)));
+    let compiles = of(&spans, "compile");
+    assert!(compiles.len() == 1 && compiles[0]["args"]["failed"] == true, "{spans:?}");
 }
 
 #[test]
