@@ -127,6 +127,24 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it is done in no time, or is a part of what `go` does: a collector hears nothing of it.
+    fn is_small(&self) -> bool {
+        matches!(
+            self,
+            Command::Delete(_)
+                | Command::Version(_)
+                | Command::Init(_)
+                | Command::Schema(_)
+                | Command::Login(_)
+                | Command::Logout(_)
+                | Command::Key(_)
+                | Command::Cache(_)
+                | Command::Cacheprog(_)
+                | Command::Completion(_)
+                | Command::Man(_)
+        )
+    }
+
     /// How to speak to the user, and who else is told.
     fn voice(&self, env: &Env) -> (Voice, TelemetryArgs) {
         let common: &Common = match self {
@@ -194,7 +212,8 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
         }
     };
     let (voice, telemetry) = cli.command.voice(&env);
-    let done = Watched::begin(telemetry, &name, &env, since_1970()).and_then(|watched| {
+    let told = if cli.command.is_small() { Env::default() } else { env.clone() };
+    let done = Watched::begin(telemetry, &name, told, since_1970()).and_then(|watched| {
         let Some(watched) = watched else { return command(cli.command, env, &voice) };
         let watching = Voice { also: Some(watched.observer()), ..voice.clone() };
         watched.end(command(cli.command, env, &watching), &voice)

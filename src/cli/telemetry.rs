@@ -38,20 +38,20 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Begins to watch a command that began at `begun`, if anybody is to be told.
+    /// Begins to watch a command that began at `begun`, if anybody is to be told; `env` says of a collector.
     ///
     /// # Errors
     /// A file that can't be written.
     pub(super) fn begin(
         args: TelemetryArgs,
         command: &str,
-        env: &Env,
+        env: Env,
         begun: Duration,
     ) -> Result<Option<Self>> {
-        let Some(wish) = Telemetry::resolve(args.trace, args.metrics_file, env) else { return Ok(None) };
+        let Some(wish) = Telemetry::resolve(args.trace, args.metrics_file, &env) else { return Ok(None) };
         ops::telemetry::check(&wish)?;
         let recorder = Recorder::begin();
-        Ok(Some(Watched { wish, recorder, command: command.to_owned(), begun, env: env.clone() }))
+        Ok(Some(Watched { wish, recorder, command: command.to_owned(), begun, env }))
     }
 
     /// Who writes down what happens.
