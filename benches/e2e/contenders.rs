@@ -15,6 +15,8 @@ pub(crate) struct Build<'a> {
     pub(crate) platforms: &'a str,
     pub(crate) destination: Destination,
     pub(crate) job: Job,
+    /// Which round: an image of a job that begins with nothing is pushed to where none is yet.
+    pub(crate) round: usize,
     /// `host:port` of the registry, or of what is before it.
     pub(crate) registry: &'a str,
     /// A folder for all caches and outputs, instead of the warm ones.
@@ -104,8 +106,11 @@ impl Build<'_> {
     }
 
     fn repository(&self, contender: &str) -> String {
-        let job = if self.job.is_warm() { "warm" } else { self.job.name() };
-        format!("{}/{contender}/{}/{job}", self.registry, self.tree.subject.name)
+        let last = match self.job {
+            job if job.is_warm() => "warm".to_owned(),
+            job => format!("{}-{}", job.name().replace('+', "-"), self.round),
+        };
+        format!("{}/{contender}/{}/{last}", self.registry, self.tree.subject.name)
     }
 
     fn layout(&self, contender: &str) -> String {

@@ -116,7 +116,7 @@ impl<'a> Rounds<'a> {
                 if contender == "gimg" && self.filled.insert((row.subject.name, keeper)) {
                     // Another machine, whose compiler's cache is warm or becomes so.
                     let url = self.servers.build_cache(keeper, 0)?;
-                    let build = Build { remote: Some((url, true)), ..self.build(row, &tree, None) };
+                    let build = Build { remote: Some((url, true)), ..self.build(row, &tree, 0, None) };
                     measure::run(build.commands(contender), &self.log(row, contender, "filled"))?;
                 }
                 fresh = Some(self.empty()?);
@@ -125,7 +125,7 @@ impl<'a> Rounds<'a> {
                 let checkout = Checkout::of(&self.settings.work, row.job.name(), &tree)?;
                 if contender != "go" {
                     // The registry has what the commit before was built into: this one, if there is no new one.
-                    let published = self.build(row, &checkout.origin, None).commands(contender);
+                    let published = self.build(row, &checkout.origin, round, None).commands(contender);
                     measure::run(published, &self.log(row, contender, "published"))?;
                 }
                 if commit {
@@ -135,14 +135,14 @@ impl<'a> Rounds<'a> {
                 fresh = Some(self.empty()?);
             }
         }
-        let commands = self.build(row, &tree, fresh).commands(contender);
+        let commands = self.build(row, &tree, round, fresh).commands(contender);
         let before = self.servers.counter.read();
         let numbers = measure::run(commands, &self.log(row, contender, &round.to_string()))?;
         let after = self.servers.counter.read();
         Ok(Numbers { requests: Some(after.0 - before.0), sent: Some(after.1 - before.1), ..numbers })
     }
 
-    fn build<'b>(&'b self, row: &Row, tree: &'b Tree, fresh: Option<PathBuf>) -> Build<'b> {
+    fn build<'b>(&'b self, row: &Row, tree: &'b Tree, round: usize, fresh: Option<PathBuf>) -> Build<'b> {
         let registry = match row.destination {
             Destination::Slow => &self.servers.slow,
             _ => &self.servers.counter.host,
@@ -154,7 +154,7 @@ impl<'a> Rounds<'a> {
             }
             _ => None,
         };
-        Build { settings: self.settings, tree, platforms, destination, job, registry, fresh, remote }
+        Build { settings: self.settings, tree, platforms, destination, job, round, registry, fresh, remote }
     }
 
     /// The row's tree, made when it is first asked for.
