@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::uri::PathAndQuery;
 use http_body_util::BodyExt as _;
-use prost::Message;
+use prost::Message as _;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::sync::{OnceCell, Semaphore, oneshot};
@@ -23,7 +23,7 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
 use crate::cache::backend::{Address, Failure, SILENCE, Space, patience};
-use crate::cache::reapi::{self, SHA256};
+use crate::cache::reapi::{self, Request, SHA256};
 use crate::error::{Error, Kind, Result};
 use crate::oci::Digest;
 use crate::registry::Registry;
@@ -110,10 +110,7 @@ impl Grpc {
     async fn batch(&self) -> Result<usize, Failure> {
         let ask = async || {
             let request = reapi::GetCapabilitiesRequest { instance_name: self.instance.clone() };
-            let service = "/build.bazel.remote.execution.v2.Capabilities/GetCapabilities";
-            let answer: Result<reapi::ServerCapabilities, _> =
-                self.channel.ask(service, request, SILENCE).await;
-            let cache = match answer {
+            let cache = match self.channel.ask(request, SILENCE).await {
                 Ok(capabilities) => capabilities.cache_capabilities.unwrap_or_default(),
                 // Not everything that has a cache tells of it.
                 Err(status) if status.code() == Code::Unimplemented => Default::default(),
@@ -133,9 +130,8 @@ impl Grpc {
             instance_name: self.instance.clone(),
             action_digest: Some(reapi::Digest::new(key, ACTION_SIZE)),
         };
-        let service = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
-        let answer: Result<reapi::ActionResult, _> = self.channel.ask(service, request, SILENCE).await;
-        Ok(found(answer)?.map(|result| result.encode_to_vec().into()))
+        let result = found(self.channel.ask(request, SILENCE).await)?;
+        Ok(result.map(|result| result.encode_to_vec().into()))
     }
 
     async fn set_result(&self, key: &Digest, result: Bytes) -> Result<(), Failure> {
@@ -145,9 +141,7 @@ impl Grpc {
             action_digest: Some(reapi::Digest::new(key, ACTION_SIZE)),
             action_result: result,
         };
-        let service = "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
-        let answer: Result<reapi::ActionResult, _> = self.channel.ask(service, request, patience).await;
-        answer.map(|_| ()).map_err(|status| failure(&status))
+        self.channel.ask(request, patience).await.map(drop).map_err(|status| failure(&status))
     }
 
     /// Reads a small blob, in one request with others that are wanted at the same time.
@@ -182,10 +176,8 @@ impl Grpc {
             instance_name: self.instance.clone(),
             digests: blobs.iter().map(|blob| reapi::Digest::new(&blob.digest, blob.size as u64)).collect(),
         };
-        let service = "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs";
         let patience = patience(blobs.iter().map(|blob| blob.size).sum());
-        let answer: Result<reapi::BatchReadBlobsResponse, _> =
-            self.channel.ask(service, request, patience).await;
+        let answer = self.channel.ask(request, patience).await;
         let answers = answer.map_err(|status| failure(&status)).map(|answer| {
             let by_hash = |read: reapi::BlobRead| Some((read.digest?.hash, (read.status, read.data)));
             answer.responses.into_iter().filter_map(by_hash).collect::<BTreeMap<_, _>>()
@@ -207,15 +199,14 @@ impl Grpc {
     async fn read(&self, digest: &Digest, size: usize) -> Blob {
         let request =
             reapi::ReadRequest { resource_name: self.resource(&format!("blobs/{}/{size}", digest.hex())) };
-        let service = "/google.bytestream.ByteStream/Read";
-        let answer = tokio::time::timeout(SILENCE, self.channel.stream(service, request)).await;
+        let answer = tokio::time::timeout(SILENCE, self.channel.stream(request)).await;
         let Some(mut pieces) = found(answer.unwrap_or_else(|_| Err(silent())))? else { return Ok(None) };
         let mut bytes = BytesMut::new();
         loop {
             let piece = tokio::time::timeout(SILENCE, pieces.message()).await;
             // That it isn't there may be said before the first piece only, which is after the answer began.
             let piece = match found(piece.map_err(|_| Failure::stands_still())?)? {
-                Some(Some(reapi::ReadResponse { data })) => data,
+                Some(Some(piece)) => piece.data,
                 Some(None) => return Ok(Some(bytes.freeze())),
                 None => return Ok(None),
             };
@@ -232,9 +223,7 @@ impl Grpc {
             reapi::BlobToWrite { digest: Some(reapi::Digest::new(digest, bytes.len() as u64)), data: bytes };
         let request =
             reapi::BatchUpdateBlobsRequest { instance_name: self.instance.clone(), requests: vec![blob] };
-        let service = "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs";
-        let answer: Result<reapi::BatchUpdateBlobsResponse, _> =
-            self.channel.ask(service, request, patience).await;
+        let answer = self.channel.ask(request, patience).await;
         let written = answer.and_then(|answer| match answer.responses.first() {
             Some(written) => verdict(written.status.as_ref()),
             None => Err(Status::internal("no blob is spoken of")),
@@ -255,9 +244,7 @@ impl Grpc {
                 data: bytes.slice(start..end),
             }
         });
-        let service = "/google.bytestream.ByteStream/Write";
-        let answer: Result<reapi::WriteResponse, _> =
-            self.channel.send(service, pieces, patience(size)).await;
+        let answer = self.channel.send(pieces, patience(size)).await;
         match answer.map_err(|status| failure(&status))?.committed_size {
             // A server that has the blob already may say so before it has all of it again.
             written if usize::try_from(written) == Ok(size) => Ok(()),
@@ -346,43 +333,30 @@ struct Channel {
 
 impl Channel {
     /// One message, and one for an answer within `patience`.
-    async fn ask<Q, R>(&self, service: &'static str, message: Q, patience: Duration) -> Result<R, Status>
-    where
-        Q: Message + 'static,
-        R: Message + Default + 'static,
-    {
-        self.send(service, std::iter::once(message), patience).await
+    async fn ask<Q: Request>(&self, message: Q, patience: Duration) -> Result<Q::Answer, Status> {
+        self.send(std::iter::once(message), patience).await
     }
 
     /// Messages, and one for an answer within `patience`.
-    async fn send<Q, R>(
+    async fn send<Q: Request>(
         &self,
-        service: &'static str,
         messages: impl Iterator<Item = Q> + Send + 'static,
         patience: Duration,
-    ) -> Result<R, Status>
-    where
-        Q: Message + 'static,
-        R: Message + Default + 'static,
-    {
+    ) -> Result<Q::Answer, Status> {
         let mut client = tonic::client::Grpc::new(self.clone());
         let request = tonic::Request::new(stream::iter(messages));
         let call =
-            client.client_streaming(request, PathAndQuery::from_static(service), ProstCodec::default());
+            client.client_streaming(request, PathAndQuery::from_static(Q::METHOD), ProstCodec::default());
         let answer = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| Err(silent()));
         answer.map(tonic::Response::into_inner)
     }
 
     /// One message, and many for an answer.
-    async fn stream<Q, R>(&self, service: &'static str, message: Q) -> Result<tonic::Streaming<R>, Status>
-    where
-        Q: Message + 'static,
-        R: Message + Default + 'static,
-    {
+    async fn stream<Q: Request>(&self, message: Q) -> Result<tonic::Streaming<Q::Answer>, Status> {
         let mut client = tonic::client::Grpc::new(self.clone());
         let request = tonic::Request::new(message);
         let call =
-            client.server_streaming(request, PathAndQuery::from_static(service), ProstCodec::default());
+            client.server_streaming(request, PathAndQuery::from_static(Q::METHOD), ProstCodec::default());
         call.await.map(tonic::Response::into_inner)
     }
 }

@@ -9,6 +9,14 @@ use crate::oci;
 /// The number of SHA-256 in `DigestFunction.Value`.
 pub(super) const SHA256: i32 = 1;
 
+/// A message that is sent.
+pub(super) trait Request: Message + 'static {
+    /// What it is sent to: `/service/method`.
+    const METHOD: &'static str;
+    /// What comes back.
+    type Answer: Message + Default + 'static;
+}
+
 /// `Digest`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Digest {
@@ -51,6 +59,11 @@ pub(super) struct GetCapabilitiesRequest {
     pub(super) instance_name: String,
 }
 
+impl Request for GetCapabilitiesRequest {
+    const METHOD: &'static str = "/build.bazel.remote.execution.v2.Capabilities/GetCapabilities";
+    type Answer = ServerCapabilities;
+}
+
 /// `ServerCapabilities`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ServerCapabilities {
@@ -77,6 +90,11 @@ pub(super) struct GetActionResultRequest {
     pub(super) action_digest: Option<Digest>,
 }
 
+impl Request for GetActionResultRequest {
+    const METHOD: &'static str = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
+    type Answer = ActionResult;
+}
+
 /// `UpdateActionResultRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct UpdateActionResultRequest {
@@ -89,6 +107,11 @@ pub(super) struct UpdateActionResultRequest {
     pub(super) action_result: Bytes,
 }
 
+impl Request for UpdateActionResultRequest {
+    const METHOD: &'static str = "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
+    type Answer = ActionResult;
+}
+
 /// `BatchReadBlobsRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct BatchReadBlobsRequest {
@@ -96,6 +119,11 @@ pub(super) struct BatchReadBlobsRequest {
     pub(super) instance_name: String,
     #[prost(message, repeated, tag = "2")]
     pub(super) digests: Vec<Digest>,
+}
+
+impl Request for BatchReadBlobsRequest {
+    const METHOD: &'static str = "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs";
+    type Answer = BatchReadBlobsResponse;
 }
 
 /// `BatchReadBlobsResponse`.
@@ -123,6 +151,12 @@ pub(super) struct BatchUpdateBlobsRequest {
     pub(super) instance_name: String,
     #[prost(message, repeated, tag = "2")]
     pub(super) requests: Vec<BlobToWrite>,
+}
+
+impl Request for BatchUpdateBlobsRequest {
+    const METHOD: &'static str =
+        "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs";
+    type Answer = BatchUpdateBlobsResponse;
 }
 
 /// `BatchUpdateBlobsRequest.Request`.
@@ -165,6 +199,11 @@ pub(super) struct ReadRequest {
     pub(super) resource_name: String,
 }
 
+impl Request for ReadRequest {
+    const METHOD: &'static str = "/google.bytestream.ByteStream/Read";
+    type Answer = ReadResponse;
+}
+
 /// `google.bytestream.ReadResponse`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ReadResponse {
@@ -184,6 +223,11 @@ pub(super) struct WriteRequest {
     pub(super) finish_write: bool,
     #[prost(bytes = "bytes", tag = "10")]
     pub(super) data: Bytes,
+}
+
+impl Request for WriteRequest {
+    const METHOD: &'static str = "/google.bytestream.ByteStream/Write";
+    type Answer = WriteResponse;
 }
 
 /// `google.bytestream.WriteResponse`.
