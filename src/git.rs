@@ -100,8 +100,7 @@ async fn state_by(git: &Path, dir: &Path) -> Result<Option<GitState>> {
         tag: tag.filter(|t| !t.is_empty()).unwrap_or_else(|| "v0.0.0".to_owned()),
         short_commit: short.clone(),
         full_commit: full.clone(),
-        // RFC 3339 ends with the year 9999.
-        commit_time: time.parse().unwrap_or(0).min(253_402_300_799),
+        commit_time: time.parse().unwrap_or(0).min(crate::oci::LATEST),
         dirty: !status.success || !status.stdout.trim_ascii().is_empty(),
     }))
 }

@@ -1,5 +1,8 @@
 //! Times as the specification's documents have them: RFC 3339.
 
+/// The latest time that it can write: the end of 9999.
+pub const LATEST: u64 = 253_402_300_799;
+
 /// Seconds since 1970 as RFC 3339 in UTC (proleptic Gregorian; days by Hinnant's civil-from-days).
 #[must_use]
 pub fn rfc3339(seconds: u64) -> String {
@@ -27,7 +30,7 @@ mod tests {
             (0, "1970-01-01T00:00:00Z"),
             (951_782_400, "2000-02-29T00:00:00Z"),
             (1_700_000_000, "2023-11-14T22:13:20Z"),
-            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (LATEST, "9999-12-31T23:59:59Z"),
         ] {
             assert_eq!(rfc3339(seconds), text);
         }

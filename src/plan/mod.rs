@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::content::ImageName;
 use crate::error::{Error, Kind, Result};
 use crate::image::caps;
-use crate::oci::{Platform, Repository, Tag, annotation, rfc3339};
+use crate::oci::{self, Platform, Repository, Tag, annotation, rfc3339};
 use crate::plan::command::Target;
 use crate::plan::facts::{Facts, Package};
 use crate::plan::templates::Templates;
@@ -316,8 +316,7 @@ fn time(templates: &Templates<'_>, what: &str, over: Option<u64>, own: Option<&s
     let (None, Some(template)) = (over, own) else { return Ok(over) };
     let text = templates.render(what, template, &[])?;
     match text.parse() {
-        // RFC 3339 ends with the year 9999.
-        Ok(seconds @ 0..=253_402_300_799) => Ok(Some(seconds)),
+        Ok(seconds @ 0..=oci::LATEST) => Ok(Some(seconds)),
         _ => {
             let why = format!("\"{text}\" isn't a time in seconds since 1970");
             Err(templates.placed(Error::new(Kind::Input, format!("read {what}"), why), template))

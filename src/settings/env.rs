@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
+use crate::oci;
 
 /// The repository that images go to.
 pub const GIMG_REPO: &str = "GIMG_REPO";
@@ -87,9 +88,6 @@ pub const CI: &str = "CI";
 /// Set by people who want no colour (no-color.org).
 pub const NO_COLOR: &str = "NO_COLOR";
 
-/// The latest time that RFC 3339 can write: the end of 9999.
-const MAX_EPOCH: u64 = 253_402_300_799;
-
 /// The environment, read once. `Debug` shows names only: values may be secrets.
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, String>);
@@ -133,7 +131,7 @@ impl Env {
     pub fn epoch(&self, name: &str) -> Result<Option<u64>> {
         let Some(text) = self.first(&[name]) else { return Ok(None) };
         match text.parse::<u64>() {
-            Ok(seconds) if seconds <= MAX_EPOCH => Ok(Some(seconds)),
+            Ok(seconds) if seconds <= oci::LATEST => Ok(Some(seconds)),
             _ => Err(Error::new(
                 Kind::Usage,
                 format!("read {name}"),

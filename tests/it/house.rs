@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("explain", &["attest", "binary", "image", "oci", "plan"]),
     ("fs", &["image", "oci"]),
     ("fuzzing", &["attest", "binary", "image", "kube", "oci", "registry", "settings", "sign"]),
-    ("git", &["plan", "process"]),
+    ("git", &["oci", "plan", "process"]),
     ("go", &["binary", "cache", "fs", "oci", "plan", "process"]),
     ("image", &["content", "oci"]),
     ("kube", &[]),
