@@ -89,7 +89,7 @@ pub fn config_file(data: &[u8]) {
         }
     }
     let source = config::Source { name: ".goreleaser.yaml".to_owned(), text: text.into_owned() };
-    let around = config::Around { env: &BTreeMap::new(), go_mod: None, ids: &[] };
+    let around = config::Around { env: &BTreeMap::new(), module: None, ids: &[] };
     if config::read_goreleasers(&source, false, &around).is_ok() {
         assert!(config::read_goreleasers(&source, true, &around).is_ok(), "lenient refuses what is right");
     }

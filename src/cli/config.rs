@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::args::ConfigArgs;
 use crate::error::{Error, Kind, Result};
+use crate::ops;
 use crate::settings::config::{self, Around, Config, Source};
 use crate::settings::env::{self, Env};
 use crate::settings::lock::{self, Lock};
@@ -52,8 +53,8 @@ pub(super) fn read(args: &ConfigArgs, env: &Env, cwd: &Path) -> Result<(Config, 
         .map_err(|_| Error::new(Kind::Input, what, "it isn't UTF-8 text").at(name.display()))?;
     let source = Source { name: name.display().to_string(), text };
     let (config, more) = if source.is_goreleasers() {
-        let go_mod = cwd.ancestors().find_map(|dir| std::fs::read_to_string(dir.join("go.mod")).ok());
-        let around = Around { env: env.all(), go_mod: go_mod.as_deref(), ids: &args.id };
+        let module = ops::module_around(cwd).map(|(_, path)| path);
+        let around = Around { env: env.all(), module: module.as_deref(), ids: &args.id };
         config::read_goreleasers(&source, args.lenient, &around)?
     } else if args.id.is_empty() {
         config::read(&source, args.lenient)?

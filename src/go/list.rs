@@ -163,6 +163,14 @@ pub fn module_path(dir: &Path) -> Option<String> {
     (!path.is_empty()).then(|| path.to_owned())
 }
 
+/// The nearest module at or above `dir`: its directory, and the path that its go.mod says.
+#[must_use]
+pub fn module_around(dir: &Path) -> Option<(PathBuf, String)> {
+    let module = crate::fs::nearest_module(dir)?;
+    let path = module_path(&module)?;
+    Some((module, path))
+}
+
 /// The error of a directory with no go.mod in it or above.
 #[must_use]
 pub fn no_module(dir: &Path) -> Error {

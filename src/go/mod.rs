@@ -19,7 +19,7 @@ pub use delve::delve;
 pub use fetch::{Fetched, fetch, releases};
 pub use inputs::{above, around, can_judge, environment, may_stamp, of_query, of_toolchain};
 pub use licences::{Places, licences};
-pub use list::{Matched, list, main_modules, module_path, no_module};
+pub use list::{Matched, list, main_modules, module_around, module_path, no_module};
 pub use portable::Portable;
 pub use sandbox::{Pinned, Sandbox, fetch_modules, pinned};
 pub use toolchain::{Go, Told, find, of_version};

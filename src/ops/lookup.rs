@@ -195,10 +195,10 @@ fn rules(settings: &Settings) -> Result<Vec<Option<String>>> {
 
 /// The import path of an entry's program, if its directory is in a module.
 fn path_of(rule: &Rule) -> Option<String> {
-    let module = crate::fs::nearest_module(&rule.package)?;
+    let (module, path) = go::module_around(&rule.package)?;
     let below = rule.package.strip_prefix(&module).unwrap_or(&rule.package);
     let parts = below.components().map(|c| c.as_os_str().to_string_lossy().into_owned());
-    Some(std::iter::once(go::module_path(&module)?).chain(parts).collect::<Vec<_>>().join("/"))
+    Some(std::iter::once(path).chain(parts).collect::<Vec<_>>().join("/"))
 }
 
 /// An entry that no program of the run is for: perhaps a mistake, which ko says nothing about.

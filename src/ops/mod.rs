@@ -75,6 +75,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+pub use crate::go::module_around;
 pub use names::Names;
 
 use crate::content::{Source, Stop};

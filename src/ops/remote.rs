@@ -2,7 +2,7 @@
 //! modules come; `go build` then finds it in its own directory, and asks for the rest through `gimg cacheprog`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
@@ -101,9 +101,9 @@ impl<'a> Ahead<'a> {
 
 /// The name of a profile: a digest of the module around `cwd`, what is built of it, and `rest`.
 pub(super) fn profile(cwd: &Path, packages: &[String], rest: &[&str]) -> String {
-    let module: Option<PathBuf> = crate::fs::nearest_module(cwd);
-    let below = module.as_deref().and_then(|module| cwd.strip_prefix(module).ok()).unwrap_or(Path::new(""));
-    let module = module.as_deref().and_then(go::module_path).unwrap_or_default();
+    let around = go::module_around(cwd);
+    let below = around.as_ref().and_then(|(dir, _)| cwd.strip_prefix(dir).ok()).unwrap_or(Path::new(""));
+    let module = around.as_ref().map_or("", |(_, path)| path);
     let mut packages: Vec<&str> = packages.iter().map(String::as_str).collect();
     packages.sort_unstable();
     let text = format!("{module}\n{}\n{packages:?}\n{rest:?}", below.display());

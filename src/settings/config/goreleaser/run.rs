@@ -23,8 +23,8 @@ const LDFLAGS: &str = "-s -w -X main.version={{.Version}} -X main.commit={{.Comm
 pub struct Around<'a> {
     /// The environment.
     pub env: &'a BTreeMap<String, String>,
-    /// The text of the `go.mod` that is nearest to the user.
-    pub go_mod: Option<&'a str>,
+    /// The path of the module that the user is in.
+    pub module: Option<&'a str>,
     /// Which entries are wanted, by id; empty for all.
     pub ids: &'a [String],
 }
@@ -94,21 +94,10 @@ impl<'a> Reader<'a> {
         texts.iter().map(|text| self.keep(text)).collect()
     }
 
-    fn module(&self) -> Option<String> {
-        let lines = self.around.go_mod?.lines();
-        let path = lines.filter_map(|line| line.trim().strip_prefix("module")).find_map(|rest| {
-            rest.split_whitespace()
-                .next()
-                .filter(|_| rest.starts_with([' ', '\t', '"']))
-                .map(|p| p.trim_matches('"'))
-        });
-        path.map(str::to_owned)
-    }
-
     /// The project's name, which is also the id of what has none.
     fn project(&self) -> Option<String> {
         let own = self.file.project.as_ref().map(|text| text.text.clone());
-        own.or_else(|| Some(self.module()?.rsplit('/').next()?.to_owned()))
+        own.or_else(|| Some(self.around.module?.rsplit('/').next()?.to_owned()))
     }
 
     fn config(&mut self) -> Result<Config> {
@@ -154,7 +143,7 @@ impl<'a> Reader<'a> {
         let (sbom, sbom_dir) = sbom.unwrap_or_default();
         config.release = Some(Release {
             project: self.project(),
-            module: self.module(),
+            module: self.around.module.map(str::to_owned),
             env,
             places: std::mem::take(&mut self.places),
             sbom,
