@@ -212,7 +212,8 @@ pub fn run(argv: impl Iterator<Item = std::ffi::OsString> + Clone) -> ExitCode {
         }
     };
     let (voice, telemetry) = cli.command.voice(&env);
-    let told = if cli.command.is_small() { Env::default() } else { env.clone() };
+    let nothing = Env::default();
+    let told = if cli.command.is_small() { &nothing } else { &env };
     let done = Watched::begin(telemetry, &name, told, since_1970()).and_then(|watched| {
         let Some(watched) = watched else { return command(cli.command, env, &voice) };
         let watching = Voice { also: Some(watched.observer()), ..voice.clone() };

@@ -45,13 +45,13 @@ impl Watched {
     pub(super) fn begin(
         args: TelemetryArgs,
         command: &str,
-        env: Env,
+        env: &Env,
         begun: Duration,
     ) -> Result<Option<Self>> {
-        let Some(wish) = Telemetry::resolve(args.trace, args.metrics_file, &env) else { return Ok(None) };
+        let Some(wish) = Telemetry::resolve(args.trace, args.metrics_file, env) else { return Ok(None) };
         ops::telemetry::check(&wish)?;
         let recorder = Recorder::begin();
-        Ok(Some(Watched { wish, recorder, command: command.to_owned(), begun, env }))
+        Ok(Some(Watched { wish, recorder, command: command.to_owned(), begun, env: env.clone() }))
     }
 
     /// Who writes down what happens.

@@ -44,11 +44,11 @@ impl Secrets {
         go: &BTreeMap<String, String>,
         settings: &Settings,
     ) -> Self {
-        let programs = settings.rules.iter().map(|r| &r.program).chain([&settings.program]);
-        let own = programs.flat_map(|p| p.env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        let programs = || settings.rules.iter().map(|r| &r.program).chain([&settings.program]);
+        let own = programs().flat_map(|p| p.env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
         // Those of GoReleaser's file; a template's value is one of the environment's.
-        let programs = settings.rules.iter().map(|r| &r.program).chain([&settings.program]);
-        let released = settings.release.iter().flat_map(|r| &r.env).chain(programs.flat_map(|p| &p.own.env));
+        let released =
+            settings.release.iter().flat_map(|r| &r.env).chain(programs().flat_map(|p| &p.own.env));
         let released = released.filter(|word| !word.contains("{{")).filter_map(|word| word.split_once('='));
         let all = env.iter().chain(go).map(|(k, v)| (k.as_str(), v.as_str()));
         Secrets::of(all.chain(own).chain(released))
