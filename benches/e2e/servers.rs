@@ -77,7 +77,7 @@ impl Servers {
         let mut build_cache = BTreeMap::new();
         for (keeper, host, scheme, path) in [
             (Keeper::Http, &nginx.host, "http", ""),
-            (Keeper::Grpc, &buildgrid.host, "grpc", ""),
+            (Keeper::Grpc, &buildgrid.host, "grpc", "/main"),
             (Keeper::Packs, &registry.host, "oci", "/build-cache"),
         ] {
             build_cache.insert((keeper, 0), format!("{scheme}://{host}{path}"));
@@ -107,15 +107,9 @@ impl Servers {
 /// BuildGrid, which keeps everything in memory; `config` is written.
 fn buildgrid(config: &Path) -> Result<Server> {
     start(|port| {
-        let text = format!(
-            "server:\n- !channel {{address: '127.0.0.1:{port}', insecure-mode: true}}\n\
-             instances:\n- name: ''\n  storages: [!lru-storage &cas {{size: 2GB}}]\n  \
-             caches: [!lru-action-cache &ac {{storage: *cas, max-cached-refs: 100000, allow-updates: true}}]\n  \
-             services: [!cas {{storage: *cas}}, !bytestream {{storage: *cas}}, !action-cache {{cache: *ac}}]\n\
-             thread-pool-size: 20\n"
-        );
+        let text = include_str!("../../tests/tools/buildgrid/server.yml");
         // What can't be written shows as a server that doesn't start.
-        let _ = write(config, &text);
+        let _ = write(config, &text.replace("PORT", &port.to_string()));
         let mut command = command(tool("bgd"));
         command.args(["server", "start"]).arg(config);
         command

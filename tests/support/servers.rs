@@ -87,14 +87,8 @@ impl Server {
     pub(crate) fn buildgrid() -> Self {
         Self::start(|dir, port| {
             let config = dir.join("config.yml");
-            let text = format!(
-                "server:\n- !channel {{address: '127.0.0.1:{port}', insecure-mode: true}}\n\
-                 instances:\n- name: main\n  storages: [!lru-storage &cas {{size: 2GB}}]\n  \
-                 caches: [!lru-action-cache &ac {{storage: *cas, max-cached-refs: 100000, allow-updates: true}}]\n  \
-                 services: [!cas {{storage: *cas}}, !bytestream {{storage: *cas}}, !action-cache {{cache: *ac}}]\n\
-                 thread-pool-size: 20\n"
-            );
-            std::fs::write(&config, text).unwrap();
+            let text = include_str!("../tools/buildgrid/server.yml");
+            std::fs::write(&config, text.replace("PORT", &port.to_string())).unwrap();
             let mut command = Command::new(tool("bgd"));
             command.args(["server", "start"]).arg(config);
             command
