@@ -5,7 +5,7 @@ CASES ?= 20000
 # How long each fuzz target runs in `make fuzz`, in seconds.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test test-integrations soak release live bench bench-list bench-report bench-resolve bench-decode bench-micro bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
+.PHONY: help demo test test-integrations soak release live bench bench-empty bench-list bench-report bench-resolve bench-decode bench-micro bench-load fuzz fuzz-smoke lint check-hosts tools clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +34,14 @@ bench: ## gimg, ko and plain `go build` side by side, about 45 minutes; ONLY=hel
 	tests/tools/install bench
 	cargo bench --locked --bench e2e
 
-bench-list: ## the rows of make bench, for ONLY
+bench-empty: ## the same on an empty machine, with and without remote caches, about 20 minutes
+	tests/tools/install bench
+	cargo bench --locked --bench e2e -- empty
+
+bench-list: ## the rows of both, for ONLY
 	@cargo bench --quiet --locked --bench e2e -- list
 
-bench-report: ## the tables and the plot of the newest make bench anew, from its raw numbers
+bench-report: ## the tables and plots of the newest of both anew, from their raw numbers
 	@cargo bench --quiet --locked --bench e2e -- report
 
 bench-resolve: ## Knative Serving's configuration resolved by gimg and by ko

@@ -132,6 +132,44 @@ pub(crate) const ONE: &str = "linux/amd64";
 pub(crate) const TWO: &str = "linux/amd64,linux/arm64";
 pub(crate) const FOUR: &str = "linux/amd64,linux/arm64,linux/arm/v7,linux/s390x";
 
+/// What a whole run measures. Each part has its own command, runs, table and plot: both together take too long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Part {
+    /// A machine that has built before: `make bench`.
+    Again,
+    /// A machine where nothing is but the downloaded modules: `make bench-empty`.
+    Empty,
+}
+
+impl Part {
+    /// All.
+    pub(crate) const ALL: [Part; 2] = [Part::Again, Part::Empty];
+
+    /// Its name: of its mark in `benches/README.md`, and on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Part::Again => "e2e",
+            Part::Empty => "empty",
+        }
+    }
+
+    /// Where its runs are, below `benches/e2e`.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Part::Again => "runs",
+            Part::Empty => "runs-empty",
+        }
+    }
+
+    /// Its rows, in order.
+    pub(crate) fn rows(self) -> Vec<Row> {
+        match self {
+            Part::Again => again(),
+            Part::Empty => empty(),
+        }
+    }
+}
+
 const ALL: &[&str] = &["gimg", "ko", "ko-kocache", "go"];
 /// With an empty cache KOCACHE changes nothing.
 const COLD: &[&str] = &["gimg", "ko", "go"];
@@ -140,8 +178,8 @@ const GIMG: &[&str] = &["gimg"];
 use Destination::{Layout, Registry, Slow};
 use Job::{Cold, DeepChanged, KodataChanged, MainChanged, NoOp};
 
-/// Every row. Warm jobs of one subject follow its cold one.
-pub(crate) fn rows() -> Vec<Row> {
+/// Warm jobs of one subject follow its cold one.
+fn again() -> Vec<Row> {
     let mut rows = Vec::new();
     let mut add = |subject, job, platforms, destination, rounds, guess| {
         let contenders = if job == Cold { COLD } else { ALL };
@@ -208,36 +246,28 @@ pub(crate) fn rows() -> Vec<Row> {
         add(subject, NoOp, ONE, Registry, rounds, 0.8 + 0.06 * megabytes);
         add(subject, KodataChanged, ONE, Registry, rounds, 0.8 + 0.06 * megabytes);
     }
+    rows
+}
 
-    for (subject, guess) in [(&trees::HELLO, 24.0), (&trees::KO, 190.0)] {
-        let mut remote = |keeper, latency, contenders, rounds, guess| {
-            let (job, platforms, destination) = (Job::Remote { keeper, latency }, ONE, Registry);
-            rows.push(Row { subject, job, platforms, destination, rounds, contenders, guess });
-        };
-        remote(Keeper::Http, 0, COLD, 1, guess);
-        for (keeper, latency) in [
-            (Keeper::Http, 5),
-            (Keeper::Http, 30),
-            (Keeper::Grpc, 0),
-            (Keeper::Grpc, 5),
-            (Keeper::Grpc, 30),
-            (Keeper::Packs, 0),
-            (Keeper::Packs, 5),
-            (Keeper::Packs, 30),
-        ] {
-            remote(keeper, latency, GIMG, 3, guess / 20.0);
-        }
-    }
-
-    let mut fresh = |subject, stamped, commit, contenders, guess| {
-        let job = Job::Fresh { stamped, commit };
-        rows.push(Row { subject, job, platforms: ONE, destination: Registry, rounds: 1, contenders, guess });
+/// Beside the cold build of each subject, which the others do in every row, what a server makes of it.
+fn empty() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut add = |subject, job, contenders, rounds, guess| {
+        let (platforms, destination) = (ONE, Registry);
+        rows.push(Row { subject, job, platforms, destination, rounds, contenders, guess });
     };
-    fresh(hello, false, false, COLD, 20.0);
-    fresh(hello, true, false, COLD, 20.0);
-    fresh(hello, false, true, COLD, 20.0);
-    fresh(hello, true, true, COLD, 28.0);
-    fresh(ko, false, false, COLD, 140.0);
-    fresh(ko, false, true, GIMG, 3.0);
+    for (subject, rounds, guess) in [(&trees::HELLO, 3, 24.0), (&trees::KO, 2, 160.0)] {
+        add(subject, Cold, COLD, rounds, guess);
+        for keeper in [Keeper::Http, Keeper::Grpc, Keeper::Packs] {
+            for latency in [0, 5, 30] {
+                add(subject, Job::Remote { keeper, latency }, GIMG, 3, guess / 20.0);
+            }
+        }
+        for (stamped, commit) in [(false, false), (true, false), (false, true)] {
+            add(subject, Job::Fresh { stamped, commit }, GIMG, 3, guess / 20.0);
+        }
+        // The only one where all is compiled again.
+        add(subject, Job::Fresh { stamped: true, commit: true }, GIMG, 1, guess / 3.0);
+    }
     rows
 }

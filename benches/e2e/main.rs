@@ -1,5 +1,6 @@
 //! From source to an image in a registry or a layout: gimg, ko with and without KOCACHE, and as the floor plain `go build`,
-//! on the same trees in the same run. `make bench` runs it; `benches/README.md` gets its table and plot.
+//! on the same trees in the same run. `make bench` runs it for a machine that has built before, `make bench-empty` for one that
+//! has nothing; `benches/README.md` gets a table and a plot of each.
 //!
 //! Settings, in the environment:
 //! - `ONLY=pattern`: rows whose `subject/job/destination/platforms` matches (`.`, `*`, `^`, `$`, `|`); `make bench-list` shows all
@@ -29,15 +30,15 @@ mod servers;
 mod settings;
 mod trees;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::jobs::{Job, Row};
+use crate::jobs::{Job, Part, Row};
 use crate::report::{page, plot, raw, rows};
 use crate::rounds::Rounds;
 use crate::servers::Servers;
-use crate::settings::{Settings, command, root};
+use crate::settings::{Settings, command, folder, root};
 use crate::trees::{output, write};
 
 /// An error is what to say of it.
@@ -52,9 +53,10 @@ fn main() -> ExitCode {
     }
     let words: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
     let done = match words[..] {
-        [] => bench(),
-        ["list"] => list(),
-        ["report"] => newest().and_then(|name| report(&name, true)),
+        [] => bench(Part::Again),
+        ["empty"] => bench(Part::Empty),
+        ["list"] => Part::ALL.into_iter().try_for_each(list),
+        ["report"] => Part::ALL.into_iter().try_for_each(|part| report(part, &newest(part)?, true)),
         _ => Err(format!("unknown: {}", words.join(" "))),
     };
     match done {
@@ -67,9 +69,9 @@ fn main() -> ExitCode {
 }
 
 /// The rows that are wanted, each with its number of rounds.
-fn wanted(settings: &Settings) -> Result<Vec<(Row, usize)>> {
+fn wanted(part: Part, settings: &Settings) -> Result<Vec<(Row, usize)>> {
     let help = output(command(&settings.gimg).args(["build", "--help"]))?;
-    let rows = jobs::rows().into_iter().filter(|row| choose::matches(&settings.only, &row.key()));
+    let rows = part.rows().into_iter().filter(|row| choose::matches(&settings.only, &row.key()));
     let (rows, skipped): (Vec<Row>, Vec<Row>) = rows.partition(|row| match row.job {
         Job::Fresh { .. } => help.contains("--cache-from"),
         Job::Remote { .. } => help.contains("--remote-cache"),
@@ -78,9 +80,6 @@ fn wanted(settings: &Settings) -> Result<Vec<(Row, usize)>> {
     for row in skipped {
         println!("skipped, this gimg can't do it: {}", row.key());
     }
-    if rows.is_empty() {
-        return Err(format!("no row matches ONLY={}", settings.only));
-    }
     Ok(rows.into_iter().map(|row| (row, settings.runs.unwrap_or(row.rounds))).collect())
 }
 
@@ -88,13 +87,14 @@ fn seconds(rows: &[(Row, usize)]) -> f64 {
     rows.iter().map(|(row, rounds)| row.seconds(*rounds)).sum()
 }
 
-fn list() -> Result<()> {
-    let rows = wanted(&Settings::read()?)?;
+fn list(part: Part) -> Result<()> {
+    let rows = wanted(part, &Settings::read(part)?)?;
     for (row, rounds) in &rows {
         println!("{:<52} {rounds} rounds, about {:.0} s", row.key(), row.seconds(*rounds));
     }
     println!(
-        "{} rows, about {:.0} minutes on two cores with a warm compiler's cache",
+        "{}: {} rows, about {:.0} minutes on two cores with a warm compiler's cache",
+        part.name(),
         rows.len(),
         seconds(&rows) / 60.0
     );
@@ -102,9 +102,12 @@ fn list() -> Result<()> {
 }
 
 /// Measures, and writes the results.
-fn bench() -> Result<()> {
-    let settings = Settings::read()?;
-    let rows = wanted(&settings)?;
+fn bench(part: Part) -> Result<()> {
+    let settings = Settings::read(part)?;
+    let rows = wanted(part, &settings)?;
+    if rows.is_empty() {
+        return Err(format!("no row matches ONLY={}: make bench-list", settings.only));
+    }
     remove(&settings.work)?;
     for dir in ["logs", "trees"].map(|name| settings.work.join(name)) {
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
@@ -153,7 +156,7 @@ fn bench() -> Result<()> {
     pages(&settings.results, &settings.name)?;
     println!("written: {}", settings.results.display());
     if settings.is_whole() {
-        report(&settings.name, false)?;
+        report(part, &settings.name, false)?;
     }
     if !broken.is_empty() {
         return Err(format!("not measured: {}", broken.join(", ")));
@@ -175,24 +178,21 @@ fn pages(results: &Path, name: &str) -> Result<raw::Raw> {
 }
 
 /// The pages of a committed run, and its summary in `benches/README.md`.
-fn report(name: &str, say: bool) -> Result<()> {
-    let raw = pages(&runs().join(name), name)?;
+fn report(part: Part, name: &str, say: bool) -> Result<()> {
+    let raw = pages(&folder(part).join(name), name)?;
     let readme = root().join("benches/README.md");
     let text = std::fs::read_to_string(&readme).map_err(|e| format!("{}: {e}", readme.display()))?;
-    write(&readme, &page::splice(&text, &page::summary(name, &raw))?)?;
+    write(&readme, &page::splice(part.name(), &text, &page::summary(part.folder(), name, &raw))?)?;
     if say {
         println!("written: {} and the pages of {name}", readme.display());
     }
     Ok(())
 }
 
-fn runs() -> PathBuf {
-    root().join("benches/e2e/runs")
-}
-
 /// The newest run whose raw numbers have today's columns.
-fn newest() -> Result<String> {
-    let found = std::fs::read_dir(runs()).map_err(|e| format!("{}: {e}", runs().display()))?;
+fn newest(part: Part) -> Result<String> {
+    let runs = folder(part);
+    let found = std::fs::read_dir(&runs).map_err(|e| format!("{}: {e}", runs.display()))?;
     let names = found.flatten().filter(|entry| {
         let text = std::fs::read_to_string(entry.path().join("raw.tsv")).unwrap_or_default();
         raw::is_current(&text)

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::choose::unknown;
+use crate::jobs::Part;
 use crate::report::CONTENDERS;
 use crate::trees::output;
 
@@ -33,8 +34,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the environment.
-    pub(crate) fn read() -> Result<Self> {
+    /// Reads the environment, for a run of `part`.
+    pub(crate) fn read(part: Part) -> Result<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let runs = match variable("RUNS") {
             None => None,
@@ -54,7 +55,7 @@ impl Settings {
         let work = root().join("target/bench");
         // Only a whole run goes into the repository.
         let whole = runs.is_none() && only.is_empty() && contenders.len() == CONTENDERS.len();
-        let runs_dir = if whole { root().join("benches/e2e/runs") } else { root().join("target/bench-runs") };
+        let runs_dir = if whole { folder(part) } else { root().join("target/bench-runs") };
         let name = match variable("NAME") {
             Some(name) => name,
             None => free_name(&runs_dir)?,
@@ -99,6 +100,11 @@ fn free_name(runs: &Path) -> Result<String> {
     let numbered = (2..).map(|n| format!("{name}-{n}"));
     let mut names = std::iter::once(name.clone()).chain(numbered);
     Ok(names.find(|name| !runs.join(name).exists()).unwrap_or(name))
+}
+
+/// Where whole runs of `part` go.
+pub(crate) fn folder(part: Part) -> PathBuf {
+    root().join("benches/e2e").join(part.folder())
 }
 
 /// A command with the same environment for all: nothing of the user's settings of gimg, ko, git or Docker counts.

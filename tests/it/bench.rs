@@ -106,7 +106,7 @@ fn a_page_has_medians_ratios_and_failures() {
 
 #[test]
 fn the_summary_goes_between_its_marks_and_nowhere_else() {
-    let summary = page::summary("today", &run());
+    let summary = page::summary("runs", "today", &run());
     let row = "| no-op → registry | 0.50 (0.25-0.75) | 4.00 (2.00-6.00) | 1.00 (0.50-1.50) | 2.00 (1.00-3.00) | 0.12 | 0.50 | 0.25 | \
                20, 20 | 4, 4 | 1235, 1235 |\n";
     assert!(summary.contains(row), "{summary}");
@@ -114,15 +114,17 @@ fn the_summary_goes_between_its_marks_and_nowhere_else() {
 
     let marks =
         "a\n<!-- e2e: begin, written by make bench-report -->\nwhat was there\n<!-- e2e: end -->\nz\n";
-    let once = page::splice(marks, &summary).unwrap();
+    let once = page::splice("e2e", marks, &summary).unwrap();
     assert!(once.starts_with("a\n") && once.ends_with("\nz\n") && !once.contains("what was there"), "{once}");
-    assert_eq!(page::splice(&once, &summary).as_deref(), Ok(once.as_str()));
-    assert!(page::splice("a\n", &summary).is_err());
+    assert_eq!(page::splice("e2e", &once, &summary).as_deref(), Ok(once.as_str()));
+    assert!(page::splice("e2e", "a\n", &summary).is_err());
 }
 
 #[test]
 fn the_readme_has_the_marks() {
-    assert!(page::splice(include_str!("../../benches/README.md"), "summary").is_ok());
+    for part in ["e2e", "empty"] {
+        assert!(page::splice(part, include_str!("../../benches/README.md"), "summary").is_ok(), "{part}");
+    }
 }
 
 #[test]

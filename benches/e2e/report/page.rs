@@ -5,9 +5,10 @@ use super::rows::{Cell, Row, rows};
 use super::stats::{Spread, ratio};
 use super::title;
 
-/// Between these lines of `benches/README.md` is the summary.
-const BEGIN: &str = "<!-- e2e: begin, written by make bench-report -->";
-const END: &str = "<!-- e2e: end -->";
+/// Between these lines of `benches/README.md` is the summary of a part.
+fn marks(part: &str) -> (String, String) {
+    (format!("<!-- {part}: begin, written by make bench-report -->"), format!("<!-- {part}: end -->"))
+}
 
 /// How the numbers came about: said once, on every run's page.
 const METHOD: &str = "\
@@ -23,7 +24,8 @@ const METHOD: &str = "\
   only a text that is no input.
 - remote-cache: as cold, but an nginx with WebDAV on loopback has what another machine compiled, and gimg has `--remote-cache`;
   -grpc: BuildGrid has it, a server of the Remote Execution API in Python; -oci: the registry has it, in packs.
-  +5ms and +30ms: toxiproxy before it holds every answer back so long. The others compile, as in cold.
+  +5ms and +30ms: toxiproxy before it holds every answer back so long.
+- Whoever has no number in a row on an empty machine compiles all there, as in cold.
 - kodata is of random bytes from a fixed seed, which don't compress; one line in a small file beside them changes.
 - `go build` is `go build -trimpath` with the same flags, one after the other for several platforms, all programs at
   once. It makes no image; its jobs are the same at every destination.
@@ -39,7 +41,7 @@ const METHOD: &str = "\
 /// The page of one run.
 pub(crate) fn run_page(name: &str, raw: &Raw) -> String {
     let mut text = format!(
-        "# {name}\n\nBy `make bench`; written from raw.tsv by `make bench-report`. Ratios are of medians; below 1 is \
+        "# {name}\n\nBy `make bench` or `make bench-empty`; written from raw.tsv by `make bench-report`. Ratios are of medians; below 1 is \
          faster.\n\n![the medians](plot.svg)\n\n"
     );
     for (name, value) in &raw.facts {
@@ -92,13 +94,13 @@ fn line(row: &Row, contender: &str, cell: &Cell) -> String {
     )
 }
 
-/// The summary of a run: a line for each row.
-pub(crate) fn summary(name: &str, raw: &Raw) -> String {
+/// The summary of a run, whose page is below `folder`: a line for each row.
+pub(crate) fn summary(folder: &str, name: &str, raw: &Raw) -> String {
     let fact = |wanted: &str| raw.facts.iter().find(|(name, _)| name == wanted).map_or("-", |(_, v)| v);
     let mut text = format!(
-        "Seconds from start to end, median and range, by the run [{name}](e2e/runs/{name}) ({}); all numbers, and how they \
+        "Seconds from start to end, median and range, by the run [{name}](e2e/{folder}/{name}) ({}); all numbers, and how they \
          came about, are there.\nRatios are of gimg's median, below 1 is faster. Memory, requests and bytes sent are gimg's, \
-         then ko's.\n\n![the medians](e2e/runs/{name}/plot.svg)\n",
+         then ko's.\n\n![the medians](e2e/{folder}/{name}/plot.svg)\n",
         fact("machine")
     );
     let mut subject = String::new();
@@ -137,12 +139,13 @@ pub(crate) fn summary(name: &str, raw: &Raw) -> String {
     text
 }
 
-/// A document with the summary between its two marks, and everything else as it was.
-pub(crate) fn splice(document: &str, summary: &str) -> Result<String, String> {
-    let missing = || format!("benches/README.md lacks the lines `{BEGIN}` and `{END}`");
-    let (before, rest) = document.split_once(BEGIN).ok_or_else(missing)?;
-    let (_, after) = rest.split_once(END).ok_or_else(missing)?;
-    Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", summary.trim_end()))
+/// A document with the summary of a part between its two marks, and everything else as it was.
+pub(crate) fn splice(part: &str, document: &str, summary: &str) -> Result<String, String> {
+    let (begin, end) = marks(part);
+    let missing = || format!("benches/README.md lacks the lines `{begin}` and `{end}`");
+    let (before, rest) = document.split_once(&begin).ok_or_else(missing)?;
+    let (_, after) = rest.split_once(&end).ok_or_else(missing)?;
+    Ok(format!("{before}{begin}\n\n{}\n\n{end}{after}", summary.trim_end()))
 }
 
 /// `median (min-max)`, or how it failed.
