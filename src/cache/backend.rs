@@ -29,6 +29,8 @@ pub(super) enum Space {
 pub(super) enum Failure {
     /// It may be another time.
     Unreachable(String),
+    /// It has too much to do just now.
+    Busy(String),
     /// It will be refused every time.
     Refused(String),
 }

@@ -33,6 +33,8 @@ use crate::registry::Registry;
 const BATCH: usize = 3 << 20;
 /// How many requests for small blobs are under way at a time.
 const READS: usize = 8;
+/// How many other requests are. A server that has a thread for each refuses what it has none for, and has few.
+const OTHERS: usize = 8;
 /// How many bytes of a large blob are sent at a time.
 const PIECE: usize = 256 << 10;
 /// What stands for the size of an action, by which servers keep results beside the digest: there is none.
@@ -48,6 +50,7 @@ pub struct Grpc {
     /// Small blobs that are wanted, and not yet asked for.
     wanted: Mutex<VecDeque<Wanted>>,
     reads: Semaphore,
+    others: Semaphore,
 }
 
 /// What is kept under a digest, if something is.
@@ -79,6 +82,7 @@ impl Grpc {
             batch: OnceCell::new(),
             wanted: Mutex::default(),
             reads: Semaphore::new(READS),
+            others: Semaphore::new(OTHERS),
         })
     }
 
@@ -89,9 +93,12 @@ impl Grpc {
     /// See [`Backend::get`](super::Backend::get).
     pub(super) async fn get(&self, space: Space, key: &Digest, size: usize) -> Blob {
         let batch = self.batch().await?;
+        if space == Space::Blobs && size <= batch {
+            return self.read_with_others(key, size, batch).await;
+        }
+        let _turn = self.others.acquire().await;
         match space {
             Space::Results => self.result(key).await,
-            Space::Blobs if size <= batch => self.read_with_others(key, size, batch).await,
             Space::Blobs => self.read(key, size).await,
         }
     }
@@ -99,6 +106,7 @@ impl Grpc {
     /// See [`Backend::put`](super::Backend::put).
     pub(super) async fn put(&self, space: Space, key: &Digest, bytes: Bytes) -> Result<(), Failure> {
         let batch = self.batch().await?;
+        let _turn = self.others.acquire().await;
         match space {
             Space::Results => self.set_result(key, bytes).await,
             Space::Blobs if bytes.len() <= batch => self.write(key, bytes).await,
@@ -309,6 +317,7 @@ fn failure(status: &Status) -> Failure {
     match (status.source(), code) {
         (Some(source), _) => Failure::of(source),
         (None, Code::DeadlineExceeded) => Failure::Unreachable("it said nothing in time".to_owned()),
+        (None, Code::ResourceExhausted) => Failure::Busy(format!("it answers {code:?}")),
         (
             None,
             Code::InvalidArgument
@@ -416,7 +425,7 @@ mod tests {
         );
         assert!(
             !refused(Code::Unavailable)
-                && !refused(Code::ResourceExhausted)
+                && matches!(failure(&Status::resource_exhausted("")), Failure::Busy(_))
                 && !refused(Code::DeadlineExceeded)
         );
         assert!(matches!(found::<()>(Err(Status::not_found(""))), Ok(None)));

@@ -103,7 +103,8 @@ impl Http {
 fn refused(status: StatusCode) -> Failure {
     let text = format!("it answers {status}");
     match status.as_u16() {
-        408 | 429 | 500..=599 => Failure::Unreachable(text),
+        429 | 503 => Failure::Busy(text),
+        408 | 500..=599 => Failure::Unreachable(text),
         _ => Failure::Refused(text),
     }
 }

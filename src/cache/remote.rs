@@ -20,8 +20,12 @@ const LATER_FAILURES: u32 = 100;
 /// After so many questions in a row about single actions, to which there was no answer, none is asked any more: whoever
 /// filled the cache built something else, and every question takes a round trip.
 const IN_VAIN: u32 = 64;
-/// Before a request is made again.
+/// Before a request is made again; each further time twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How often a request is made that fails by chance.
+const TRIES: u32 = 2;
+/// The same where the server only has too much to do.
+const BUSY_TRIES: u32 = 5;
 
 /// A request that can be made again.
 enum Request<'a> {
@@ -140,22 +144,21 @@ impl Remote {
     }
 
     async fn get(&self, space: Space, key: &Digest, limit: usize) -> Option<Bytes> {
-        self.twice(Request::Get(space, key, limit), &self.dead).await.flatten()
+        self.ask(Request::Get(space, key, limit), &self.dead).await.flatten()
     }
 
     async fn put(&self, space: Space, key: &Digest, bytes: Bytes) -> bool {
         if !self.takes() {
             return false;
         }
-        self.twice(Request::Put(space, key, bytes), &self.read_only).await.is_some()
+        self.ask(Request::Put(space, key, bytes), &self.read_only).await.is_some()
     }
 
-    /// Tries a request, and once more if it failed by chance. `refused` is set if it will always be refused.
-    async fn twice(&self, request: Request<'_>, refused: &AtomicBool) -> Option<Option<Bytes>> {
-        for again in [true, false] {
-            if !self.answers() {
-                return None;
-            }
+    /// Makes a request, and again if it failed by chance. `refused` is set if it will always be refused.
+    async fn ask(&self, request: Request<'_>, refused: &AtomicBool) -> Option<Option<Bytes>> {
+        let mut tries = 0;
+        while self.answers() {
+            tries += 1;
             self.requests.fetch_add(1, Ordering::Relaxed);
             let (url, status) = (self.backend.name().to_owned(), None);
             let method = if matches!(request, Request::Get(..)) { "GET" } else { "PUT" }.to_owned();
@@ -166,7 +169,7 @@ impl Remote {
                     self.backend.put(*space, key, bytes.clone()).await.map(|()| None)
                 }
             };
-            let why = match timing.end(answer) {
+            let (why, most_tries) = match timing.end(answer) {
                 Ok(answer) => {
                     self.failures.store(0, Ordering::Relaxed);
                     self.answered.store(true, Ordering::Relaxed);
@@ -177,7 +180,8 @@ impl Remote {
                     self.say(&why, refused);
                     return None;
                 }
-                Err(Failure::Unreachable(why)) => why,
+                Err(Failure::Unreachable(why)) => (why, TRIES),
+                Err(Failure::Busy(why)) => (why, BUSY_TRIES),
             };
             let most = if self.answered.load(Ordering::Relaxed) { LATER_FAILURES } else { FAILURES };
             if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= most {
@@ -185,11 +189,11 @@ impl Remote {
                 self.say(&why, &self.dead);
                 return None;
             }
-            if again {
-                tokio::time::sleep(PAUSE).await;
-            } else {
+            if tries >= most_tries {
                 self.observer.on(Event::Detail(format!("{}: {why}", self.backend.name())));
+                return None;
             }
+            tokio::time::sleep(PAUSE * 2_u32.pow(tries - 1)).await;
         }
         None
     }

@@ -117,6 +117,28 @@ fn no_server_of_grpc_fails_a_build() {
 }
 
 #[test]
+fn a_server_with_too_much_to_do_is_asked_again_until_nothing_is_lost() {
+    let server = RemoteExecution::start(BATCH);
+    // As those answer that have a thread for each request, and none left.
+    let exhausted = |server: &RemoteExecution| {
+        let asked = AtomicUsize::new(0);
+        server.plan(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+            10..=49 => Answer::Status(8),
+            _ => Answer::Serve,
+        });
+    };
+    let url = format!("grpc://{}/main", server.host());
+    exhausted(&server);
+    let first = hello().run_with(LINE, &["--remote-cache", &url, "--remote-cache-write"]).ok();
+    assert_eq!(first.stderr.matches("remote cache").count(), 0, "{}", first.stderr);
+    exhausted(&server);
+    let machine = watched();
+    let ran = machine.run_with(LINE, &["--remote-cache", &url]).ok();
+    assert_eq!(ran.digest(), first.digest());
+    assert_eq!(compiled(&machine), Vec::<String>::new());
+}
+
+#[test]
 fn it_is_read_though_it_takes_nothing() {
     let (server, url, first) = filled();
     server.plan(|asked| match asked.method.as_str() {
