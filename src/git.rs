@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::oci::LATEST_TIME;
 use crate::plan::facts::{GitState, ReleaseGit};
 use crate::process::{Child, Output, StartError};
 
@@ -100,7 +101,7 @@ async fn state_by(git: &Path, dir: &Path) -> Result<Option<GitState>> {
         tag: tag.filter(|t| !t.is_empty()).unwrap_or_else(|| "v0.0.0".to_owned()),
         short_commit: short.clone(),
         full_commit: full.clone(),
-        commit_time: time.parse().unwrap_or(0).min(crate::oci::LATEST),
+        commit_time: time.parse().unwrap_or(0).min(LATEST_TIME),
         dirty: !status.success || !status.stdout.trim_ascii().is_empty(),
     }))
 }

@@ -21,4 +21,4 @@ pub use manifest::ImageManifest;
 pub use media_type::MediaType;
 pub use platform::Platform;
 pub use reference::{Reference, Registry, Repository, Tag};
-pub use time::{LATEST, rfc3339};
+pub use time::{LATEST_TIME, epoch, rfc3339};

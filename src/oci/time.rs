@@ -1,7 +1,13 @@
 //! Times as the specification's documents have them: RFC 3339.
 
-/// The latest time that it can write: the end of 9999.
-pub const LATEST: u64 = 253_402_300_799;
+/// The latest time that RFC 3339 can write, in seconds since 1970: the end of 9999.
+pub const LATEST_TIME: u64 = 253_402_300_799;
+
+/// The seconds since 1970 that `text` is. None if it is no number, or later than [`LATEST_TIME`].
+#[must_use]
+pub fn epoch(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|seconds| *seconds <= LATEST_TIME)
+}
 
 /// Seconds since 1970 as RFC 3339 in UTC (proleptic Gregorian; days by Hinnant's civil-from-days).
 #[must_use]
@@ -28,9 +34,12 @@ mod tests {
     fn times_are_written_as_date_writes_them() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
             (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_827_696, "2000-02-29T12:34:56Z"),
             (1_700_000_000, "2023-11-14T22:13:20Z"),
-            (LATEST, "9999-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (LATEST_TIME, "9999-12-31T23:59:59Z"),
         ] {
             assert_eq!(rfc3339(seconds), text);
         }

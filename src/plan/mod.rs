@@ -315,9 +315,9 @@ fn image(
 fn time(templates: &Templates<'_>, what: &str, over: Option<u64>, own: Option<&str>) -> Result<Option<u64>> {
     let (None, Some(template)) = (over, own) else { return Ok(over) };
     let text = templates.render(what, template, &[])?;
-    match text.parse() {
-        Ok(seconds @ 0..=oci::LATEST) => Ok(Some(seconds)),
-        _ => {
+    match oci::epoch(&text) {
+        Some(seconds) => Ok(Some(seconds)),
+        None => {
             let why = format!("\"{text}\" isn't a time in seconds since 1970");
             Err(templates.placed(Error::new(Kind::Input, format!("read {what}"), why), template))
         }

@@ -130,9 +130,9 @@ impl Env {
     /// A value that is no such number.
     pub fn epoch(&self, name: &str) -> Result<Option<u64>> {
         let Some(text) = self.first(&[name]) else { return Ok(None) };
-        match text.parse::<u64>() {
-            Ok(seconds) if seconds <= oci::LATEST => Ok(Some(seconds)),
-            _ => Err(Error::new(
+        match oci::epoch(text) {
+            Some(seconds) => Ok(Some(seconds)),
+            None => Err(Error::new(
                 Kind::Usage,
                 format!("read {name}"),
                 format!("\"{text}\" isn't seconds since 1970"),
