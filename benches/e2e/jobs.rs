@@ -145,7 +145,7 @@ impl Part {
     /// All.
     pub(crate) const ALL: [Part; 2] = [Part::Again, Part::Empty];
 
-    /// Its name: of its mark in `benches/README.md`, and on the command line.
+    /// Its name, as it stands in its marks in `benches/README.md` and in `make bench-list`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Part::Again => "e2e",
